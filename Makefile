@@ -1,0 +1,43 @@
+# make demo    set up, then train the shipped model with MIO and with DPO, offline
+# make test    set up, then run lint, types, import contracts and tests
+# make lock    write the versions that CI installs
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --constraint .ci/constraints.txt
+
+.PHONY: demo test lint unit slow lock clean
+
+demo: $(VENV)/base
+	$(BIN)/mio-local demo
+
+test: lint unit
+
+lint: $(VENV)/test
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports --no-cache
+
+unit: $(VENV)/test
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+slow: $(VENV)/test
+	$(BIN)/python -m pytest -m slow
+
+$(VENV)/base: pyproject.toml .ci/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	@echo "installing into $(VENV) (a few minutes the first time)"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/test: $(VENV)/base
+	$(PIP) --editable . --group test --group oracle --group lint
+	touch $@
+
+lock:
+	$(BIN)/python -m pip freeze --exclude-editable --exclude mio-local | sed 's/+cpu//; s/ @ .*//' > .ci/constraints.txt
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache
