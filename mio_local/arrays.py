@@ -1,0 +1,51 @@
+"""The few array functions that numpy, mlx.core and torch share, and the log-prob path written with them.
+
+Every function here and in `losses` takes the namespace `xp` as its first argument: numpy itself through `NUMPY`, and
+one small object per backend. All of them accumulate in the type they are given; backends hand over float32 logits.
+"""
+
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+import numpy as np
+
+Array = Any  # numpy.ndarray, mlx.core.array or torch.Tensor
+
+
+class ArrayNamespace(Protocol):
+    """What a loss may call. Everything else it writes with operators."""
+
+    def exp(self, x: Array, /) -> Array: ...
+    def logaddexp(self, x: Array, y: Array, /) -> Array: ...
+    def logsumexp(self, x: Array, axis: int, /) -> Array: ...
+    def take_along_axis(self, x: Array, indices: Array, axis: int, /) -> Array: ...
+    def zeros_like(self, x: Array, /) -> Array: ...
+
+
+def _logsumexp(x: np.ndarray, axis: int) -> np.ndarray:
+    top = x.max(axis, keepdims=True)
+    return (top + np.log(np.exp(x - top).sum(axis, keepdims=True))).squeeze(axis)
+
+
+NUMPY: Any = SimpleNamespace(
+    exp=np.exp,
+    logaddexp=np.logaddexp,
+    logsumexp=_logsumexp,
+    take_along_axis=np.take_along_axis,
+    zeros_like=np.zeros_like,
+)
+
+
+def softplus(xp: ArrayNamespace, x: Array) -> Array:
+    """log(1 + e^x), without overflow."""
+    return xp.logaddexp(xp.zeros_like(x), x)
+
+
+def token_logps(xp: ArrayNamespace, logits: Array, targets: Array) -> Array:
+    """Log-probability of each target, nats: logits (rows, length, vocabulary), targets (rows, length) -> as targets."""
+    return xp.take_along_axis(logits, targets[..., None], -1)[..., 0] - xp.logsumexp(logits, -1)
+
+
+def sequence_logps(xp: ArrayNamespace, logits: Array, targets: Array, mask: Array) -> Array:
+    """Log-probability of each row's answer: the sum of its token log-probs where `mask` (rows, length) is 1. Nats."""
+    return (token_logps(xp, logits, targets) * mask).sum(-1)

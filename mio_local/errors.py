@@ -1,0 +1,57 @@
+"""Everything a user can get wrong, as one exception tree.
+
+    MioError                one line, exit code 2
+    ├── RecipeError         a recipe file, key or flag
+    ├── DataError           a dataset file, row or column
+    ├── ModelError          a model folder, its weights, its tokenizer, an adapter
+    ├── BackendError        a backend that is not installed, a device that is not there
+    ├── RunError            a run's name, lock, checkpoint or disk
+    └── HubError            the Hugging Face hub: unreachable, gated, no such name
+
+The command line prints `str(error)` and nothing else, so a message names the file, the line or key, the value and
+the remedy. Anything that is not a MioError is a bug of ours and keeps its traceback.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class MioError(Exception):
+    """A user's mistake, or the world's: one line and exit code 2."""
+
+
+class RecipeError(MioError):
+    """A recipe file, one of its keys, or a command-line flag."""
+
+
+class DataError(MioError):
+    """A dataset file, one of its rows, or its columns."""
+
+
+class ModelError(MioError):
+    """A model folder, its weights or tokenizer, or an adapter."""
+
+
+class BackendError(MioError):
+    """A backend that is not installed, or a device that is not there."""
+
+
+class RunError(MioError):
+    """A run directory: its name, its lock, its checkpoints, or the disk under it."""
+
+
+class HubError(MioError):
+    """The Hugging Face hub could not give what was asked for."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """` (nearest: X)` for the closest known word, or an empty string: the tail of an unknown-name message."""
+    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" (nearest: {match[0]})" if match else ""
+
+
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """The first non-empty line of an exception's text, cut to `limit` characters."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"

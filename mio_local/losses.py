@@ -1,0 +1,107 @@
+"""MIO and its relatives: one value per pair, written once for numpy, MLX and PyTorch.
+
+Notation, as in the papers: a and d are the log-ratios of the chosen and the rejected answer,
+
+    a = log pi(y_w|x) - log ref(y_w|x)        d = log pi(y_l|x) - log ref(y_l|x)        z_w = beta a,  z_l = beta d
+
+in nats, summed over the answer's tokens (reduction "sum") or divided by their number (reduction "mean", the
+length-invariant averaging of arXiv 2406.19188). sp(t) = log(1 + e^t). All values are nats, except IPO's and RLHF-style
+rewards, which have no unit.
+
+A new objective is a function here and a line in LOSSES.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from mio_local.arrays import Array, ArrayNamespace, softplus
+
+
+@dataclass(frozen=True)
+class PairLogps:
+    """Log-probs of n pairs, each field of shape (n,). Summed over the answer, or per token once `reduced` by mean."""
+
+    chosen: Array
+    rejected: Array
+    ref_chosen: Array
+    ref_rejected: Array
+    chosen_tokens: Array
+    rejected_tokens: Array
+
+    @property
+    def a(self) -> Array:
+        """Log-ratio of the chosen answers, nats."""
+        return self.chosen - self.ref_chosen
+
+    @property
+    def d(self) -> Array:
+        """Log-ratio of the rejected answers, nats."""
+        return self.rejected - self.ref_rejected
+
+    def reduced(self, reduction: str) -> "PairLogps":
+        """Themselves for "sum"; divided by their token counts, policy and reference alike, for "mean"."""
+        if reduction == "sum":
+            return self
+        return replace(
+            self,
+            chosen=self.chosen / self.chosen_tokens,
+            rejected=self.rejected / self.rejected_tokens,
+            ref_chosen=self.ref_chosen / self.chosen_tokens,
+            ref_rejected=self.ref_rejected / self.rejected_tokens,
+        )
+
+
+def mio(xp: ArrayNamespace, p: PairLogps, beta: float) -> Array:
+    """MIO (arXiv 2506.22578), the negative Jensen-Shannon bound: sp(-z_w) + 1/2 sp(z_w) + 1/2 sp(z_l).
+
+    The same expression as pairwise NCA (arXiv 2402.05369) and TRL's `nca_pair`. Smallest in z_w at ln 2.
+    """
+    z_w, z_l = beta * p.a, beta * p.d
+    return softplus(xp, -z_w) + 0.5 * softplus(xp, z_w) + 0.5 * softplus(xp, z_l)
+
+
+def dpo(xp: ArrayNamespace, p: PairLogps, beta: float) -> Array:
+    """DPO (arXiv 2305.18290, Eq. 7), the negative Donsker-Varadhan bound plus ln 2: sp(-(z_w - z_l))."""
+    return softplus(xp, -beta * (p.a - p.d))
+
+
+def ipo(xp: ArrayNamespace, p: PairLogps, beta: float) -> Array:
+    """IPO (arXiv 2310.12036, Eq. 17): (a - d - 1/(2 beta))^2. Per token it is TRL's reading; summed, the DPO code's."""
+    return (p.a - p.d - 1 / (2 * beta)) ** 2
+
+
+def sft(xp: ArrayNamespace, p: PairLogps, beta: float) -> Array:
+    """Supervised fine-tuning on the chosen answer alone: -log pi(y_w|x). Takes no reference and no beta."""
+    return -p.chosen
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A registered objective, and what a chart needs to know of it.
+
+    `reduction`: the published form. `start(beta)`: its value while the policy equals the reference, or None where that
+    depends on the data. `target(beta)`: the log-ratio that the chosen answer is drawn to, in nats, or None.
+    """
+
+    per_pair: Callable[[ArrayNamespace, PairLogps, float], Array]
+    reduction: Literal["sum", "mean"]
+    start: Callable[[float], float | None] = lambda beta: None
+    target: Callable[[float], float | None] = lambda beta: None
+
+
+LOSSES: dict[str, Loss] = {
+    "mio": Loss(mio, "sum", start=lambda beta: math.log(4), target=lambda beta: math.log(2) / beta),
+    "dpo": Loss(dpo, "sum", start=lambda beta: math.log(2)),
+    "ipo": Loss(ipo, "mean", start=lambda beta: 1 / (4 * beta**2)),
+    "sft": Loss(sft, "mean"),
+}
+
+Objective = Callable[[ArrayNamespace, PairLogps], Array]  # summed log-probs of n pairs -> n losses
+
+
+def objective(name: str, beta: float, reduction: str) -> Objective:
+    """The objective that a backend differentiates: log-probs summed over each answer in, one loss per pair out."""
+    per_pair = LOSSES[name].per_pair
+    return lambda xp, p: per_pair(xp, p.reduced(reduction), beta)

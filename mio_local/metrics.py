@@ -1,0 +1,56 @@
+"""What a run reports of a set of pairs, by TRL's names where TRL has one. Pure numpy, float64."""
+
+import math
+
+import numpy as np
+
+from mio_local.arrays import NUMPY
+from mio_local.losses import PairLogps, dpo, mio, objective
+from mio_local.recipe import LossSettings
+
+Metrics = dict[str, float]
+
+
+def pair_metrics(p: PairLogps, loss: LossSettings) -> Metrics:
+    """Means over the pairs; `p` holds numpy log-probs summed over each answer.
+
+    logps/*: log pi(y|x), summed, nats. delta/*: the same minus the reference's. */per_token: divided by the answer's
+    tokens. rewards/*: z = beta times the log-ratio in the loss's reduction. rewards/accuracies: share of pairs with
+    z_w > z_l, so 0 while policy equals reference. mi/dv, mi/js: the two mutual-information bounds at z, nats.
+    """
+    p = PairLogps(*(np.asarray(getattr(p, name), np.float64) for name in PairLogps.__dataclass_fields__))
+    token = p.reduced("mean")
+    q = p.reduced(loss.reduction)
+    z_w, z_l = loss.beta * q.a, loss.beta * q.d
+    low, middle, high = (0.1, 0.5, 0.9)
+    values = {
+        "loss": objective(loss.name, loss.beta, loss.reduction)(NUMPY, p),
+        "logps/chosen": p.chosen,
+        "logps/rejected": p.rejected,
+        "logps/chosen_per_token": token.chosen,
+        "logps/rejected_per_token": token.rejected,
+        "ref_logps/chosen": p.ref_chosen,
+        "ref_logps/rejected": p.ref_rejected,
+        "delta/chosen": p.a,
+        "delta/rejected": p.d,
+        "delta/chosen_per_token": token.a,
+        "delta/rejected_per_token": token.d,
+        "rewards/chosen": z_w,
+        "rewards/rejected": z_l,
+        "rewards/margins": z_w - z_l,
+        "rewards/accuracies": (z_w > z_l).astype(np.float64),
+        "mi/dv": math.log(2) - dpo(NUMPY, q, loss.beta),
+        "mi/js": math.log(4) - mio(NUMPY, q, loss.beta),
+    }
+    metrics = {name: float(np.mean(value)) for name, value in values.items()}
+    for name, z in (("chosen", z_w), ("rejected", z_l)):
+        for share in (low, middle, high):
+            metrics[f"z/{name}_p{round(share * 100)}"] = float(np.quantile(z, share))
+    return metrics
+
+
+def join(parts: list[PairLogps]) -> PairLogps:
+    """Several batches' log-probs as one."""
+    return PairLogps(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in PairLogps.__dataclass_fields__)
+    )

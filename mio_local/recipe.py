@@ -1,0 +1,250 @@
+"""The recipe: every setting of a run, its default, its range and its help text, in this one place.
+
+The TOML file, the command-line flags, the terminal app's form and the README's table are all read from these models.
+Loss names are checked against the registry when the recipe is used, so that adding a loss edits one file.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from mio_local.errors import RecipeError, nearest
+from mio_local.losses import LOSSES
+
+
+class Section(BaseModel):
+    """A table of the recipe: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+
+
+def setting(default: Any, help: str, flag: str | None = None, **rule: Any) -> Any:
+    """One recipe key: its default, its help and, where it has one, its flag and its range."""
+    return Field(default, description=help, json_schema_extra={"flag": flag} if flag else None, **rule)
+
+
+class ModelSettings(Section):
+    name: str = setting("", "model folder or hub name", "--model")
+    revision: str = setting("", "hub revision (branch, tag or commit)")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting(
+        "auto", "weights' type; auto keeps the checkpoint's, or float32 on a CPU", "--dtype"
+    )
+    quantize: Literal[0, 4, 8] = setting(0, "quantise the frozen base to 4 or 8 bits while loading", "--quantize")
+    trust_remote_code: bool = setting(False, "run Python code that the model repository ships", "--trust-remote-code")
+
+    @field_validator("quantize", mode="before")
+    @classmethod
+    def _bits(cls, value: Any) -> Any:
+        text = str(value).removesuffix("bit").removesuffix("-")
+        return {"none": 0, "0": 0, "4": 4, "8": 8}.get(text, value)
+
+
+class DataSettings(Section):
+    source: str = setting("", "preference pairs: a file, a folder, or a hub dataset", "--data")
+    split: str = setting("train", "split of a hub dataset")
+    revision: str = setting("", "hub revision of the dataset")
+    eval_source: str = setting("", "held-out pairs; empty holds out a fraction of the data instead", "--eval-data")
+    eval_split: str = setting("", "split of a hub dataset given as eval_source; empty means the same as split")
+    eval_fraction: float = setting(0.05, "share of the prompts held out when eval_source is empty", ge=0, lt=1)
+    columns: dict[str, str] = setting({}, "columns by role, as role=column,...; empty detects them", "--columns")
+    template: str = setting(
+        "auto", "auto (the tokenizer's chat template), none, or a Jinja file", "--template"
+    )
+    system: str = setting("", "system message put before conversations that have none")
+    max_tokens: int = setting(1024, "longest prompt plus answer; longer answers are cut", "--max-tokens", ge=8)
+    long_prompt: Literal["error", "skip", "cut"] = setting(
+        "error", "a prompt that leaves no room for an answer: stop, skip the pair, or cut the prompt's start"
+    )
+    bad_rows: Literal["error", "skip"] = setting("error", "a row that is no pair (an empty answer, say): stop or skip")
+    limit: int = setting(0, "read at most this many pairs; 0 reads all", ge=0)
+
+
+class LoraSettings(Section):
+    rank: int = setting(16, "rank of the adapter", "--rank", ge=1)
+    alpha: float = setting(32.0, "numerator of the adapter's scale: alpha / rank", "--alpha", gt=0)
+    dropout: float = setting(0.0, "dropout before the adapter", ge=0, lt=1)
+    layers: int = setting(0, "adapt the last N blocks; 0 adapts all", "--layers", ge=0)
+    targets: list[str] = setting(
+        ["all-linear"], "linear layers by name (q_proj, mlp.down_proj, ...), or all-linear", "--targets"
+    )
+    dora: bool = setting(False, "weight-decomposed LoRA (arXiv 2402.09353)", "--dora")
+    init_adapter: str = setting(
+        "", "adapter folder to continue from; it is then the reference too", "--init-adapter"
+    )
+
+
+class LossSettings(Section):
+    name: str = setting("mio", "objective", "--loss")
+    beta: float = setting(0.1, "strength of the tie to the reference; MIO's target is ln 2 / beta nats", "--beta", gt=0)
+    reduction: Literal["auto", "sum", "mean"] = setting(
+        "auto", "log-prob of an answer: summed, or per token; auto is each objective's published form", "--reduction"
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _registered(cls, name: str) -> str:
+        if name not in LOSSES:
+            raise ValueError(f"no such objective{nearest(name, LOSSES)}; there are {', '.join(LOSSES)}")
+        return name
+
+    @model_validator(mode="after")
+    def _published_form(self) -> Self:
+        if self.reduction == "auto":
+            object.__setattr__(self, "reduction", LOSSES[self.name].reduction)
+        return self
+
+
+class TrainSettings(Section):
+    epochs: float = setting(1.0, "passes over the data; ignored when steps is given", "--epochs", gt=0)
+    steps: int = setting(0, "optimiser steps; 0 counts them from epochs", "--steps", ge=0)
+    batch_size: int = setting(4, "pairs in one forward pass", "--batch-size", ge=1)
+    accumulate: int = setting(1, "forward passes in one optimiser step", "--accumulate", ge=1)
+    learning_rate: float = setting(1e-5, "peak learning rate (TRL's advice for LoRA is 1e-5)", "--learning-rate", gt=0)
+    schedule: Literal["constant", "linear", "cosine"] = setting("cosine", "decay after the warm-up", "--schedule")
+    warmup: float = setting(0.1, "warm-up: a share of the steps below 1, else a number of steps", "--warmup", ge=0)
+    weight_decay: float = setting(0.0, "AdamW weight decay", "--weight-decay", ge=0)
+    adam_beta1: float = setting(0.9, "AdamW first moment", ge=0, lt=1)
+    adam_beta2: float = setting(0.999, "AdamW second moment", ge=0, lt=1)
+    adam_eps: float = setting(1e-8, "AdamW epsilon", gt=0)
+    clip: float = setting(1.0, "largest gradient norm; 0 does not clip", "--clip", ge=0)
+    grad_checkpoint: bool = setting(
+        False, "recompute activations in the backward pass: less memory, about a third more time", "--grad-checkpoint"
+    )
+    seed: int = setting(0, "seed of the adapter, the order and the dropout", "--seed", ge=0, lt=2**31)
+    save_every: int = setting(100, "steps between checkpoints; 0 saves only at the end", "--save-every", ge=0)
+    keep: int = setting(2, "checkpoints kept beside the best one", ge=1)
+
+
+class EvalSettings(Section):
+    every: int = setting(50, "steps between held-out evaluations; 0 evaluates at the start and the end",
+                         "--eval-every", ge=0)
+    pairs: int = setting(256, "held-out pairs scored at most; 0 scores all", ge=0)
+    batch_size: int = setting(0, "pairs in one forward pass; 0 means as in training", ge=0)
+    metric: Literal["loss", "rewards/accuracies", "rewards/margins", "logps/chosen"] = setting(
+        "loss", "held-out figure that chooses the best checkpoint"
+    )
+    tasks: str = setting("", "JSONL of question and answer, answered greedily before and after: exact match")
+    task_tokens: int = setting(128, "longest answer to a task question", ge=1)
+    patience: int = setting(0, "stop after this many evaluations without a better metric; 0 never", "--patience", ge=0)
+
+
+class BackendSettings(Section):
+    name: str = setting("auto", "mlx, cuda (PyTorch), or auto: MLX where it runs, else PyTorch", "--backend")
+    device: str = setting("auto", "auto, gpu, cuda, cuda:N, mps or cpu", "--device")
+
+
+class Recipe(Section):
+    """Every setting of one run. Raises `RecipeError` from `load` and `build`, naming file or flag, key and value."""
+
+    model: ModelSettings = ModelSettings()
+    data: DataSettings = DataSettings()
+    lora: LoraSettings = LoraSettings()
+    loss: LossSettings = LossSettings()
+    train: TrainSettings = TrainSettings()
+    eval: EvalSettings = EvalSettings()
+    backend: BackendSettings = BackendSettings()
+
+    def dump(self) -> str:
+        """The recipe as TOML, every key written out with its help: reading it back gives an equal recipe."""
+        import tomlkit
+
+        document = tomlkit.document()
+        for section, model in self:
+            table = tomlkit.table()
+            for key, value in model:
+                item = tomlkit.item(value)
+                item.comment(type(model).model_fields[key].description or "")
+                table.add(key, item)
+            document.add(section, table)
+        return tomlkit.dumps(document)
+
+    def settings(self) -> dict[str, Any]:
+        """Section by section, as plain Python values."""
+        return self.model_dump()
+
+
+PATHS = (("model", "name"), ("data", "source"), ("data", "eval_source"), ("data", "template"),
+         ("lora", "init_adapter"), ("eval", "tasks"))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A recipe file's tables; paths written in it that exist beside it become absolute."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such recipe file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: not TOML: {error}") from None
+    for section, key in PATHS:
+        table = tables.get(section)
+        value = table.get(key) if isinstance(table, dict) else None
+        if isinstance(value, str) and value and (path.parent / value).exists():
+            tables[section][key] = str((path.parent / value).resolve())
+    return tables
+
+
+def build(tables: Mapping[str, Any], source: str, overrides: Mapping[str, tuple[str, Any]] | None = None) -> Recipe:
+    """Validate `tables` read from `source`, with `overrides` of {"section.key": (flag, value)} laid over them."""
+    merged = {section: dict(table) if isinstance(table, dict) else table for section, table in tables.items()}
+    origin: dict[str, str] = {}
+    for key, (flag, value) in (overrides or {}).items():
+        section, _, name = key.partition(".")
+        if not isinstance(merged.setdefault(section, {}), dict):
+            raise RecipeError(f"{source}: {section} must be a table")
+        merged[section][name] = value
+        origin[key] = flag
+    try:
+        return Recipe.model_validate(merged)
+    except ValidationError as error:
+        raise RecipeError(_explain(error, source, origin)) from None
+
+
+def keys() -> dict[str, Any]:
+    """Every recipe key, "section.key" to its pydantic field."""
+    return {
+        f"{section}.{key}": field
+        for section, outer in Recipe.model_fields.items()
+        for key, field in outer.annotation.model_fields.items()  # type: ignore[union-attr]
+    }
+
+
+def _explain(error: ValidationError, source: str, origin: Mapping[str, str]) -> str:
+    problems = error.errors(include_url=False, include_context=False)
+    first = problems[0]
+    path = [str(part) for part in first["loc"]]
+    key = ".".join(path[:2])
+    where = f"{origin[key]} {_shown(first['input'])}" if key in origin else f"{source}: {'.'.join(path)}"
+    if first["type"] == "extra_forbidden":
+        known = list(keys()) if len(path) > 1 else list(Recipe.model_fields)
+        text = f"{origin.get(key, source)}: unknown key {key}{nearest(key, known)}"
+    elif key in origin:
+        text = f"{where}: {_reason(first)} ({key})"
+    else:
+        text = f"{where} = {_shown(first['input'])}: {_reason(first)}"
+    more = len(problems) - 1
+    return text + (f" (and {more} more problem{'s' if more > 1 else ''})" if more else "")
+
+
+def _reason(problem: Any) -> str:
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return message[0].lower() + message[1:]
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def runs_folder(given: str | None) -> Path:
+    """Where runs live: the flag, else MIO_LOCAL_RUNS, else `runs` in the user's data folder."""
+    if chosen := given or os.environ.get("MIO_LOCAL_RUNS"):
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return platformdirs.user_data_path("mio-local") / "runs"

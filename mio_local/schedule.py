@@ -1,0 +1,24 @@
+"""The learning rate as a pure function of the step."""
+
+import math
+
+from mio_local.recipe import TrainSettings
+
+
+def warmup_steps(settings: TrainSettings, total: int) -> int:
+    """Steps of linear warm-up: `warmup` itself from 1 on, else that share of `total`, rounded up."""
+    return round(settings.warmup) if settings.warmup >= 1 else math.ceil(settings.warmup * total)
+
+
+def learning_rate(settings: TrainSettings, step: int, total: int) -> float:
+    """The rate used by step `step` (from 0) of `total`: a linear rise, then constant, linear or cosine decay to 0."""
+    warmup = min(warmup_steps(settings, total), total)
+    peak = settings.learning_rate
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    progress = (step - warmup) / max(1, total - warmup)
+    if settings.schedule == "linear":
+        return peak * (1 - progress)
+    if settings.schedule == "cosine":
+        return peak * 0.5 * (1 + math.cos(math.pi * progress))
+    return peak
