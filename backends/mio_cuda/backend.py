@@ -1,0 +1,107 @@
+"""Find the device, and load a model from a folder of safetensors."""
+
+import importlib.util
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from mio_cuda.model import CudaModel
+from mio_local.backend import Device
+from mio_local.errors import BackendError, ModelError, one_line
+from mio_local.recipe import ModelSettings
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class CudaBackend:
+    """The PyTorch backend."""
+
+    name = "cuda"
+
+    def __init__(self) -> None:
+        self.versions = {package: version(package) for package in ("torch", "transformers", "peft")}
+
+    def probe(self, device: str) -> Device:
+        """`auto` and `gpu` want a CUDA GPU: a run that fell back to the CPU unasked would take days."""
+        name = "cuda" if device in ("auto", "gpu") else device
+        if name == "cpu":
+            return Device("cpu", "CPU", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        if name == "mps":
+            if not torch.backends.mps.is_available():
+                raise BackendError("--device mps: PyTorch sees no Apple GPU on this machine; use --device cpu")
+            return Device("gpu", "Apple GPU", torch.mps.recommended_max_memory())
+        kind, _, index = name.partition(":")
+        if kind != "cuda" or (index and not index.isdigit()):
+            raise BackendError(f"--device {device}: not a device; use auto, cuda, cuda:N, mps or cpu")
+        if not torch.cuda.is_available():
+            raise BackendError("--backend cuda: PyTorch sees no CUDA GPU here; to train on the CPU, add --device cpu")
+        number = int(index or torch.cuda.current_device())
+        if number >= torch.cuda.device_count():
+            raise BackendError(f"--device {device}: there are {torch.cuda.device_count()} GPUs, numbered from 0")
+        properties = torch.cuda.get_device_properties(number)
+        return Device("gpu", properties.name, properties.total_memory)
+
+    def load(
+        self, folder: Path, settings: ModelSettings, device: str, *, grad_checkpoint: bool, seed: int
+    ) -> CudaModel:
+        """Load the model in `folder`, in `settings.dtype`, quantised by bitsandbytes where asked."""
+        kind = self.probe(device).kind
+        place = torch.device("cuda" if device in ("auto", "gpu") else device)
+        transformers.logging.set_verbosity_error()
+        transformers.utils.logging.disable_progress_bar()
+        torch.manual_seed(seed)
+        try:
+            config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=settings.trust_remote_code)
+            no_dropout(config)
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                folder,
+                config=config,
+                dtype=_dtype(settings, kind),
+                use_safetensors=True,
+                trust_remote_code=settings.trust_remote_code,
+                quantization_config=_quantization(settings, kind),
+                device_map={"": place} if settings.quantize else None,
+            )
+        except (ValueError, OSError, KeyError, ImportError) as error:
+            raise ModelError(_explain(folder, error)) from error
+        if not settings.quantize and getattr(model, "hf_quantizer", None) is None:
+            torch.nn.Module.to(model, place)
+        return CudaModel(model, place, grad_checkpoint=grad_checkpoint)
+
+
+def no_dropout(config: Any) -> None:
+    """Turn the base model's own dropout off: policy and reference must differ by the adapter alone."""
+    for key, value in vars(config).items():
+        if ("dropout" in key or key.endswith("pdrop")) and isinstance(value, float):
+            setattr(config, key, 0.0)
+
+
+def _dtype(settings: ModelSettings, kind: str) -> Any:
+    if settings.dtype == "auto":
+        return torch.float32 if kind == "cpu" else "auto"
+    return DTYPES[settings.dtype]
+
+
+def _quantization(settings: ModelSettings, kind: str) -> Any:
+    if not settings.quantize:
+        return None
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise BackendError(
+            f"--quantize {settings.quantize}: bitsandbytes is not installed; pip install 'mio-local[cuda]'"
+        ) from None
+    if settings.quantize == 8:
+        return transformers.BitsAndBytesConfig(load_in_8bit=True)
+    compute = DTYPES.get(settings.dtype, torch.bfloat16 if kind == "gpu" else torch.float32)
+    return transformers.BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=compute
+    )
+
+
+def _explain(folder: Path, error: Exception) -> str:
+    if "trust_remote_code" in str(error):
+        return f"{folder}: this model needs Python code from its repository; if you trust it, add --trust-remote-code"
+    return f"{folder}: transformers cannot load it: {type(error).__name__}: {one_line(error)}"

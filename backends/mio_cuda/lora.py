@@ -1,0 +1,114 @@
+"""The adapter inside a transformers model, by PEFT: put it in, read and write its weights."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers.pytorch_utils import Conv1D
+
+from mio_local.adapters import BLOCK, Adapter, Slot
+from mio_local.errors import ModelError
+from mio_local.recipe import LoraSettings
+
+PREFIX = "base_model.model."
+LEAVES = {
+    "lora_A": "lora_A.default.weight",
+    "lora_B": "lora_B.default.weight",
+    "magnitude": "lora_magnitude_vector.default.weight",
+}
+KEY = re.compile(r"^base_model\.model\.(?P<layer>.+)\.(?P<leaf>lora_A|lora_B|lora_magnitude_vector)\.default\.weight$")
+
+
+def linear_layers(model: torch.nn.Module) -> list[str]:
+    """Full names of the linear layers inside numbered blocks, quantised ones included, in the model's order."""
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, (torch.nn.Linear, Conv1D)) and BLOCK.match(name)
+    ]
+
+
+def add_lora(model: Any, settings: LoraSettings, names: Sequence[str]) -> PeftModel:
+    """Freeze the model and wrap `names` with PEFT's LoRA or DoRA layers."""
+    if quantised := bool(getattr(model, "is_loaded_in_4bit", False) or getattr(model, "is_loaded_in_8bit", False)):
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=settings.rank,
+        lora_alpha=settings.alpha,  # pyright: ignore[reportArgumentType] - annotated int, used as a number
+        lora_dropout=settings.dropout,
+        use_dora=settings.dora,
+        **_targets(model, names),
+    )
+    wrapped = get_peft_model(model, config)
+    if not any(parameter.requires_grad for parameter in wrapped.parameters()):
+        raise ModelError("no trainable weight was found after adding the adapter")
+    if quantised:
+        wrapped.config.use_cache = False
+    return wrapped  # type: ignore[return-value]
+
+
+def _targets(model: torch.nn.Module, names: Sequence[str]) -> dict[str, Any]:
+    """PEFT's own way of naming layers: leaf names where they say exactly `names`, with block numbers where needed."""
+    present = linear_layers(model)
+    matches = {name: match for name in present if (match := BLOCK.match(name))}
+    leaves = sorted({name.rpartition(".")[2] for name in names})
+    blocks = sorted({int(matches[name]["index"]) for name in names})
+    by_leaf = [name for name in present if name.rpartition(".")[2] in leaves]
+    if by_leaf == list(names):
+        named = [name for name, _ in model.named_modules() if name.rpartition(".")[2] in leaves]
+        if named == by_leaf:
+            return {"target_modules": leaves}
+    inside = [name for name in by_leaf if int(matches[name]["index"]) in blocks]
+    if inside == list(names):
+        return {"target_modules": leaves, "layers_to_transform": blocks}
+    return {"target_modules": list(names)}
+
+
+def trainable(model: PeftModel) -> dict[str, torch.nn.Parameter]:
+    """The adapter's parameters by canonical name, in the model's order."""
+    found: dict[str, torch.nn.Parameter] = {}
+    for key, parameter in model.named_parameters():
+        if parameter.requires_grad and (match := KEY.match(key)):
+            leaf = "magnitude" if match["leaf"] == "lora_magnitude_vector" else match["leaf"]
+            found[f"{match['layer']}.{leaf}"] = parameter
+    return found
+
+
+def slots(model: PeftModel, names: Sequence[str]) -> list[Slot]:
+    """The canonical shapes of the adapter on `names`."""
+    parameters = trainable(model)
+    found: list[Slot] = []
+    for name in names:
+        a, b = parameters[f"{name}.lora_A"].shape, parameters[f"{name}.lora_B"].shape
+        found.append(Slot(name, tuple(a), tuple(b), fan_in=a[-1]))
+    return found
+
+
+def get_adapter(model: PeftModel) -> Adapter:
+    """The trainable weights, under canonical names."""
+    return {name: p.detach().float().cpu().numpy().copy() for name, p in trainable(model).items()}
+
+
+def set_adapter(model: PeftModel, adapter: Adapter) -> None:
+    """Write canonical weights into the model. Raises ModelError for a missing, unknown or misshapen tensor."""
+    parameters = trainable(model)
+    for key, value in adapter.items():
+        if key not in parameters:
+            raise ModelError(f"the adapter's {key} fits no layer of this model: it was trained on another base")
+        if tuple(value.shape) != tuple(parameters[key].shape):
+            raise ModelError(
+                f"the adapter's {key} has shape {tuple(value.shape)}, the model's layer needs "
+                f"{tuple(parameters[key].shape)}: another base?"
+            )
+    # DoRA's magnitudes are drawn from the base weights, so a fresh adapter leaves them out
+    missing = [key for key in parameters if key not in adapter and not key.endswith(".magnitude")]
+    if missing:
+        raise ModelError(f"the adapter lacks {len(missing)} tensors of the model, {missing[0]} among them")
+    with torch.no_grad():
+        for key, value in adapter.items():
+            parameters[key].copy_(torch.from_numpy(np.ascontiguousarray(value)))

@@ -1,0 +1,170 @@
+"""One transformers model with a PEFT adapter: score, differentiate, step, generate, save and restore."""
+
+import json
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import GenerationConfig
+
+from mio_cuda import lora
+from mio_cuda.xp import XP
+from mio_local.adapters import Adapter, Slot
+from mio_local.arrays import sequence_logps
+from mio_local.backend import Memory, Scored
+from mio_local.batching import Batch
+from mio_local.losses import Objective, PairLogps
+from mio_local.recipe import LoraSettings, TrainSettings
+
+
+class CudaModel:
+    """`mio_local.backend.Model` over transformers and PEFT."""
+
+    def __init__(self, model: Any, device: torch.device, *, grad_checkpoint: bool) -> None:
+        self.model = model
+        self.device = device
+        self.grad_checkpoint = grad_checkpoint
+        self.model.eval()
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+
+    def linear_layers(self) -> list[str]:
+        return lora.linear_layers(self.model)
+
+    def add_lora(self, settings: LoraSettings, train: TrainSettings, names: Sequence[str]) -> list[Slot]:
+        self.model = lora.add_lora(self.model, settings, names)
+        if self.grad_checkpoint:
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+            self.model.enable_input_require_grads()
+        self.model.config.use_cache = not self.grad_checkpoint
+        self.model.eval()
+        self.clip = train.clip
+        self.parameters = lora.trainable(self.model)
+        self.optimizer = torch.optim.AdamW(
+            list(self.parameters.values()),
+            lr=train.learning_rate,
+            betas=(train.adam_beta1, train.adam_beta2),
+            eps=train.adam_eps,
+            weight_decay=train.weight_decay,
+        )
+        return lora.slots(self.model, names)
+
+    def set_adapter(self, adapter: Adapter) -> None:
+        lora.set_adapter(self.model, adapter)
+        self.reference = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+
+    def get_adapter(self) -> Adapter:
+        return lora.get_adapter(self.model)
+
+    def save_adapter(self, folder: Path) -> None:
+        self.model.save_pretrained(str(folder), safe_serialization=True)
+        (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        if isinstance(config["target_modules"], list):
+            config["target_modules"].sort()  # PEFT writes a set, whose order changes from process to process
+        (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+    def _score(self, batch: Batch) -> torch.Tensor:
+        inputs, targets, mask = (
+            torch.from_numpy(array).to(self.device) for array in (batch.inputs, batch.targets, batch.mask)
+        )
+        # rows are padded on the right and attention is causal, so no attention mask is needed
+        logits = self.model(input_ids=inputs.long(), use_cache=False).logits.float()
+        return sequence_logps(XP, logits, targets.long(), mask)
+
+    def accumulate(self, batch: Batch, reference: np.ndarray, objective: Objective, scale: float) -> Scored:
+        self.model.train()  # the base's dropout is off: this turns on the adapter's, and recomputation
+        logps = self._score(batch)
+        ref = torch.from_numpy(reference).to(self.device)
+        tokens = torch.from_numpy(batch.tokens).to(self.device)
+        n = batch.size
+        loss = objective(XP, PairLogps(logps[:n], logps[n:], ref[:n], ref[n:], tokens[:n], tokens[n:])).sum()
+        (loss * scale).backward()
+        self.model.eval()
+        return Scored(float(loss.detach()), logps.detach().cpu().numpy())
+
+    def apply(self, learning_rate: float) -> float:
+        gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
+        norm = float(torch.nn.utils.get_total_norm(gradients))
+        if np.isfinite(norm):
+            if self.clip:
+                torch.nn.utils.clip_grads_with_norm_(
+                    list(self.parameters.values()), self.clip, torch.tensor(norm, device=self.device)
+                )
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    @torch.no_grad()
+    def logps(self, batch: Batch, *, reference: bool) -> np.ndarray:
+        with self._adapter(reference):
+            return self._score(batch).cpu().numpy()
+
+    @torch.no_grad()
+    def generate(self, prompt: Sequence[int], max_tokens: int, stop: Sequence[int], *, reference: bool) -> list[int]:
+        config = GenerationConfig(
+            max_new_tokens=max_tokens, do_sample=False, eos_token_id=list(stop), pad_token_id=0, use_cache=True
+        )
+        ids = torch.tensor([list(prompt)], device=self.device)
+        with self._adapter(reference):
+            out = self.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=config)
+        answer = out[0, ids.shape[1] :].tolist()
+        return answer[:-1] if answer and answer[-1] in stop else answer
+
+    def save_state(self, folder: Path) -> None:
+        tensors = {f"adapter.{name}": p.detach().contiguous() for name, p in self.parameters.items()}
+        tensors |= {f"reference.{name}": value.contiguous() for name, value in self.reference.items()}
+        for name, parameter in self.parameters.items():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer.{key}.{name}"] = value.contiguous()
+        tensors["rng.cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            tensors["rng.cuda"] = torch.cuda.get_rng_state(self.device)
+        save_file({key: value.cpu() for key, value in tensors.items()}, folder / "state.safetensors")
+
+    def restore_state(self, folder: Path) -> None:
+        tensors = load_file(folder / "state.safetensors")
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(tensors[f"adapter.{name}"])
+                self.reference[name].copy_(tensors[f"reference.{name}"])
+                for key in ("step", "exp_avg", "exp_avg_sq"):
+                    if (value := tensors.get(f"optimizer.{key}.{name}")) is not None:
+                        # AdamW keeps its step on the CPU, the moments beside the weights
+                        self.optimizer.state[parameter][key] = value if key == "step" else value.to(self.device)
+        torch.set_rng_state(tensors["rng.cpu"])
+        if self.device.type == "cuda" and "rng.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["rng.cuda"], self.device)
+
+    def memory(self) -> Memory:
+        if self.device.type == "cuda":
+            return Memory(torch.cuda.memory_allocated(self.device), torch.cuda.max_memory_allocated(self.device))
+        if self.device.type == "mps":
+            return Memory(torch.mps.current_allocated_memory(), torch.mps.driver_allocated_memory())
+        import resource
+        import sys
+
+        unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS, in KiB on Linux
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        return Memory(peak, peak)
+
+    @contextmanager
+    def _adapter(self, reference: bool) -> Generator[None]:
+        """With `reference`, the adapter as it was first set stands in for the trained one."""
+        if not reference:
+            yield
+            return
+        policy = {name: parameter.data for name, parameter in self.parameters.items()}
+        try:
+            for name, parameter in self.parameters.items():
+                parameter.data = self.reference[name]
+            yield
+        finally:
+            for name, parameter in self.parameters.items():
+                parameter.data = policy[name]

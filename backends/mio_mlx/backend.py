@@ -1,0 +1,72 @@
+"""Find the device, and load a model from a folder of safetensors."""
+
+import contextlib
+import io
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+from mlx_lm.utils import load_model, maybe_set_recommended_wired_limit, quantize_model
+
+from mio_local.backend import Device
+from mio_local.errors import BackendError, ModelError, one_line
+from mio_local.recipe import ModelSettings
+from mio_mlx.lora import leaves
+from mio_mlx.model import MlxModel
+
+DTYPES = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
+
+
+class MlxBackend:
+    """The MLX backend."""
+
+    name = "mlx"
+
+    def __init__(self) -> None:
+        self.versions = {package: version(package) for package in ("mlx", "mlx-lm")}
+
+    def probe(self, device: str) -> Device:
+        """`auto` is MLX's own choice: the GPU where there is one."""
+        has_gpu = mx.metal.is_available() or mx.cuda.is_available()
+        kind = {"auto": "gpu" if has_gpu else "cpu", "gpu": "gpu", "cpu": "cpu"}.get(device)
+        if kind is None:
+            if device.startswith("cuda") and mx.cuda.is_available():
+                kind = "gpu"
+            else:
+                raise BackendError(f"--device {device}: MLX knows gpu and cpu here; use --device auto")
+        if kind == "gpu" and not has_gpu:
+            raise BackendError(f"--device {device}: MLX sees no GPU on this machine; use --device cpu")
+        info: dict[str, Any] = dict(mx.device_info()) if kind == "gpu" else {}
+        return Device(kind, str(info.get("device_name", "CPU")), int(info.get("memory_size", 0)))
+
+    def load(self, folder: Path, settings: ModelSettings, device: str, *, grad_checkpoint: bool, seed: int) -> MlxModel:
+        """Load, cast and, where asked, quantise the model in `folder`."""
+        kind = self.probe(device).kind
+        mx.set_default_device(mx.Device(mx.gpu if kind == "gpu" else mx.cpu))
+        if kind == "gpu":
+            maybe_set_recommended_wired_limit()
+        mx.random.seed(seed)
+        try:
+            model, config = load_model(folder, lazy=True, trust_remote_code=settings.trust_remote_code)
+        except (ValueError, FileNotFoundError, KeyError, TypeError) as error:
+            raise ModelError(_explain(folder, error)) from error
+        dtype = settings.dtype if settings.dtype != "auto" or kind == "gpu" else "float32"
+        if dtype != "auto":
+            model.set_dtype(DTYPES[dtype])
+        if settings.quantize and "quantization" not in config:
+            widths = {p.shape[-1] for name, p in leaves(model.parameters()) if name.endswith("proj.weight")}
+            group = 64 if all(width % 64 == 0 for width in widths) else 32
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints its own report
+                model, config = quantize_model(model, config, group, settings.quantize)
+        mx.eval(model.parameters())
+        return MlxModel(model, grad_checkpoint=grad_checkpoint)
+
+
+def _explain(folder: Path, error: Exception) -> str:
+    text = one_line(error)
+    if "trust_remote_code" in str(error):
+        return f"{folder}: this model needs Python code from its repository; if you trust it, add --trust-remote-code"
+    if "not supported" in text:
+        return f"{folder}: {text} mlx-lm cannot load it; try --backend cuda"
+    return f"{folder}: mlx-lm cannot load it: {type(error).__name__}: {text}"

@@ -1,0 +1,141 @@
+"""The adapter inside an mlx-lm model: put it in, read and write its weights, save it as mlx-lm does."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+from mlx.utils import tree_flatten, tree_unflatten
+from mlx_lm.models.switch_layers import QuantizedSwitchLinear, SwitchLinear
+from mlx_lm.tuner.utils import linear_to_lora_layers
+
+from mio_local.adapters import Adapter, Slot
+from mio_local.errors import ModelError
+from mio_local.recipe import LoraSettings
+
+LINEAR = (nn.Linear, nn.QuantizedLinear, SwitchLinear, QuantizedSwitchLinear)
+LEAVES = {"lora_A": "lora_a", "lora_B": "lora_b", "magnitude": "m"}
+
+
+def linear_layers(model: Any) -> list[str]:
+    """Full names of the linear layers inside `model.layers`, in the model's order."""
+    prefix = block_prefix(model)
+    return [
+        name for name, module in _ordered(model) if name.startswith(prefix) and isinstance(module, LINEAR)
+    ]
+
+
+def block_prefix(model: Any) -> str:
+    """The name of the list that holds the blocks, with its dot: `model.layers.`."""
+    first = model.layers[0]
+    for name, module in model.named_modules():
+        if module is first:
+            return name.rpartition(".")[0] + "."
+    raise ModelError("the model's blocks are not among its modules, so nothing can be adapted")
+
+
+def _ordered(model: Any) -> list[tuple[str, Any]]:
+    def key(item: tuple[str, Any]) -> list[Any]:
+        return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in item[0].split(".")]
+
+    return sorted(model.named_modules(), key=key)
+
+
+def add_lora(model: Any, settings: LoraSettings, names: Sequence[str]) -> dict[str, Any]:
+    """Freeze the model and put mlx-lm's LoRA or DoRA layers on `names`. Returns the config that reloads them."""
+    for name, module in model.named_modules():
+        if settings.dora and name in set(names) and isinstance(module, (SwitchLinear, QuantizedSwitchLinear)):
+            raise ModelError(f"--dora: mlx-lm has no DoRA for stacked experts ({name}); name other --targets")
+        if settings.dora and name in set(names) and isinstance(module, nn.QuantizedLinear) and 32 % module.bits:
+            raise ModelError(f"--dora: mlx-lm has no DoRA for {module.bits}-bit layers; use a 4- or 8-bit base")
+    prefix, blocks = block_prefix(model), len(model.layers)
+    config: dict[str, Any] = {
+        "fine_tune_type": "dora" if settings.dora else "lora",
+        "num_layers": blocks,
+        "lora_parameters": {
+            "rank": settings.rank,
+            "scale": settings.alpha / settings.rank,
+            "dropout": settings.dropout,
+            "keys": list(names),
+        },
+    }
+    by_block: dict[int, set[str]] = {}
+    for name in names:
+        match = re.match(r"(\d+)\.(.+)", name.removeprefix(prefix))
+        if match:
+            by_block.setdefault(int(match[1]), set()).add(match[2])
+    leaves = set().union(*by_block.values())
+    last = range(blocks - len(by_block), blocks)
+    relative = {f"{prefix}{i}.{leaf}" for i in last for leaf in leaves}
+    present = set(linear_layers(model))
+    # the usual case, "these layers of the last N blocks", is written the way mlx-lm's own users write it
+    if relative & present == set(names):
+        config["num_layers"] = len(by_block)
+        config["lora_parameters"]["keys"] = sorted(leaves)
+    model.freeze()
+    linear_to_lora_layers(model, config["num_layers"], config["lora_parameters"], use_dora=settings.dora)
+    if not tree_flatten(model.trainable_parameters()):
+        raise ModelError("no trainable weight was found after adding the adapter")
+    return config
+
+
+def leaves(tree: Any) -> list[tuple[str, mx.array]]:
+    """The tree's arrays by dotted name."""
+    return tree_flatten(tree)  # type: ignore[return-value] - typed as a union with the dict that another call gives
+
+
+def slots(model: Any, names: Sequence[str]) -> list[Slot]:
+    """The canonical shapes of the adapter on `names`."""
+    modules = dict(model.named_modules())
+    found: list[Slot] = []
+    for name in names:
+        a, b = modules[name].lora_a.shape, modules[name].lora_b.shape
+        if len(a) == 2:  # plain layers are stored transposed
+            a, b = a[::-1], b[::-1]
+        found.append(Slot(name, tuple(a), tuple(b), fan_in=a[-1]))
+    return found
+
+
+def get_adapter(model: Any) -> Adapter:
+    """The trainable weights, under canonical names and shapes."""
+    back = {leaf: canonical for canonical, leaf in LEAVES.items()}
+    adapter: Adapter = {}
+    for key, value in leaves(model.trainable_parameters()):
+        layer, _, leaf = key.rpartition(".")
+        array = np.array(value.astype(mx.float32))
+        adapter[f"{layer}.{back[leaf]}"] = array.T if array.ndim == 2 else array
+    return adapter
+
+
+def set_adapter(model: Any, adapter: Adapter) -> None:
+    """Write canonical weights into the model. Raises ModelError for a missing, unknown or misshapen tensor."""
+    now = dict(tree_flatten(model.trainable_parameters()))
+    new: dict[str, mx.array] = {}
+    for key, value in adapter.items():
+        layer, _, leaf = key.rpartition(".")
+        name = f"{layer}.{LEAVES[leaf]}"
+        array = mx.array(np.ascontiguousarray(value.T if value.ndim == 2 else value))
+        if name not in now:
+            raise ModelError(f"the adapter's {key} fits no layer of this model: it was trained on another base")
+        if array.shape != now[name].shape:
+            raise ModelError(
+                f"the adapter's {key} has shape {tuple(value.shape)}, the model's layer needs another: another base?"
+            )
+        new[name] = array
+    # DoRA's magnitudes are drawn from the base weights, so a fresh adapter leaves them out
+    missing = [name for name in now if name not in new and not name.endswith(".m")]
+    if missing:
+        raise ModelError(f"the adapter lacks {len(missing)} tensors of the model, {missing[0]} among them")
+    model.update(tree_unflatten(list(new.items())))
+    mx.eval(model.trainable_parameters())
+
+
+def save_adapter(model: Any, config: dict[str, Any], folder: Path) -> None:
+    """adapters.safetensors and adapter_config.json, as `mlx_lm.load(adapter_path=...)` reads them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mx.save_safetensors(str(folder / "adapters.safetensors"), dict(tree_flatten(model.trainable_parameters())))
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

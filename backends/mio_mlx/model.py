@@ -1,0 +1,170 @@
+"""One mlx-lm model with an adapter: score, differentiate, step, generate, save and restore."""
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import mlx.optimizers as optim
+import numpy as np
+from mlx.utils import tree_map, tree_unflatten
+from mlx_lm.generate import generate_step
+
+from mio_local.adapters import Adapter, Slot
+from mio_local.arrays import sequence_logps
+from mio_local.backend import Memory, Scored
+from mio_local.batching import Batch
+from mio_local.losses import Objective, PairLogps
+from mio_local.recipe import LoraSettings, TrainSettings
+from mio_mlx import lora
+from mio_mlx.recompute import Recompute
+from mio_mlx.xp import XP
+
+
+class MlxModel:
+    """`mio_local.backend.Model` over mlx-lm."""
+
+    def __init__(self, model: Any, *, grad_checkpoint: bool) -> None:
+        self.model = model
+        self.recompute = Recompute(model.layers) if grad_checkpoint else None
+        self.gradient: Any = None
+        self.reference: list[tuple[str, mx.array]] = []
+        mx.reset_peak_memory()
+
+    def linear_layers(self) -> list[str]:
+        return lora.linear_layers(self.model)
+
+    def add_lora(self, settings: LoraSettings, train: TrainSettings, names: Sequence[str]) -> list[Slot]:
+        self.adapter_config = lora.add_lora(self.model, settings, names)
+        self.clip = train.clip
+        self.optimizer = optim.AdamW(
+            learning_rate=train.learning_rate,
+            betas=[train.adam_beta1, train.adam_beta2],
+            eps=train.adam_eps,
+            weight_decay=train.weight_decay,
+            bias_correction=True,  # off by default here, always on in torch
+        )
+        self.optimizer.init(self.model.trainable_parameters())
+        self.dropouts = [m for _, m in self.model.named_modules() if isinstance(m, nn.Dropout)]
+        self.value_and_grad = nn.value_and_grad(self.model, self._objective)
+        return lora.slots(self.model, names)
+
+    def set_adapter(self, adapter: Adapter) -> None:
+        lora.set_adapter(self.model, adapter)
+        self.reference = lora.leaves(self.model.trainable_parameters())
+
+    def get_adapter(self) -> Adapter:
+        return lora.get_adapter(self.model)
+
+    def save_adapter(self, folder: Path) -> None:
+        lora.save_adapter(self.model, self.adapter_config, folder)
+
+    def _score(self, inputs: mx.array, targets: mx.array, mask: mx.array) -> mx.array:
+        logits = self.model(inputs).astype(mx.float32)
+        return sequence_logps(XP, logits, targets, mask)
+
+    def _objective(
+        self, arrays: Sequence[mx.array], tokens: mx.array, reference: mx.array, objective: Objective, scale: float
+    ) -> tuple[mx.array, mx.array, mx.array]:
+        logps = self._score(*arrays)
+        n = logps.shape[0] // 2
+        pairs = PairLogps(logps[:n], logps[n:], reference[:n], reference[n:], tokens[:n], tokens[n:])
+        loss = objective(XP, pairs).sum()
+        return loss * scale, loss, logps
+
+    def accumulate(self, batch: Batch, reference: np.ndarray, objective: Objective, scale: float) -> Scored:
+        with self._training():
+            (_, loss, logps), gradient = self.value_and_grad(
+                _arrays(batch), mx.array(batch.tokens), mx.array(reference), objective, scale
+            )
+            if self.gradient is not None:
+                gradient = tree_map(mx.add, self.gradient, gradient)
+            mx.eval(loss, logps, gradient)  # before recomputation is switched off: it runs here
+        self.gradient = gradient
+        return Scored(float(loss), np.array(logps))
+
+    def apply(self, learning_rate: float) -> float:
+        squares = [mx.square(gradient).sum() for _, gradient in lora.leaves(self.gradient)]
+        norm = float(mx.sqrt(mx.stack(squares).sum()))
+        if np.isfinite(norm):
+            if self.clip:
+                factor = min(1.0, self.clip / (norm + 1e-6))
+                self.gradient = tree_map(lambda g: g * factor, self.gradient)
+            self.optimizer.learning_rate = learning_rate
+            self.optimizer.update(self.model, self.gradient)
+            mx.eval(self.model.trainable_parameters(), self.optimizer.state)
+        self.gradient = None
+        return norm
+
+    def logps(self, batch: Batch, *, reference: bool) -> np.ndarray:
+        with self._adapter(reference):
+            logps = self._score(*_arrays(batch))
+            mx.eval(logps)
+        return np.array(logps)
+
+    def generate(self, prompt: Sequence[int], max_tokens: int, stop: Sequence[int], *, reference: bool) -> list[int]:
+        tokens: list[int] = []
+        with self._adapter(reference):
+            for token, _ in generate_step(mx.array(list(prompt)), self.model, max_tokens=max_tokens):
+                if int(token) in stop:
+                    break
+                tokens.append(int(token))
+        return tokens
+
+    def save_state(self, folder: Path) -> None:
+        tensors = {f"adapter.{key}": value for key, value in lora.leaves(self.model.trainable_parameters())}
+        tensors |= {f"reference.{key}": value for key, value in self.reference}
+        tensors |= {f"optimizer.{key}": value for key, value in lora.leaves(self.optimizer.state)}
+        tensors["rng"] = mx.random.state[0]  # type: ignore[index]
+        mx.save_safetensors(str(folder / "state.safetensors"), tensors)
+
+    def restore_state(self, folder: Path) -> None:
+        tensors: dict[str, mx.array] = mx.load(str(folder / "state.safetensors"))  # type: ignore[assignment]
+        parts: dict[str, list[tuple[str, mx.array]]] = {"adapter": [], "reference": [], "optimizer": []}
+        for key, value in tensors.items():
+            part, _, name = key.partition(".")
+            if part in parts:
+                parts[part].append((name, value))
+        mx.eval(list(tensors.values()))  # the file may be replaced while these are lazy
+        self.model.update(tree_unflatten(parts["adapter"]))
+        self.reference = parts["reference"]
+        self.optimizer.state = tree_unflatten(parts["optimizer"])
+        high, low = (int(word) for word in np.array(tensors["rng"]))
+        mx.random.seed((high << 32) | low)  # the state itself cannot be assigned since mlx 0.32.1
+
+    def memory(self) -> Memory:
+        return Memory(mx.get_active_memory(), mx.get_peak_memory())
+
+    @contextmanager
+    def _adapter(self, reference: bool) -> Generator[None]:
+        """With `reference`, the adapter as it was first set stands in for the trained one."""
+        if not reference:
+            yield
+            return
+        policy = lora.leaves(self.model.trainable_parameters())
+        self.model.update(tree_unflatten(self.reference))
+        try:
+            yield
+        finally:
+            self.model.update(tree_unflatten(policy))
+
+    @contextmanager
+    def _training(self) -> Generator[None]:
+        """Adapter dropout and recomputation on; the rest of the model stays in evaluation mode."""
+        for module in self.dropouts:
+            module.train(True)
+        if self.recompute:
+            self.recompute.on = True
+        try:
+            yield
+        finally:
+            for module in self.dropouts:
+                module.train(False)
+            if self.recompute:
+                self.recompute.on = False
+
+
+def _arrays(batch: Batch) -> tuple[mx.array, mx.array, mx.array]:
+    return mx.array(batch.inputs), mx.array(batch.targets), mx.array(batch.mask)

@@ -1,0 +1,158 @@
+"""LoRA adapters as numpy arrays: which layers get one, their first weights, and reading one from disk.
+
+Canonical names are `<module>.lora_A` (rank, in), `<module>.lora_B` (out, rank) and, with DoRA, `<module>.magnitude`
+(out,), where <module> is the layer's full name in the model: `model.layers.0.self_attn.q_proj`. Layers that stack
+experts carry the expert axis in front. Each backend maps them to its library's own.
+"""
+
+import json
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mio_local.errors import ModelError, RecipeError, nearest, one_line
+from mio_local.recipe import LoraSettings
+
+Adapter = dict[str, np.ndarray]
+
+BLOCK = re.compile(r"^(?P<stem>.*?)\.(?P<index>\d+)\.(?P<leaf>.+)$")
+NOT_TEXT = re.compile(r"vision|visual|audio|image", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One adapted layer: its name, and the shapes of A and B. `fan_in` is the input width."""
+
+    name: str
+    a: tuple[int, ...]
+    b: tuple[int, ...]
+    fan_in: int
+
+
+def choose_layers(names: Sequence[str], settings: LoraSettings) -> list[str]:
+    """The linear layers of `names` that the settings adapt: the last `layers` blocks, by `targets`.
+
+    Raises RecipeError for a target that matches no layer, and ModelError where the model has no linear layer at all.
+    """
+    blocks = [(match, name) for name in names if (match := BLOCK.match(name)) and not NOT_TEXT.search(name)]
+    if not blocks:
+        raise ModelError("the model has no linear layers inside numbered blocks, so nothing can be adapted")
+    count = 1 + max(int(match["index"]) for match, _ in blocks)
+    first = count - settings.layers if settings.layers else 0
+    inside = [(match["leaf"], name) for match, name in blocks if int(match["index"]) >= first]
+    if settings.targets == ["all-linear"]:
+        return [name for _, name in inside]
+    chosen: dict[str, None] = {}
+    for target in settings.targets:
+        hits = [name for leaf, name in inside if leaf == target or leaf.endswith("." + target)]
+        if not hits:
+            leaves = sorted({leaf.rpartition(".")[2] for leaf, _ in inside})
+            raise RecipeError(
+                f"--targets {target}: no linear layer matches{nearest(target, leaves)}; there are {', '.join(leaves)}"
+            )
+        chosen.update(dict.fromkeys(hits))
+    return [name for name in names if name in chosen]
+
+
+def draw_adapter(slots: Sequence[Slot], seed: int) -> Adapter:
+    """First weights: A uniform in ±1/sqrt(in) (as PEFT and mlx-lm draw it), B zero. Each layer has a stream of its own,
+    so every backend and every choice of layers starts from the same numbers."""
+    adapter: Adapter = {}
+    for slot in slots:
+        rng = np.random.default_rng([seed, zlib.crc32(slot.name.encode())])
+        bound = slot.fan_in**-0.5
+        adapter[f"{slot.name}.lora_A"] = rng.uniform(-bound, bound, slot.a).astype(np.float32)
+        adapter[f"{slot.name}.lora_B"] = np.zeros(slot.b, np.float32)
+    return adapter
+
+
+@dataclass(frozen=True)
+class SavedAdapter:
+    """An adapter from disk, and the LoRA settings it was trained with."""
+
+    weights: Adapter
+    rank: int
+    alpha: float
+    dora: bool
+
+    @property
+    def names(self) -> list[str]:
+        """The layers it adapts, in the file's order."""
+        return list(dict.fromkeys(key.rpartition(".")[0] for key in self.weights))
+
+
+def read_adapter(folder: Path) -> SavedAdapter:
+    """Read an adapter in mlx-lm's or PEFT's format. Raises ModelError naming what is missing or unsupported."""
+    config_file = folder / "adapter_config.json"
+    if not folder.exists():
+        raise ModelError(f"{folder}: no such adapter folder")
+    if not config_file.exists():
+        raise ModelError(f"{folder}: no adapter_config.json, so this is no adapter folder")
+    try:
+        config: dict[str, Any] = json.loads(config_file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{config_file}: not JSON: {one_line(error)}") from None
+    for file_name, reader in (("adapters.safetensors", _from_mlx), ("adapter_model.safetensors", _from_peft)):
+        if (folder / file_name).exists():
+            return reader(_tensors(folder / file_name), config, folder)
+    if list(folder.glob("adapter_model.bin")):
+        raise ModelError(f"{folder}: adapter_model.bin is a pickle, which can run code; save it as safetensors first")
+    raise ModelError(f"{folder}: holds neither adapters.safetensors (mlx-lm) nor adapter_model.safetensors (PEFT)")
+
+
+def _tensors(file: Path) -> Adapter:
+    from safetensors import SafetensorError, safe_open
+
+    arrays: Adapter = {}
+    try:
+        with safe_open(str(file), "numpy") as tensors:
+            for key in tensors.keys():  # noqa: SIM118 - a safetensors handle, not a dict
+                arrays[key] = np.asarray(tensors.get_tensor(key), np.float32)
+    except (SafetensorError, OSError, TypeError) as error:
+        raise ModelError(f"{file}: not a readable safetensors file: {one_line(error)}") from None
+    return arrays
+
+
+def _from_mlx(tensors: Adapter, config: dict[str, Any], folder: Path) -> SavedAdapter:
+    if config.get("fine_tune_type", "lora") == "full":
+        raise ModelError(f"{folder}: holds full weights, not an adapter")
+    parameters = config.get("lora_parameters", {})
+    if "scale" not in parameters or "rank" not in parameters:
+        raise ModelError(f"{folder}/adapter_config.json: lora_parameters must hold rank and scale")
+    rank = int(parameters["rank"])
+    renamed = {"lora_a": "lora_A", "lora_b": "lora_B", "m": "magnitude"}
+    weights: Adapter = {}
+    for key, value in tensors.items():
+        layer, _, leaf = key.rpartition(".")
+        if leaf not in renamed:
+            raise ModelError(f"{folder}: {key} is no LoRA weight")
+        # mlx-lm stores plain layers' factors transposed, and stacked experts' as they are
+        weights[f"{layer}.{renamed[leaf]}"] = np.ascontiguousarray(value.T) if value.ndim == 2 else value
+    return SavedAdapter(weights, rank, float(parameters["scale"]) * rank, config.get("fine_tune_type") == "dora")
+
+
+def _from_peft(tensors: Adapter, config: dict[str, Any], folder: Path) -> SavedAdapter:
+    if str(config.get("peft_type", "LORA")).upper() != "LORA":
+        raise ModelError(f"{folder}: a PEFT {config.get('peft_type')} adapter; only LORA is supported")
+    for key in ("rank_pattern", "alpha_pattern", "modules_to_save", "layer_replication"):
+        if config.get(key):
+            raise ModelError(f"{folder}/adapter_config.json: {key} is not supported")
+    rank, alpha = int(config["r"]), float(config["lora_alpha"])
+    if config.get("use_rslora"):
+        alpha *= rank**0.5  # rank-stabilised: scale = alpha / sqrt(rank)
+    endings = {"lora_A.weight": "lora_A", "lora_B.weight": "lora_B", "lora_magnitude_vector": "magnitude"}
+    weights: Adapter = {}
+    for key, value in tensors.items():
+        name = key.removeprefix("base_model.model.")
+        for ending, leaf in endings.items():
+            if name.endswith("." + ending):
+                weights[f"{name.removesuffix('.' + ending)}.{leaf}"] = value
+                break
+        else:
+            raise ModelError(f"{folder}: {key} is no LoRA weight")
+    return SavedAdapter(weights, rank, alpha, bool(config.get("use_dora")))

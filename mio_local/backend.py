@@ -1,0 +1,139 @@
+"""What a backend is, and how one is found. Only numpy arrays, Python scalars, strings and Paths cross this boundary.
+
+A backend is a package with an entry point in the group `mio_local.backends`; installing one adds it, with no edit here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from mio_local.adapters import Adapter, Slot
+from mio_local.batching import Batch
+from mio_local.errors import BackendError, nearest
+from mio_local.losses import Objective
+from mio_local.recipe import LoraSettings, ModelSettings, TrainSettings
+
+GROUP = "mio_local.backends"
+EXTRAS = {"mlx": "mio-local", "cuda": "mio-local[cuda]"}  # what to install for a backend whose libraries are missing
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where a backend would run: `kind` is gpu or cpu, `memory` the bytes it has, 0 where unknown."""
+
+    kind: str
+    name: str
+    memory: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of device memory in use now, and the most since the model was loaded."""
+
+    active: int
+    peak: int
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One forward pass: the summed loss of its pairs, and log pi of its 2n rows, (2n,) float32, chosen first."""
+
+    loss: float
+    logps: np.ndarray
+
+
+class Model(Protocol):
+    """A loaded base model with one trainable adapter. The reference is the model with the adapter as first set."""
+
+    def add_lora(self, settings: LoraSettings, train: TrainSettings, names: Sequence[str]) -> list[Slot]:
+        """Put an adapter of zero effect on the named linear layers, and an AdamW over it. Returns its slots' shapes."""
+        ...
+
+    def linear_layers(self) -> list[str]:
+        """Full names of the linear layers inside the model's blocks."""
+        ...
+
+    def set_adapter(self, adapter: Adapter) -> None:
+        """Overwrite the adapter's weights and make them the reference."""
+        ...
+
+    def get_adapter(self) -> Adapter:
+        """The adapter's weights now, float32."""
+        ...
+
+    def save_adapter(self, folder: Path) -> None:
+        """Write the adapter in the ecosystem's own format (mlx-lm's or PEFT's)."""
+        ...
+
+    def accumulate(self, batch: Batch, reference: np.ndarray, objective: Objective, scale: float) -> Scored:
+        """Add the gradient of `scale` times the batch's summed loss to the pending gradient."""
+        ...
+
+    def apply(self, learning_rate: float) -> float:
+        """Clip, step the optimiser, clear the gradient; the norm before clipping. Non-finite: no step is taken."""
+        ...
+
+    def logps(self, batch: Batch, *, reference: bool) -> np.ndarray:
+        """log pi or log ref of the batch's rows, (2n,) float32, without gradient, dropout off."""
+        ...
+
+    def generate(self, prompt: Sequence[int], max_tokens: int, stop: Sequence[int], *, reference: bool) -> list[int]:
+        """Greedy continuation of `prompt`, the stop token not included."""
+        ...
+
+    def save_state(self, folder: Path) -> None:
+        """Write adapter, reference adapter, optimiser and random state: what `restore_state` needs to go on exactly."""
+        ...
+
+    def restore_state(self, folder: Path) -> None:
+        """Read back what `save_state` wrote."""
+        ...
+
+    def memory(self) -> Memory:
+        """Device memory."""
+        ...
+
+
+class Backend(Protocol):
+    """An array library that can train."""
+
+    name: str
+    versions: dict[str, str]
+
+    def probe(self, device: str) -> Device:
+        """The device that `device` names here. Loads no model. Raises BackendError naming one that is there."""
+        ...
+
+    def load(self, folder: Path, settings: ModelSettings, device: str, *, grad_checkpoint: bool, seed: int) -> Model:
+        """Load the model in `folder` onto `device`. Raises ModelError."""
+        ...
+
+
+def installed() -> list[str]:
+    """Names of the registered backends, whether or not their libraries are there."""
+    return sorted(point.name for point in entry_points(group=GROUP))
+
+
+def load_backend(name: str) -> Backend:
+    """The backend called `name`; `auto` takes the first that imports, MLX before PyTorch."""
+    points = {point.name: point for point in entry_points(group=GROUP)}
+    if name == "auto":
+        for candidate in sorted(points, key=lambda known: (known != "mlx", known)):
+            try:
+                return points[candidate].load()()
+            except ImportError:
+                continue
+        raise BackendError(f"no backend is installed; pip install '{EXTRAS['mlx']}' or '{EXTRAS['cuda']}'")
+    if name not in points:
+        raise BackendError(f"--backend {name}: no such backend{nearest(name, points)}; there are {', '.join(points)}")
+    try:
+        return points[name].load()()
+    except ImportError as error:
+        extra = EXTRAS.get(name, f"mio-local[{name}]")
+        raise BackendError(
+            f"--backend {name}: not installed (no module {error.name}); install it with: pip install '{extra}'"
+        ) from None
