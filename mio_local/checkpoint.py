@@ -1,0 +1,79 @@
+"""Checkpoints: everything that `resume` needs to go on as if nothing had happened.
+
+A checkpoint is a folder `checkpoints/step-000100/`: state.safetensors (adapter, reference, optimiser, random state;
+the backend's), adapter/ (in the ecosystem's format), trainer.json (the loop's own state). It is written beside its place
+and renamed, so a folder with that name is complete.
+"""
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mio_local.backend import Model
+from mio_local.errors import RunError
+from mio_local.runs import Run
+
+
+@dataclass
+class Progress:
+    """The loop's own state. `events` is the size of events.jsonl: what follows it is written again after a resume."""
+
+    step: int = 0
+    tokens: int = 0
+    events: int = 0
+    best: float | None = None
+    best_step: int = 0
+    bad_evals: int = 0
+    below: int = 0
+
+
+def save(run: Run, model: Model, progress: Progress, keep: int) -> Path:
+    """Write a checkpoint of this step and drop all but the newest `keep`. The last good one stays until then."""
+    place = run.checkpoints / f"step-{progress.step:06d}"
+    building = run.checkpoints / f".building-{progress.step:06d}"
+    shutil.rmtree(building, ignore_errors=True)
+    try:
+        building.mkdir(parents=True)
+        model.save_state(building)
+        model.save_adapter(building / "adapter")
+        (building / "trainer.json").write_text(json.dumps(asdict(progress)) + "\n", encoding="utf-8")
+        shutil.rmtree(place, ignore_errors=True)
+        building.rename(place)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    for old in saved(run)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    return place
+
+
+def saved(run: Run) -> list[Path]:
+    """Complete checkpoints, oldest first."""
+    return sorted(path for path in run.checkpoints.glob("step-*") if (path / "trainer.json").exists())
+
+
+def load(folder: Path, model: Model) -> Progress:
+    """Restore the model from a checkpoint. Raises RunError where it is damaged."""
+    try:
+        progress = Progress(**json.loads((folder / "trainer.json").read_text(encoding="utf-8")))
+        model.restore_state(folder)
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise RunError(f"{folder}: damaged checkpoint ({error}); delete it and resume from the one before") from error
+    return progress
+
+
+def publish_adapter(model: Model, place: Path) -> None:
+    """Write the adapter to `place`, replacing what is there in one rename."""
+    building = place.with_name(f".{place.name}.building")
+    old = place.with_name(f".{place.name}.old")
+    for leftover in (building, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    try:
+        model.save_adapter(building)
+        if place.exists():
+            os.rename(place, old)
+        building.rename(place)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

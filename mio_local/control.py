@@ -1,0 +1,74 @@
+"""Requests to a living trainer, through control.jsonl: {"id": ..., "command": ...} a line.
+
+Commands: stop (finish the step and save), pause, resume, checkpoint. Each is acknowledged by a `control` event.
+"""
+
+import json
+import os
+import signal
+import time
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+COMMANDS = ("stop", "pause", "resume", "checkpoint")
+
+
+def request(path: Path, command: str) -> str:
+    """Append a request; its id."""
+    identity = uuid.uuid4().hex[:12]
+    line = json.dumps({"id": identity, "command": command, "time": time.time()}).encode() + b"\n"
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(file, line)
+    finally:
+        os.close(file)
+    return identity
+
+
+class Control:
+    """What the trainer reads between steps: new lines of control.jsonl, and the interrupt signals."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # requests from before this session were meant for another trainer
+        self._offset = path.stat().st_size if path.exists() else 0
+        self.interrupted = False
+
+    def poll(self) -> list[tuple[str, str]]:
+        """New (id, command) requests, in order; malformed lines are passed over."""
+        found: list[tuple[str, str]] = []
+        if self.interrupted:
+            self.interrupted = False
+            found.append(("signal", "stop"))
+        if not self._path.exists() or self._path.stat().st_size <= self._offset:
+            return found
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        for line in whole.splitlines():
+            try:
+                record = json.loads(line)
+                found.append((str(record["id"]), str(record["command"])))
+            except (ValueError, KeyError, TypeError):
+                continue
+        return found
+
+    @contextmanager
+    def signals(self) -> Generator[None]:
+        """Turn the first interrupt or termination into a stop request; a second interrupt ends the process at once."""
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            self.interrupted = True
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,86 @@
+"""A run's event stream: one JSON object a line, appended by the trainer alone, readable while it grows.
+
+Every event has `type`, `step` (optimiser steps done) and `time` (Unix seconds). Figures that depend on the machine
+rather than on the recipe are named `perf/*`; all others are the same when the same recipe runs again.
+
+    started     recipe facts: backend, device, objective, pairs, held_out, total_steps, truncated, trainable
+    step        metrics.pair_metrics of the step's batch before the update, grad_norm, learning_rate, epoch, num_tokens
+    eval        metrics.pair_metrics of the held-out pairs, and pairs
+    task        exact-match accuracy of greedy answers: accuracy, correct, questions
+    checkpoint  path
+    note        level (info, warning, error), code, text: what a person should know
+    control     command, id, result: an acknowledged request from control.jsonl
+    finished    state (done, stopped, failed), reason
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of events.jsonl; `values` are its other keys."""
+
+    type: str
+    step: int
+    values: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def line(self) -> bytes:
+        """JSON and a newline. A float that is not finite becomes null, as JSON has no word for it."""
+        values = {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in self.values.items()
+        }
+        record = {"type": self.type, "step": self.step, "time": round(time.time(), 3), **values}
+        return json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+class EventWriter:
+    """Appends events, each in one write."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+    def write(self, event: Event) -> None:
+        """Append one event. Raises OSError where the disk is full."""
+        line = event.line()
+        while line:
+            line = line[os.write(self._file, line) :]
+
+    @property
+    def offset(self) -> int:
+        """The file's size in bytes: where the next event begins."""
+        return os.fstat(self._file).st_size
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+
+def read_events(path: Path) -> Iterator[dict[str, Any]]:
+    """Every whole event; a torn last line, or one that is no JSON object, is passed over."""
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and "type" in record:
+            yield record
+
+
+def rewind(path: Path, offset: int) -> None:
+    """Keep the first `offset` bytes. A new file takes the old one's place, so that a reader notices by its inode."""
+    kept = path.read_bytes()[:offset] if path.exists() else b""
+    beside = path.with_name(path.name + ".new")
+    beside.write_bytes(kept)
+    os.replace(beside, path)

@@ -1,0 +1,87 @@
+"""A model's name to a folder of safetensors on this disk."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mio_local.errors import HubError, ModelError, one_line
+from mio_local.recipe import ModelSettings
+
+WANTED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.tiktoken"]
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+
+
+def model_folder(settings: ModelSettings) -> Path:
+    """The folder that holds the model: a local one, or the hub's, downloaded into its cache.
+
+    Raises ModelError for a folder without a config or without safetensors weights, HubError for a failed download.
+    """
+    if not settings.name:
+        raise ModelError("no model given; add --model FOLDER or --model HUB/NAME")
+    local = Path(settings.name).expanduser()
+    if local.is_dir():
+        folder = local.resolve()
+    elif local.exists():
+        raise ModelError(f"--model {settings.name}: is a file; give the folder that holds config.json")
+    elif settings.name.startswith(("/", ".", "~")) or settings.name.count("/") > 1:
+        raise ModelError(f"--model {settings.name}: no such folder")
+    else:
+        folder = _download(settings)
+    return _checked(folder, settings)
+
+
+def _download(settings: ModelSettings) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    patterns = [*WANTED, "*.py"] if settings.trust_remote_code else WANTED
+    name = f"--model {settings.name}"
+    try:
+        return Path(
+            snapshot_download(settings.name, revision=settings.revision or None, allow_patterns=patterns)
+        )
+    except GatedRepoError:
+        raise HubError(f"{name}: gated; accept its terms on its page, then run: hf auth login") from None
+    except RepositoryNotFoundError:
+        raise HubError(f"{name}: no such folder here, and no such model on the hub (or it is private)") from None
+    except LocalEntryNotFoundError:
+        raise HubError(f"{name}: no such folder here, not in the cache, and the hub is unreachable") from None
+    except HfHubHTTPError as error:
+        raise HubError(f"{name}: the hub answered: {one_line(error)}") from None
+    except (OSError, ValueError) as error:
+        if getattr(error, "errno", None):
+            raise
+        raise HubError(f"{name}: the hub is unreachable ({one_line(error)}); give a local folder") from None
+    except Exception as error:  # the client's transport errors differ between its releases
+        raise HubError(f"{name}: the hub is unreachable ({one_line(error)}); give a local folder") from None
+
+
+def _checked(folder: Path, settings: ModelSettings) -> Path:
+    config = read_config(folder)
+    if not any(folder.glob("*.safetensors")):
+        pickles = sorted(file.name for pattern in PICKLES for file in folder.glob(pattern))
+        if pickles:
+            raise ModelError(
+                f"{folder}: its weights are pickles ({pickles[0]}), which can run code; convert them to safetensors"
+            )
+        raise ModelError(f"{folder}: no weights (*.safetensors) in this model folder")
+    if "model_file" in config and not settings.trust_remote_code:
+        raise ModelError(
+            f"{folder}: this model needs Python code from its repository ({config['model_file']}); "
+            "if you trust it, add --trust-remote-code"
+        )
+    return folder
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a model folder. Raises ModelError."""
+    file = folder / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{folder}: no config.json, so this is no model folder") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file}: not readable JSON: {one_line(error)}") from None
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise ModelError(f"{file}: names no model_type")
+    return config

@@ -1,0 +1,190 @@
+"""The run directory: its layout, its lock, its status, and the list of runs.
+
+    RUNS/NAME/
+        recipe.toml     the frozen recipe        run.json      versions, revisions, seed, argv of every session
+        events.jsonl    see mio_local.events     control.jsonl requests to the trainer
+        status.json     where it stands          run.lock      held by the living trainer
+        checkpoints/    step-000100/, best/      adapter/      the trained adapter, in the ecosystem's format
+"""
+
+import errno
+import fcntl
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mio_local.errors import RunError, nearest
+
+LIVE = ("starting", "training", "paused", "stopping")
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write beside `path`, then rename: a reader sees the old text or the new, never a part."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory, whether or not it exists yet."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def recipe(self) -> Path:
+        return self.path / "recipe.toml"
+
+    @property
+    def info(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def control(self) -> Path:
+        return self.path / "control.jsonl"
+
+    @property
+    def status(self) -> Path:
+        return self.path / "status.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def adapter(self) -> Path:
+        return self.path / "adapter"
+
+    def exists(self) -> bool:
+        """Whether a run was started here."""
+        return self.recipe.exists()
+
+    def read_info(self) -> dict[str, Any]:
+        """run.json. Raises RunError where it is damaged."""
+        return _read_json(self.info)
+
+    def read_status(self) -> dict[str, Any]:
+        """status.json, with `state` corrected to `lost` where a live state has no living trainer behind it."""
+        status = _read_json(self.status) if self.status.exists() else {"state": "starting", "step": 0}
+        if status.get("state") in LIVE and not self.is_locked():
+            status["state"] = "lost"
+        return status
+
+    def write_status(self, **values: Any) -> None:
+        """Replace status.json."""
+        write_atomically(self.status, json.dumps({**values, "pid": os.getpid(), "time": time.time()}) + "\n")
+
+    def is_locked(self) -> bool:
+        """Whether a trainer holds the lock. Safe to ask from the trainer itself: with lockf, closing the file again
+        would drop the process's own lock, so this is flock."""
+        try:
+            with (self.path / "run.lock").open("rb+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                return True
+            raise
+        return False
+
+    @contextmanager
+    def locked(self) -> Generator[None]:
+        """Hold the lock for as long as this process trains. Raises RunError when another one does."""
+        with (self.path / "run.lock").open("ab+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                pid = _read_json(self.status).get("pid", "?") if self.status.exists() else "?"
+                raise RunError(f"run {self.name} is already training (process {pid}); stop that one first") from None
+            yield
+
+
+def claim(runs: Path, name: str) -> Run:
+    """The run that `name` will be. Raises RunError for a bad name or one that is taken; creates nothing."""
+    if not NAME.match(name):
+        raise RunError(f"--name {name}: use letters, digits, '.', '_' and '-', and begin with a letter or digit")
+    run = Run(runs / name)
+    if run.path.exists() and run.is_locked():
+        raise RunError(f"run {name} is already training in {runs}; choose another --name")
+    if run.path.exists():
+        raise RunError(f"--name {name}: taken in {runs}; choose another, or continue it with: mio-local resume {name}")
+    return run
+
+
+def create(run: Run, recipe: str, info: dict[str, Any]) -> None:
+    """Make the directory, complete or not at all."""
+    run.path.parent.mkdir(parents=True, exist_ok=True)
+    building = run.path.with_name(f".{run.name}.{os.getpid()}")
+    try:
+        building.mkdir()
+        (building / "recipe.toml").write_text(recipe, encoding="utf-8")
+        (building / "run.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
+        (building / "checkpoints").mkdir()
+        (building / "events.jsonl").touch()
+        (building / "control.jsonl").touch()
+        building.rename(run.path)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            raise RunError(f"--name {run.name}: taken a moment ago in {run.path.parent}; choose another") from None
+        raise
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def free_name(runs: Path, stem: str) -> str:
+    """`stem`, or the first of stem-2, stem-3, ... that is not taken."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._") or "run"
+    number = 1
+    while (runs / (name := stem if number == 1 else f"{stem}-{number}")).exists():
+        number += 1
+    return name
+
+
+def find(runs: Path, name: str) -> Run:
+    """The run called `name`, or at that path. Raises RunError with the nearest name."""
+    as_path = Run(Path(name).expanduser())
+    if as_path.exists():
+        return Run(as_path.path.resolve())
+    run = Run(runs / name)
+    if not run.exists():
+        known = [other.name for other in list_runs(runs)]
+        raise RunError(f"no run {name} in {runs}{nearest(name, known)}; mio-local runs lists them")
+    return run
+
+
+def list_runs(runs: Path) -> list[Run]:
+    """Every run in the folder, newest first."""
+    if not runs.is_dir():
+        return []
+    found = [run for entry in runs.iterdir() if not entry.name.startswith(".") and (run := Run(entry)).exists()]
+    return sorted(found, key=lambda run: run.recipe.stat().st_mtime, reverse=True)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path}: missing, so this is no complete run directory") from None
+    except ValueError:
+        raise RunError(f"{path}: damaged (not JSON)") from None
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,236 @@
+"""From a recipe, or from a run directory, to a job that is ready to train.
+
+Everything that can be wrong is looked at before the run directory is made, cheapest first, so that a mistake costs
+seconds and leaves nothing behind.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mio_local import __version__, checkpoint, runs
+from mio_local.adapters import SavedAdapter, choose_layers, draw_adapter, read_adapter
+from mio_local.backend import Backend, Device, Model, load_backend
+from mio_local.chat import Chat, Example
+from mio_local.errors import BackendError, DataError, RunError
+from mio_local.events import rewind
+from mio_local.health import Tokenised
+from mio_local.models import model_folder
+from mio_local.pairs import load_pairs, split_by_prompt
+from mio_local.recipe import PATHS, Recipe, build, read_toml
+from mio_local.runs import Run
+from mio_local.tasks import greedy_accuracy, read_tasks
+from mio_local.tokenizer import load_tokenizer
+from mio_local.trainer import Job
+
+Report = Callable[[str, int, int], None]  # (what is being done, done, total); total 0 where it has no count
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The tokenised data of a recipe."""
+
+    chat: Chat
+    train: list[Example]
+    held_out: list[Example]
+    counts: Tokenised
+    layout: str
+
+    @property
+    def digest(self) -> str:
+        """A fingerprint of every token: a resumed run must see the same."""
+        sha = hashlib.sha256()
+        for example in (*self.train, *self.held_out):
+            sha.update(repr((example.prompt, example.chosen, example.rejected)).encode())
+        return sha.hexdigest()
+
+
+def start(recipe: Recipe, folder: Path, name: str, report: Report = silent) -> Job:
+    """Prepare a new run. Raises MioError for anything wrong, before anything is written."""
+    run = runs.claim(folder, name) if name else None
+    backend, recipe, device = resolve_backend(recipe)
+    initial = read_adapter(Path(recipe.lora.init_adapter).expanduser()) if recipe.lora.init_adapter else None
+    if initial:
+        recipe = inherit(recipe, initial)
+    recipe = absolute(recipe)
+    tokens, place = tokenise(recipe, report)
+    report("loading the model", 0, 0)
+    model = load(backend, recipe, place)
+    names = initial.names if initial else choose_layers(model.linear_layers(), recipe.lora)
+    trainable = adapt(model, recipe, names, initial)
+    if run is None:
+        run = runs.claim(folder, runs.free_name(folder, f"{place.name}-{recipe.loss.name}"))
+    facts = {
+        "backend": backend.name,
+        "device": device.name,
+        "objective": recipe.loss.name,
+        "beta": recipe.loss.beta,
+        "reduction": recipe.loss.reduction,
+        "layout": tokens.layout,
+        "pairs": tokens.counts.pairs,
+        "held_out": len(tokens.held_out),
+        "truncated": tokens.counts.truncated,
+        "skipped": tokens.counts.skipped,
+        "trainable": trainable,
+    }
+    info = {
+        "name": run.name,
+        "created": time.time(),
+        "model_folder": str(place),
+        "model_revision": place.name if place.parent.name == "snapshots" else recipe.model.revision,
+        "data_digest": tokens.digest,
+        "seed": recipe.train.seed,
+        "adapted_layers": list(names),
+        "facts": facts,
+        "sessions": [session(backend, 0)],
+    }
+    runs.create(run, recipe.dump(), info)
+    return _job(run, recipe, model, tokens, facts)
+
+
+def reopen(run: Run, report: Report = silent) -> Job:
+    """Prepare to go on with a run from its last checkpoint, or from the start where it has none."""
+    status = run.read_status()
+    if status["state"] == "done":
+        raise RunError(f"run {run.name} is done; there is nothing to resume. See it with: mio-local show {run.name}")
+    if run.is_locked():
+        raise RunError(f"run {run.name} is already training (process {status.get('pid', '?')}); stop that one first")
+    recipe = build(read_toml(run.recipe), str(run.recipe))
+    info = run.read_info()
+    backend, _, _ = resolve_backend(recipe)
+    tokens, place = tokenise(recipe, report)
+    if tokens.digest != info.get("data_digest"):
+        raise RunError(f"run {run.name}: its data or tokenizer changed since it began, so it cannot go on exactly")
+    report("loading the model", 0, 0)
+    model = load(backend, recipe, place)
+    initial = None
+    good = checkpoint.saved(run)
+    if not good and recipe.lora.init_adapter:
+        initial = read_adapter(Path(recipe.lora.init_adapter))
+    adapt(model, recipe, info["adapted_layers"], initial)
+    job = _job(run, recipe, model, tokens, info["facts"])
+    if good:
+        job.progress = checkpoint.load(good[-1], model)
+    rewind(run.events, job.progress.events)
+    info["sessions"] = [*info.get("sessions", []), session(backend, job.progress.step)]
+    runs.write_atomically(run.info, json.dumps(info, indent=2) + "\n")
+    return job
+
+
+def resolve_backend(recipe: Recipe) -> tuple[Backend, Recipe, Device]:
+    """The backend, its device, and the recipe with both named. Only `auto` falls back to PyTorch on the CPU."""
+    backend = load_backend(recipe.backend.name)
+    device = recipe.backend.device
+    try:
+        found = backend.probe(device)
+    except BackendError:
+        if recipe.backend.name != "auto" or device != "auto":
+            raise
+        device, found = "cpu", backend.probe("cpu")
+    if device == "auto":
+        device = found.kind
+    settings = recipe.backend.model_copy(update={"name": backend.name, "device": device})
+    return backend, recipe.model_copy(update={"backend": settings}), found
+
+
+def inherit(recipe: Recipe, initial: SavedAdapter) -> Recipe:
+    """The recipe with rank, alpha and kind of the adapter that the run continues from."""
+    update = {"rank": initial.rank, "alpha": initial.alpha, "dora": initial.dora}
+    return recipe.model_copy(update={"lora": recipe.lora.model_copy(update=update)})
+
+
+def absolute(recipe: Recipe) -> Recipe:
+    """The recipe with its local paths made absolute, so that the frozen copy works from anywhere."""
+    for section, key in PATHS:
+        table = getattr(recipe, section)
+        value = getattr(table, key)
+        if value and (path := Path(value).expanduser()).exists():
+            recipe = recipe.model_copy(update={section: table.model_copy(update={key: str(path.resolve())})})
+    return recipe
+
+
+def tokenise(recipe: Recipe, report: Report) -> tuple[Tokens, Path]:
+    """Read, split and tokenise the recipe's pairs; the model's folder."""
+    data = recipe.data
+    if not data.source:
+        raise DataError("no data given; add --data FILE, a folder, or a hub dataset")
+    questions_file = recipe.eval.tasks
+    if questions_file:
+        read_tasks(questions_file)
+    report("reading the pairs", 0, 0)
+    pairs = load_pairs(data.source, data)
+    layout = pairs.layout
+    if data.eval_source:
+        held = load_pairs(data.eval_source, data, split=data.eval_split or data.split)
+        train, held_out, left_out = list(pairs), list(held), sum(held.skipped.values())
+    else:
+        (train, held_out), left_out = split_by_prompt(pairs, data.eval_fraction, recipe.train.seed), 0
+    if recipe.eval.pairs:
+        held_out = held_out[: recipe.eval.pairs]
+    report("finding the model", 0, 0)
+    place = model_folder(recipe.model)
+    tokenizer = load_tokenizer(recipe.model.model_copy(update={"name": str(place), "revision": ""}))
+    chat = Chat(tokenizer, data.template)
+
+    def progress(done: int, total: int) -> None:
+        report("tokenising", done, total)
+
+    examples, counts = chat.encode_all(train, data.max_tokens, data.long_prompt, data.bad_rows, progress)
+    held_examples, _ = chat.encode_all(held_out, data.max_tokens, data.long_prompt, data.bad_rows)
+    if not examples:
+        raise DataError(f"{data.source}: no pair is left to train on after skipping {sum(counts.skipped.values())}")
+    truncated = sum(example.truncated_chosen or example.truncated_rejected for example in examples)
+    skipped = sum(pairs.skipped.values()) + left_out + sum(counts.skipped.values())
+    return Tokens(chat, examples, held_examples, Tokenised(len(examples), truncated, skipped), layout), place
+
+
+def load(backend: Backend, recipe: Recipe, place: Path) -> Model:
+    """The base model on its device."""
+    train = recipe.train
+    return backend.load(
+        place, recipe.model, recipe.backend.device, grad_checkpoint=train.grad_checkpoint, seed=train.seed
+    )
+
+
+def adapt(model: Model, recipe: Recipe, names: Sequence[str], initial: SavedAdapter | None) -> int:
+    """Put the adapter on `names`, with `initial`'s weights or fresh ones; the number of trainable weights."""
+    slots = model.add_lora(recipe.lora, recipe.train, names)
+    weights = initial.weights if initial else draw_adapter(slots, recipe.train.seed)
+    model.set_adapter(weights)
+    return sum(value.size for value in model.get_adapter().values())
+
+
+def session(backend: Backend, step: int) -> dict[str, Any]:
+    """What is worth knowing of one start of the trainer."""
+    versions = {"mio-local": __version__, "python": platform.python_version(), **backend.versions}
+    for package in ("transformers", "tokenizers", "numpy"):
+        versions[package] = importlib.metadata.version(package)
+    return {
+        "started": time.time(),
+        "from_step": step,
+        "argv": sys.argv,
+        "pid": os.getpid(),
+        "platform": platform.platform(),
+        "versions": versions,
+    }
+
+
+def _job(run: Run, recipe: Recipe, model: Model, tokens: Tokens, facts: dict[str, Any]) -> Job:
+    tasks = None
+    if recipe.eval.tasks:
+        tasks = greedy_accuracy(model, tokens.chat, read_tasks(recipe.eval.tasks), recipe.eval.task_tokens)
+    pad = tokens.chat.tokenizer.pad_token_id
+    return Job(run, recipe, model, tokens.train, tokens.held_out, pad or 0, tokens.counts, facts, tasks=tasks)
+

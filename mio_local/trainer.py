@@ -1,0 +1,297 @@
+"""The training loop: a generator of events. It knows the Backend protocol, and neither an array library nor a screen.
+
+`train` writes each event to the run directory and hands it on; the command line prints what it is handed, the terminal
+app reads the directory. Nothing here depends on who is looking.
+"""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mio_local import checkpoint, health
+from mio_local.adapters import Adapter
+from mio_local.backend import Model
+from mio_local.batching import Batch, Order, collate
+from mio_local.chat import Example
+from mio_local.checkpoint import Progress
+from mio_local.control import Control
+from mio_local.errors import one_line
+from mio_local.events import Event, EventWriter
+from mio_local.losses import PairLogps, objective
+from mio_local.metrics import Metrics, join, pair_metrics
+from mio_local.recipe import Recipe
+from mio_local.reference import Reference
+from mio_local.runs import Run
+from mio_local.schedule import learning_rate
+
+LOWER_IS_BETTER = ("loss",)
+
+
+@dataclass
+class Job:
+    """All that a run trains on. `progress` is zero for a new run, the checkpoint's for a resumed one."""
+
+    run: Run
+    recipe: Recipe
+    model: Model
+    examples: Sequence[Example]
+    held_out: Sequence[Example]
+    pad: int
+    counts: health.Tokenised
+    facts: dict[str, Any] = field(default_factory=dict[str, Any])
+    progress: Progress = field(default_factory=Progress)
+    tasks: Callable[[bool], dict[str, float]] | None = None
+
+    @property
+    def order(self) -> Order:
+        """The order of the training pairs."""
+        train = self.recipe.train
+        lengths = [len(e.prompt) + max(len(e.chosen), len(e.rejected)) for e in self.examples]
+        return Order(lengths, train.batch_size, train.accumulate, train.seed)
+
+    @property
+    def total_steps(self) -> int:
+        """`train.steps`, or as many as `train.epochs` takes."""
+        return self.recipe.train.steps or math.ceil(self.recipe.train.epochs * self.order.steps_per_epoch)
+
+
+def train(job: Job) -> Iterator[Event]:
+    """Train to the end, or to a stop; yields every event after it is on disk. Holds the run's lock meanwhile."""
+    with job.run.locked():
+        writer = EventWriter(job.run.events)
+        control = Control(job.run.control)
+        try:
+            with control.signals():
+                for event in Loop(job, writer, control).events():
+                    writer.write(event)
+                    yield event
+        except Exception as error:
+            with contextlib.suppress(OSError):  # the disk may be what failed
+                job.run.write_status(state="failed", step=job.progress.step, reason=one_line(error))
+            raise
+        finally:
+            writer.close()
+
+
+class Loop:
+    """One session of training: the state that `events` walks through."""
+
+    def __init__(self, job: Job, writer: EventWriter, control: Control) -> None:
+        self.job = job
+        self.writer = writer
+        self.control = control
+        self.progress = job.progress
+        self.settings = job.recipe.train
+        self.order = job.order
+        self.total = job.total_steps
+        loss = job.recipe.loss
+        self.objective = objective(loss.name, loss.beta, loss.reduction)
+        self.reference = Reference(job.model)
+        self.eval_batches = held_out_batches(job)
+        self.latest: Metrics = {}
+        self.stopping = False
+        self.checkpoint_asked = False
+        self.saved_step = self.progress.step if self.progress.step else -1
+
+    def events(self) -> Iterator[Event]:
+        """Everything that happens from `progress.step` on."""
+        progress = self.progress
+        if progress.step == 0:
+            yield Event("started", 0, {**self.job.facts, "total_steps": self.total})
+            yield from health.data_notes(self.job.counts, self.job.recipe.data.max_tokens)
+            yield from self.task(reference=True)
+            yield from self.evaluate()
+        self.status("training")
+        start: Adapter | None = self.job.model.get_adapter() if progress.step == 0 else None
+        while progress.step < self.total and not self.stopping:
+            yield from self.requests()
+            if self.stopping:
+                break
+            metrics, failure = self.step()
+            if failure:
+                yield failure
+                yield from self.fail(failure)
+                return
+            yield Event("step", progress.step, metrics)
+            self.status("training")
+            if start is not None:
+                yield from self.first_step(start, metrics)
+                start = None
+            if self.job.recipe.eval.every and progress.step % self.job.recipe.eval.every == 0:
+                yield from self.evaluate()
+            due = self.settings.save_every and progress.step % self.settings.save_every == 0
+            if (due or self.checkpoint_asked) and progress.step < self.total:  # `finish` saves the last step
+                yield from self.save()
+        yield from self.finish()
+
+    def step(self) -> tuple[Metrics, Event | None]:
+        """One optimiser step: forward and backward over its batches, then clip and update."""
+        began = time.perf_counter()
+        passes = self.order.step(self.progress.step)
+        pairs = sum(len(indices) for indices in passes)
+        scored: list[PairLogps] = []
+        loss, tokens = 0.0, 0
+        for indices in passes:
+            batch = collate(self.job.examples, indices, self.job.pad)
+            reference = self.reference.logps(batch)
+            result = self.job.model.accumulate(batch, reference, self.objective, 1 / pairs)
+            loss += result.loss / pairs
+            tokens += int(batch.real_tokens)
+            scored.append(as_pairs(batch, result.logps, reference))
+        rate = learning_rate(self.settings, self.progress.step, self.total)
+        norm = self.job.model.apply(rate)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            return {}, health.nonfinite_note(self.progress.step, loss, norm)
+        self.progress.step += 1
+        self.progress.tokens += tokens
+        seconds = time.perf_counter() - began
+        memory = self.job.model.memory()
+        self.latest = {
+            **pair_metrics(join(scored), self.job.recipe.loss),
+            "loss": loss,
+            "grad_norm": norm,
+            "learning_rate": rate,
+            "epoch": self.progress.step / self.order.steps_per_epoch,
+            "num_tokens": self.progress.tokens,
+            "perf/seconds": seconds,
+            "perf/tokens_per_second": tokens / seconds,
+            "perf/pairs_per_second": pairs / seconds,
+            "perf/memory_active": memory.active,
+            "perf/memory_peak": memory.peak,
+        }
+        return self.latest, None
+
+    def first_step(self, start: Adapter, metrics: Metrics) -> Iterator[Event]:
+        """Two things that must hold once the first step is taken."""
+        if odd := health.start_note(self.progress.step, metrics, self.job.recipe.loss):
+            yield odd
+        now = self.job.model.get_adapter()
+        if all(np.array_equal(start[name], now[name]) for name in start):
+            yield health.still_note(self.progress.step)
+
+    def evaluate(self) -> Iterator[Event]:
+        """Score the held-out pairs; remember the best adapter; decide on an early stop."""
+        if not self.eval_batches:
+            return
+        scored = [
+            as_pairs(batch, self.job.model.logps(batch, reference=False), self.reference.logps(batch, keep=True))
+            for batch in self.eval_batches
+        ]
+        metrics = pair_metrics(join(scored), self.job.recipe.loss)
+        progress, settings = self.progress, self.job.recipe.eval
+        yield Event("eval", progress.step, {**metrics, "pairs": sum(b.size for b in self.eval_batches)})
+        progress.below = progress.below + 1 if metrics["delta/chosen"] < 0 else 0
+        if low := health.below_note(progress.step, progress.below, metrics):
+            yield low
+        value = metrics[settings.metric]
+        sign = -1 if settings.metric in LOWER_IS_BETTER else 1
+        if progress.best is None or sign * value > sign * progress.best:
+            progress.best, progress.best_step, progress.bad_evals = value, progress.step, 0
+            if progress.step:
+                checkpoint.publish_adapter(self.job.model, self.job.run.checkpoints / "best")
+        else:
+            progress.bad_evals += 1
+            if settings.patience and progress.bad_evals >= settings.patience:
+                self.stopping = True
+                text = f"held-out {settings.metric} has not improved for {progress.bad_evals} evaluations"
+                yield health.note(progress.step, "info", "early", f"{text}; best at step {progress.best_step}")
+
+    def task(self, *, reference: bool) -> Iterator[Event]:
+        """Answer the task questions greedily, if there are any."""
+        if self.job.tasks:
+            yield Event("task", self.progress.step, self.job.tasks(reference))
+
+    def save(self) -> Iterator[Event]:
+        """Write a checkpoint of this step, unless there is one."""
+        self.checkpoint_asked = False
+        if self.saved_step == self.progress.step:
+            return
+        place = self.job.run.checkpoints / f"step-{self.progress.step:06d}"
+        # the event first: the checkpoint remembers the stream's length with its own event in it
+        yield Event("checkpoint", self.progress.step, {"path": str(place.relative_to(self.job.run.path))})
+        self.progress.events = self.writer.offset
+        checkpoint.save(self.job.run, self.job.model, self.progress, self.settings.keep)
+        self.saved_step = self.progress.step
+
+    def requests(self) -> Iterator[Event]:
+        """Obey control.jsonl and the signals; waits here while paused."""
+        paused = False
+        while True:
+            for identity, command in self.control.poll():
+                known = command in ("stop", "pause", "resume", "checkpoint")
+                if command == "stop":
+                    self.stopping = True
+                elif command == "checkpoint":
+                    self.checkpoint_asked = True
+                elif known:
+                    paused = command == "pause"
+                result = "done" if known else "unknown command"
+                yield Event("control", self.progress.step, {"command": command, "id": identity, "result": result})
+            if self.checkpoint_asked and self.progress.step:
+                yield from self.save()
+            if self.stopping or not paused:
+                return
+            self.status("paused")
+            time.sleep(0.05)
+
+    def finish(self) -> Iterator[Event]:
+        """Evaluate, save, publish the adapter, and say so."""
+        done = self.progress.step >= self.total
+        early = self.stopping and self.progress.bad_evals and not done
+        self.status("stopping")
+        every = self.job.recipe.eval.every
+        if done and self.saved_step != self.progress.step:  # else killed after the last checkpoint: all this is in it
+            if not (every and self.progress.step % every == 0):
+                yield from self.evaluate()
+            yield from self.task(reference=False)
+        if self.progress.step:
+            yield from self.save()
+            checkpoint.publish_adapter(self.job.model, self.job.run.adapter)
+        patience = self.job.recipe.eval.patience
+        state = "done" if done or (early and patience and self.progress.bad_evals >= patience) else "stopped"
+        reason = "all steps done" if done else "early stop" if state == "done" else "asked to stop"
+        yield Event("finished", self.progress.step, {"state": state, "reason": reason})
+        self.status(state, reason=reason)
+
+    def fail(self, failure: Event) -> Iterator[Event]:
+        """After a step that is not finite: go back to the last good checkpoint and publish its adapter."""
+        good = checkpoint.saved(self.job.run)
+        if good:
+            checkpoint.load(good[-1], self.job.model)
+            checkpoint.publish_adapter(self.job.model, self.job.run.adapter)
+        where = f"the adapter is that of {good[-1].name}" if good else "there is no checkpoint before it"
+        reason = f"{failure.values['text']}; {where}"
+        yield Event("finished", self.progress.step, {"state": "failed", "reason": reason})
+        self.status("failed", reason=reason)
+
+    def status(self, state: str, **more: Any) -> None:
+        """Replace status.json: what a list of runs shows."""
+        self.job.run.write_status(
+            state=state,
+            step=self.progress.step,
+            total_steps=self.total,
+            loss_name=self.job.recipe.loss.name,
+            model=Path(self.job.recipe.model.name).name,
+            metrics={key: self.latest[key] for key in ("loss", "delta/chosen", "rewards/accuracies") if self.latest},
+            **more,
+        )
+
+
+def held_out_batches(job: Job) -> list[Batch]:
+    """The held-out pairs in fixed batches of similar length, the same at every evaluation."""
+    settings = job.recipe.eval
+    size = settings.batch_size or job.recipe.train.batch_size
+    near = sorted(range(len(job.held_out)), key=lambda i: len(job.held_out[i].prompt) + len(job.held_out[i].chosen))
+    return [collate(job.held_out, near[i : i + size], job.pad) for i in range(0, len(near), size)]
+
+
+def as_pairs(batch: Batch, policy: np.ndarray, reference: np.ndarray) -> PairLogps:
+    """Rows of a batch to pairs: the first half chosen, the second rejected."""
+    n = batch.size
+    return PairLogps(policy[:n], policy[n:], reference[:n], reference[n:], batch.tokens[:n], batch.tokens[n:])
