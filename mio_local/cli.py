@@ -1,0 +1,144 @@
+"""The `mio-local` command: arguments in, one exit code out."""
+
+import argparse
+import errno
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from mio_local import __version__
+from mio_local.errors import MioError, RecipeError, nearest, one_line
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL_DISK_WORDS = ("no space left", "disk quota", "file too large")
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are one line, with the nearest flag."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        _, _, unknown = message.partition("unrecognized arguments: ")
+        hint = nearest(unknown.split()[0].partition("=")[0], self._option_string_actions) if unknown else ""
+        raise RecipeError(f"{message}{hint}; see {self.prog} --help")
+
+
+def parser(command_name: str = "") -> Parser:
+    """The command line; the recipe's flags are made only for the command that takes them, as that costs imports."""
+    top = Parser(
+        prog="mio-local",
+        description="Preference-tune a language model on this machine with MIO, and see whether it is going well.",
+    )
+    top.add_argument("--version", action="version", version=f"mio-local {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+
+    def command(name: str, help: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+        added.add_argument("--runs", metavar="DIR", help="where runs live (default: MIO_LOCAL_RUNS, else user data)")
+        return added
+
+    demo = command("demo", "train a small model that ships with the package with MIO, then with DPO, and compare")
+    demo.add_argument("--backend", default="auto", help="mlx, cuda or auto (default auto)")
+    demo.add_argument("--device", default="auto", help="auto, gpu, cpu, ... (default auto)")
+    demo.add_argument("--steps", type=int, default=0, help="steps of each run (default: the demo recipe's)")
+
+    train = command("train", "train on preference pairs")
+    train.add_argument("recipe", nargs="?", metavar="RECIPE", help="a TOML recipe, or the name of a shipped one")
+    train.add_argument("--name", default="", help="name of the run (default: from model and objective)")
+    if command_name == "train":
+        add_flags(train)
+
+    resume = command("resume", "go on with a stopped, failed or lost run, exactly")
+    resume.add_argument("run", metavar="RUN")
+
+    command("runs", "list the runs")
+
+    show = command("show", "show one run: settings, state, held-out figures, notes")
+    show.add_argument("run", metavar="RUN")
+
+    plot = command("plot", "draw the curves of one or several runs")
+    plot.add_argument("run", nargs="+", metavar="RUN")
+    plot.add_argument("--out", default="", help="PNG or SVG file (default: curves.png in the run's folder)")
+
+    data = commands.add_parser("data", help="look at preference data", description="Look at preference data.")
+    kinds = data.add_subparsers(dest="data_command", metavar="COMMAND", required=True, parser_class=Parser)
+    check = kinds.add_parser("check", help="show layout, one pair as tokenised, and statistics")
+    check.add_argument("source", metavar="FILE", help="a file, a folder, or a hub dataset")
+    check.add_argument("--row", type=int, default=1, help="which pair to show (default 1)")
+    if command_name == "data":
+        add_flags(check)
+
+    command("recipes", "list the shipped recipes")
+    command("doctor", "say which backends and devices work here, and what to install")
+    return top
+
+
+def add_flags(command: argparse.ArgumentParser) -> None:
+    """The recipe's flags."""
+    from mio_local.flags import add_recipe_flags
+
+    add_recipe_flags(command)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command. Returns the exit code; raises MioError for a user's mistake."""
+    arguments = parser(argv[0] if argv else "").parse_args(argv)
+    if arguments.command is None:
+        parser().print_help()
+        return 0
+    if arguments.command in ("demo", "train", "resume"):
+        from mio_local.blas import preload
+
+        preload()
+    match arguments.command:
+        case "demo":
+            from mio_local.commands import demo as module
+        case "train":
+            from mio_local.commands import train as module
+        case "resume":
+            from mio_local.commands import resume as module
+        case "runs":
+            from mio_local.commands import runs as module
+        case "show":
+            from mio_local.commands import show as module
+        case "plot":
+            from mio_local.commands import plot as module
+        case "data":
+            from mio_local.commands import data as module
+        case "recipes":
+            from mio_local.commands import recipes as module
+        case _:
+            from mio_local.commands import doctor as module
+    return module.main(arguments)
+
+
+def main() -> None:
+    """Entry point: a user's mistake, or a full disk, is one line on stderr and exit code 2."""
+    try:
+        code = run(sys.argv[1:])
+    except MioError as error:
+        code = _complain(str(error))
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 141
+    except Exception as error:
+        if not is_full_disk(error):
+            raise
+        code = _complain(f"{one_line(error)}; free some space, then go on with: mio-local resume RUN")
+    sys.exit(code)
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether the disk was full, however the library that met it says so."""
+    if isinstance(error, OSError) and error.errno in FULL_DISK:
+        return True
+    return any(words in str(error).lower() for words in FULL_DISK_WORDS)
+
+
+def _complain(text: str) -> int:
+    print(f"mio-local: {' '.join(text.split())}", file=sys.stderr)
+    return 2

@@ -1,0 +1,81 @@
+"""`mio-local demo`: MIO, then DPO from the same start at the same initial gradient, on a model that ships here."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mio_local import history, runs
+from mio_local.commands import screen
+from mio_local.plotting import draw
+from mio_local.recipe import Recipe, build, read_toml, runs_folder
+from mio_local.session import start
+from mio_local.shipped import recipe_folder
+from mio_local.trainer import train
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished demo run: its last held-out figures, and greedy task accuracy before and after."""
+
+    name: str
+    loss: str
+    held_out: dict[str, Any]
+    tasks: list[dict[str, Any]]
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Train both, then show a table and the curves."""
+    folder = runs_folder(arguments.runs)
+    out = screen.console()
+    file = recipe_folder() / "demo.toml"
+    overrides: dict[str, tuple[str, Any]] = {
+        "backend.name": ("--backend", arguments.backend),
+        "backend.device": ("--device", arguments.device),
+    }
+    if arguments.steps:
+        overrides["train.steps"] = ("--steps", arguments.steps)
+    mio = build(read_toml(file), str(file), overrides)
+    halved = {"loss.name": ("--loss", "dpo"), "loss.beta": ("--beta", mio.loss.beta / 2)}
+    dpo = build(read_toml(file), str(file), overrides | halved)
+    out.print(
+        f"mio-local demo: {Path(mio.model.name).parent.name} model, {mio.train.steps} steps of {mio.loss.name} at beta "
+        f"{mio.loss.beta:g}, then of {dpo.loss.name} at beta {dpo.loss.beta:g}: the same first gradient"
+    )
+    outcomes = [_train(recipe, folder, out) for recipe in (mio, dpo)]
+    out.print(_table(outcomes))
+    names = [outcome.name for outcome in outcomes]
+    picture = folder / f"{names[0]}-against-{names[1]}.png"
+    draw([history.read(runs.find(folder, name)) for name in names], picture)
+    out.print(f"curves: {picture}")
+    where = f" --runs {arguments.runs}" if arguments.runs else ""
+    screen.next_steps(
+        out,
+        f"mio-local show {names[0]}{where}",
+        "mio-local data check PAIRS.jsonl --model MODEL",
+        "mio-local train --model MODEL --data PAIRS.jsonl",
+    )
+    return 0
+
+
+def _train(recipe: Recipe, folder: Path, out: screen.Console) -> Outcome:
+    with screen.preparing(out) as report:
+        job = start(recipe, folder, runs.free_name(folder, f"demo-{recipe.loss.name}"), report)
+    screen.follow(train(job), job.total_steps, out, label=recipe.loss.name)
+    past = history.read(job.run)
+    return Outcome(job.run.name, recipe.loss.name, past.of("eval")[-1], past.of("task"))
+
+
+def _table(outcomes: list[Outcome]) -> Any:
+    made = screen.table(
+        "held-out pairs: log-prob of the answers against the start, nats per answer; tasks answered greedily",
+        ["run", "chosen", "rejected", "margin", "accuracy", "task before", "task after"],
+    )
+    for outcome in outcomes:
+        v = outcome.held_out
+        before, after = (f"{task['correct']}/{task['questions']}" for task in (outcome.tasks[0], outcome.tasks[-1]))
+        screen.row(
+            made, outcome.name, f"{v['delta/chosen']:+.2f}", f"{v['delta/rejected']:+.2f}",
+            f"{v['delta/chosen'] - v['delta/rejected']:+.2f}", f"{v['rewards/accuracies']:.3f}", before, after,
+        )  # fmt: skip
+    return made

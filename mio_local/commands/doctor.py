@@ -1,0 +1,72 @@
+"""`mio-local doctor`: what works on this machine, what is missing, and the command that installs it."""
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+
+from mio_local import __version__, blas
+from mio_local.backend import EXTRAS, installed, load_backend
+from mio_local.commands import screen
+from mio_local.errors import BackendError
+from mio_local.recipe import runs_folder
+
+OPTIONAL = {"bitsandbytes": "quantised bases on CUDA: pip install 'mio-local[cuda]'"}
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Look at everything; 0 when at least one backend can train."""
+    out = screen.console()
+    out.print(f"mio-local {__version__}, Python {platform.python_version()}, {platform.platform()}")
+    out.print(f"  cores {os.cpu_count()}, memory {_memory()}")
+    works = [name for name in installed() if _backend(name, out)]
+    for package, what in OPTIONAL.items():
+        if not _version(package):
+            out.print(f"· {package}: not installed ({what})")
+    if sys.platform.startswith("linux") and "mlx" in works:
+        library = blas.openblas()
+        if library:
+            out.print(f"✓ OpenBLAS: {library}, preloaded by train, resume and demo")
+        else:
+            out.print(f"! OpenBLAS: not found, so MLX on this CPU is slow; install it: apt-get install {blas.PACKAGE}")
+    folder = runs_folder(arguments.runs)
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    free = shutil.disk_usage(there).free / 1e9
+    out.print(f"{'✓' if free > 5 else '!'} runs: {folder}, {free:.0f} GB free")
+    if not works:
+        raise BackendError(f"no backend works here; pip install '{EXTRAS['mlx']}' or pip install '{EXTRAS['cuda']}'")
+    screen.next_steps(out, "mio-local demo")
+    return 0
+
+
+def _backend(name: str, out: screen.Console) -> bool:
+    try:
+        backend = load_backend(name)
+    except BackendError as error:
+        out.print(f"✗ {name}: {error}")
+        return False
+    versions = ", ".join(f"{package} {version}" for package, version in backend.versions.items())
+    works = False
+    for device in ("gpu", "cpu"):
+        try:
+            found = backend.probe(device)
+        except BackendError as error:
+            out.print(f"· {name}: {str(error).partition(';')[0]}")
+            continue
+        works = True
+        memory = f", {found.memory / 1e9:.0f} GB" if found.memory else ""
+        out.print(f"✓ {name}: {found.name}{memory} ({versions})")
+    return works
+
+
+def _memory() -> str:
+    return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.0f} GB"
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

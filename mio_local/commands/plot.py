@@ -1,0 +1,30 @@
+"""`mio-local plot RUN...`: the curves as PNG or SVG."""
+
+import argparse
+from pathlib import Path
+
+from mio_local import history, runs
+from mio_local.commands import screen
+from mio_local.errors import RecipeError, RunError
+from mio_local.plotting import draw
+from mio_local.recipe import runs_folder
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Draw the runs, overlaid where there are several."""
+    folder = runs_folder(arguments.runs)
+    histories = [history.read(runs.find(folder, name)) for name in arguments.run]
+    for one in histories:
+        if not one.of("step") and not one.of("eval"):
+            raise RunError(f"run {one.run.name} has no figures yet; nothing to draw")
+    out = Path(arguments.out).expanduser() if arguments.out else histories[0].run.path / "curves.png"
+    if out.suffix not in (".png", ".svg"):
+        raise RecipeError(f"--out {arguments.out}: the file's name must end in .png or .svg")
+    if not out.parent.is_dir():
+        raise RecipeError(f"--out {arguments.out}: no folder {out.parent}")
+    printer = screen.console()
+    with screen.preparing(printer) as report:
+        report("drawing", 0, 0)
+        draw(histories, out)
+    printer.print(f"curves: {out}")
+    return 0

@@ -1,0 +1,103 @@
+"""What the command line prints: no markup is read from any text, and a pipe gets plain lines."""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from mio_local.events import Event
+
+SIGNS = {"info": "·", "warning": "!", "error": "✗"}
+
+
+def console() -> Console:
+    """Standard output, with markup, emoji codes and highlighting off."""
+    return Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def table(title: str, columns: list[str]) -> Table:
+    """An unruled table: the first column to the left, figures to the right."""
+    made = Table(title=Text(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for number, column in enumerate(columns):
+        made.add_column(Text(column), justify="left" if number == 0 else "right")
+    return made
+
+
+def row(made: Table, *cells: str) -> None:
+    """Add cells as text, never as markup."""
+    made.add_row(*(Text(cell) for cell in cells))
+
+
+@contextmanager
+def preparing(out: Console) -> Generator[Callable[[str, int, int], None]]:
+    """A spinner, or a bar where the work has a count, for what happens before the first step."""
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+        console=out, transient=True,
+    ) as progress:  # fmt: skip
+        task = progress.add_task("starting", total=None)
+        last = ""
+
+        def report(what: str, done: int, total: int) -> None:
+            nonlocal last
+            progress.update(task, description=what, completed=done, total=total or None)
+            if not out.is_terminal and what != last:
+                out.print(f"{what} …")
+            last = what
+
+        yield report
+
+
+def follow(events: Iterator[Event], total: int, out: Console, label: str = "") -> list[Event]:
+    """Show a run's events as they come; returns the evals, tasks, notes and the last event."""
+    kept: list[Event] = []
+    with Progress(
+        TextColumn("{task.description}", markup=False), BarColumn(bar_width=20), MofNCompleteColumn(),
+        TextColumn("{task.fields[live]}", markup=False), TimeRemainingColumn(), console=out,
+    ) as progress:  # fmt: skip
+        task = progress.add_task(label or "training", total=total, live="")
+        for event in events:
+            if event.type == "step":
+                progress.update(task, completed=event.step, live=live(event.values))
+                continue
+            kept.append(event)
+            if event.type == "eval":
+                progress.console.print(eval_line(event, total))
+            elif event.type == "note":
+                progress.console.print(f"{SIGNS.get(event.values['level'], '·')} {event.values['text']}")
+            elif event.type == "control" and event.values["command"] == "stop":
+                progress.console.print("stopping after this step; saving a checkpoint")
+            elif event.type == "task":
+                values = event.values
+                progress.console.print(
+                    f"step {event.step:>5}/{total}  greedy task accuracy "
+                    f"{values['accuracy']:.3f} ({values['correct']} of {values['questions']})"
+                )
+    return kept
+
+
+def live(values: dict[str, Any]) -> str:
+    """The figures beside the bar: loss, change of the chosen and rejected log-prob, speed."""
+    return (
+        f"loss {values['loss']:.4f}  chosen {values['delta/chosen']:+.2f}  rejected {values['delta/rejected']:+.2f}  "
+        f"{values['perf/tokens_per_second']:,.0f} tok/s"
+    )
+
+
+def eval_line(event: Event, total: int) -> str:
+    """One held-out evaluation. Differences are nats per answer against the reference."""
+    v = event.values
+    return (
+        f"step {event.step:>5}/{total}  held out: loss {v['loss']:.4f}  chosen {v['delta/chosen']:+8.3f}  "
+        f"rejected {v['delta/rejected']:+8.3f}  margin {v['delta/chosen'] - v['delta/rejected']:+8.3f}  "
+        f"accuracy {v['rewards/accuracies']:.3f}"
+    )
+
+
+def next_steps(out: Console, *commands: str) -> None:
+    """What to type next."""
+    out.print("next:", *(f"\n  {command}" for command in commands), sep="")

@@ -1,0 +1,46 @@
+"""`mio-local train`: a new run in the foreground. Ctrl-C finishes the step and saves; a second one ends at once."""
+
+import argparse
+
+from mio_local.commands import screen
+from mio_local.errors import RunError
+from mio_local.flags import recipe_from
+from mio_local.recipe import runs_folder
+from mio_local.session import start
+from mio_local.trainer import Job, train
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Train; 0 when the run is done or was asked to stop."""
+    recipe = recipe_from(arguments)
+    out = screen.console()
+    with screen.preparing(out) as report:
+        job = start(recipe, runs_folder(arguments.runs), arguments.name, report)
+    return watch(job, out)
+
+
+def watch(job: Job, out: screen.Console) -> int:
+    """Train `job` while showing it. Raises RunError when it fails."""
+    facts, name = job.facts, job.run.name
+    out.print(
+        f"run {name}: {facts['objective']} (beta {facts['beta']:g}, {facts['reduction']}) on {facts['backend']}, "
+        f"{facts['device']}; {facts['pairs']:,} pairs, {facts['held_out']:,} held out; "
+        f"{facts['trainable']:,} trainable weights"
+    )
+    kept = screen.follow(train(job), job.total_steps, out)
+    end = kept[-1].values
+    if end["state"] == "failed":
+        raise RunError(f"run {name} failed: {end['reason']}")
+    out.print(f"{end['state']} at step {kept[-1].step}: {job.run.path}")
+    if end["state"] == "stopped":
+        screen.next_steps(out, f"mio-local resume {name}")
+    else:
+        screen.next_steps(out, f"mio-local show {name}", f"mio-local plot {name}", *_use(job))
+    return 0
+
+
+def _use(job: Job) -> list[str]:
+    if job.facts["backend"] == "mlx":
+        model = job.recipe.model.name
+        return [f"mlx_lm.generate --model {model} --adapter-path {job.run.adapter} --prompt '...'"]
+    return [f"python -c \"from peft import AutoPeftModelForCausalLM as M; M.from_pretrained('{job.run.adapter}')\""]

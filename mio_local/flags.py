@@ -1,0 +1,79 @@
+"""Command-line flags, made from the recipe's keys."""
+
+import argparse
+from pathlib import Path
+from typing import Any, get_origin
+
+from mio_local.errors import RecipeError, nearest
+from mio_local.recipe import Recipe, build, keys, read_toml
+from mio_local.shipped import recipes
+
+
+def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
+    """A flag for every recipe key that has one, and --set for all of them."""
+    for key, field in keys().items():
+        flag = (field.json_schema_extra or {}).get("flag")
+        if not flag:
+            continue
+        shown = "" if field.default in ("", {}) else f" (default {_default(field.default)})"
+        help = f"{field.description}{shown}".replace("%", "%%")
+        if field.annotation is bool:
+            parser.add_argument(flag, dest=key, action=argparse.BooleanOptionalAction, default=None, help=help)
+        else:
+            parser.add_argument(flag, dest=key, metavar=flag[2:].upper().replace("-", "_"), help=help)
+    parser.add_argument(
+        "--set", dest="assignments", metavar="KEY=VALUE", action="append", default=[],
+        help="any recipe key, as section.key=value; may be given again",
+    )
+
+
+def recipe_from(arguments: argparse.Namespace) -> Recipe:
+    """The recipe file, if any, with the flags and --set laid over it. Raises RecipeError."""
+    known = keys()
+    overrides: dict[str, tuple[str, Any]] = {}
+    for key, field in known.items():
+        value = getattr(arguments, key, None)
+        if value is not None:
+            flag = field.json_schema_extra["flag"]
+            overrides[key] = (flag, _parsed(field, flag, value))
+    for assignment in arguments.assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals:
+            raise RecipeError(f"--set {assignment}: write it as section.key=value")
+        if key not in known:
+            raise RecipeError(f"--set {assignment}: unknown key {key}{nearest(key, known)}")
+        overrides[key] = (f"--set {key}", _parsed(known[key], f"--set {key}", value))
+    file = getattr(arguments, "recipe", None)
+    if not file:
+        return build({}, "command line", overrides)
+    path = find_recipe(file)
+    return build(read_toml(path), str(path), overrides)
+
+
+def find_recipe(name: str) -> Path:
+    """A recipe file by path, or a shipped one by name."""
+    path = Path(name).expanduser()
+    if path.exists() or path.suffix or "/" in name:
+        return path
+    shipped = {file.stem: file for file in recipes()}
+    if name not in shipped:
+        raise RecipeError(f"{name}: no such recipe file or shipped recipe{nearest(name, shipped)}; "
+                          f"shipped: {', '.join(shipped)}")
+    return shipped[name]
+
+
+def _default(value: Any) -> str:
+    return ",".join(value) if isinstance(value, list) else str(value)
+
+
+def _parsed(field: Any, flag: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if get_origin(field.annotation) is list:
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if get_origin(field.annotation) is dict:
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        if bad := [key for key, equals, _ in pairs if not equals]:
+            raise RecipeError(f"{flag} {value}: {bad[0]} names no column; write it as role=column,role=column")
+        return {key.strip(): column.strip() for key, _, column in pairs}
+    return value
