@@ -1,8 +1,8 @@
 """Checkpoints: everything that `resume` needs to go on as if nothing had happened.
 
-A checkpoint is a folder `checkpoints/step-000100/`: state.safetensors (adapter, reference, optimiser, random state;
-the backend's), adapter/ (in the ecosystem's format), trainer.json (the loop's own state). It is written beside its place
-and renamed, so a folder with that name is complete.
+A checkpoint is a folder `checkpoints/step-000100/`: state.safetensors (adapter, reference, optimiser and random state;
+the backend's), adapter/ (in the ecosystem's format) and trainer.json (the loop's own state). It is written beside its
+place and renamed, so a folder of that name is complete.
 """
 
 import json

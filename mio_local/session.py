@@ -65,7 +65,8 @@ def start(recipe: Recipe, folder: Path, name: str, report: Report = silent) -> J
     if initial:
         recipe = inherit(recipe, initial)
     recipe = absolute(recipe)
-    tokens, place = tokenise(recipe, report)
+    created = time.time()
+    tokens, place = tokenise(recipe, report, created)
     report("loading the model", 0, 0)
     model = load(backend, recipe, place)
     names = initial.names if initial else choose_layers(model.linear_layers(), recipe.lora)
@@ -87,7 +88,7 @@ def start(recipe: Recipe, folder: Path, name: str, report: Report = silent) -> J
     }
     info = {
         "name": run.name,
-        "created": time.time(),
+        "created": created,
         "model_folder": str(place),
         "model_revision": place.name if place.parent.name == "snapshots" else recipe.model.revision,
         "data_digest": tokens.digest,
@@ -110,7 +111,7 @@ def reopen(run: Run, report: Report = silent) -> Job:
     recipe = build(read_toml(run.recipe), str(run.recipe))
     info = run.read_info()
     backend, _, _ = resolve_backend(recipe)
-    tokens, place = tokenise(recipe, report)
+    tokens, place = tokenise(recipe, report, info.get("created", time.time()))
     if tokens.digest != info.get("data_digest"):
         raise RunError(f"run {run.name}: its data or tokenizer changed since it began, so it cannot go on exactly")
     report("loading the model", 0, 0)
@@ -161,8 +162,8 @@ def absolute(recipe: Recipe) -> Recipe:
     return recipe
 
 
-def tokenise(recipe: Recipe, report: Report) -> tuple[Tokens, Path]:
-    """Read, split and tokenise the recipe's pairs; the model's folder."""
+def tokenise(recipe: Recipe, report: Report, now: float) -> tuple[Tokens, Path]:
+    """Read, split and tokenise the recipe's pairs as of `now`; the model's folder."""
     data = recipe.data
     if not data.source:
         raise DataError("no data given; add --data FILE, a folder, or a hub dataset")
@@ -182,7 +183,7 @@ def tokenise(recipe: Recipe, report: Report) -> tuple[Tokens, Path]:
     report("finding the model", 0, 0)
     place = model_folder(recipe.model)
     tokenizer = load_tokenizer(recipe.model.model_copy(update={"name": str(place), "revision": ""}))
-    chat = Chat(tokenizer, data.template)
+    chat = Chat(tokenizer, data.template, now)
 
     def progress(done: int, total: int) -> None:
         report("tokenising", done, total)

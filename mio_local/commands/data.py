@@ -1,0 +1,175 @@
+"""`mio-local data check FILE`: the layout, one pair exactly as tokenised, statistics, and what looks wrong."""
+
+import argparse
+import shlex
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from mio_local import datacheck
+from mio_local.chat import Chat, Example
+from mio_local.commands import screen
+from mio_local.errors import DataError
+from mio_local.flags import recipe_from
+from mio_local.layouts import LAYOUTS
+from mio_local.pairs import REMEDY, Pairs, load_pairs, split_by_prompt
+from mio_local.recipe import DataSettings, ModelSettings
+from mio_local.tokenizer import load_tokenizer
+
+SHOWN_TOKENS = 400  # of each part of the pair
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Check a source of pairs with the recipe flags given."""
+    recipe = recipe_from(arguments)
+    check(arguments.source, recipe.model, recipe.data, arguments.row - 1, seed=recipe.train.seed)
+    return 0
+
+
+def check(
+    source: str,
+    model: ModelSettings,
+    settings: DataSettings,
+    row: int = 0,
+    console: Console | None = None,
+    seed: int = 0,
+) -> None:
+    """Print what is known of the pairs in `source`; `row` counts the pairs from 0, and `seed` chooses the held out.
+
+    Without a model name, tells the layout and shows the pair as text. A row that would stop the training is raised as
+    `DataError` after all is printed. Raises `ModelError` and `HubError` too.
+    """
+    out = console or screen.console()
+    pairs = load_pairs(source, settings.model_copy(update={"bad_rows": "skip"}))
+    if not 0 <= row < len(pairs):
+        raise DataError(f"--row {row + 1}: there are pairs 1 to {len(pairs)}")
+    _print_layout(out, source, pairs)
+    if not model.name:
+        _print_text(out, pairs, row)
+        _stop_if(pairs.problem if settings.bad_rows == "error" else "", sum(pairs.skipped.values()))
+        screen.next_steps(out, f"mio-local data check {shlex.quote(source)} --model FOLDER   to see the tokens")
+        return
+    chat = Chat(load_tokenizer(model), settings.template)
+    _print_tokens(out, chat, chat.encode(pairs[row], settings.max_tokens, "cut"))
+    long_prompt = "skip" if settings.long_prompt == "error" else settings.long_prompt
+    examples, counts = chat.encode_all(pairs, settings.max_tokens, long_prompt, "skip")
+    held_out = [] if settings.eval_source else split_by_prompt(pairs, settings.eval_fraction, seed)[1]
+    summary = datacheck.summarise(pairs, examples, counts, held_out, chat)
+    _print_summary(out, summary)
+    for warning in datacheck.warnings(summary, settings.max_tokens):
+        _line(out, f"{screen.SIGNS['warning']} {warning}")
+    stops = [pairs.problem] if settings.bad_rows == "error" else []
+    if settings.long_prompt == "error" or settings.bad_rows == "error":
+        stops.append(counts.problem)
+    _stop_if(next(filter(None, stops), ""), sum(summary.skipped.values()))
+    screen.next_steps(out, _train_command(source, model, settings))
+
+
+def _stop_if(problem: str, rows: int) -> None:
+    """Raise what would stop the training, with the number of rows that have such a fault."""
+    if problem:
+        more = f" ({rows:,} such rows)" if rows > 1 else ""
+        raise DataError(problem + more if "--set" in problem else f"{problem}{REMEDY}{more}")
+
+
+def visible(text: str) -> str:
+    """`text` with newlines as ⏎, tabs as ⇥, and control characters as their codes, so that none reaches the screen."""
+    shown = text.replace("\n", "⏎").replace("\t", "⇥")
+    return "".join(sign if sign.isprintable() else f"\\u{{{ord(sign):x}}}" for sign in shown)
+
+
+def pieces(tokenizer: Any, ids: list[int]) -> list[str]:
+    """The text of each token on its own, its leading space with it; a part of a character is shown by its token."""
+    anchor = tokenizer("a", add_special_tokens=False)["input_ids"][:1]
+
+    def decode(part: list[int]) -> str:
+        return tokenizer.decode(part, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    before = decode(anchor)
+    texts: list[str] = []
+    for token in ids:
+        text = decode([*anchor, token]).removeprefix(before)
+        texts.append(str(tokenizer.convert_ids_to_tokens(token)) if not text or "\ufffd" in text else text)
+    return texts
+
+
+def _line(out: Console, text: str) -> None:
+    out.print(Text(text))
+
+
+def _print_layout(out: Console, source: str, pairs: Pairs) -> None:
+    shows = next(layout.shows for layout in LAYOUTS if layout.name == pairs.layout)
+    _line(out, f"{visible(source)}: {len(pairs):,} pairs from {pairs.rows:,} rows")
+    _line(out, f"  layout   {pairs.layout} ({shows})")
+    _line(out, "  columns  " + ", ".join(f"{role}={visible(column)}" for role, column in pairs.columns.items()))
+
+
+def _print_text(out: Console, pairs: Pairs, row: int) -> None:
+    pair = pairs[row]
+    _line(out, f"\npair {row + 1}, {visible(pair.where)}")
+    turns = [("prompt", pair.prompt)] if isinstance(pair.prompt, str) else [
+        (message["role"], message["content"]) for message in pair.prompt
+    ]
+    for name, text in (*turns, ("chosen", pair.chosen), ("rejected", pair.rejected)):
+        _line(out, f"  {name:<9} {visible(text)}")
+
+
+def _print_tokens(out: Console, chat: Chat, example: Example) -> None:
+    _line(out, f"\n{visible(example.where)} as tokens: │prompt, not scored│  [scored]  ⏎ newline")
+    special = set(chat.tokenizer.all_special_ids)
+    parts = (
+        ("prompt", example.prompt, False, " (start cut)" if example.cut_prompt else ""),
+        ("chosen", example.chosen, True, " (end cut)" if example.truncated_chosen else ""),
+        ("rejected", example.rejected, True, " (end cut)" if example.truncated_rejected else ""),
+    )
+    for name, ids, scored, cut in parts:
+        _line(out, f"{name}: {len(ids):,} tokens{', scored' if scored else ''}{cut}")
+        out.print(tokens_line(pieces(chat.tokenizer, ids[:SHOWN_TOKENS]), ids, special, scored))
+
+
+def tokens_line(texts: list[str], ids: list[int], special: set[int], scored: bool) -> Text:
+    """Tokens side by side, scored ones in brackets and underlined, others between bars; special ones are bold."""
+    line = Text("  ")
+    for text, token in zip(texts, ids, strict=False):
+        style = " ".join(("underline" if scored else "dim", "bold" if token in special else "")).strip()
+        line.append("[" if scored else "│")
+        line.append(visible(text), style=style)
+        line.append("]" if scored else "")
+    if not scored:
+        line.append("│")
+    if len(ids) > len(texts):
+        line.append(f" … {len(ids) - len(texts):,} more")
+    return line
+
+
+def _print_summary(out: Console, summary: datacheck.Summary) -> None:
+    _line(out, f"\n{summary.encoded:,} pairs over {summary.prompts:,} prompts; held out: {summary.held_out_pairs:,} "
+               f"pairs over {summary.held_out_prompts:,} prompts")
+    table = screen.table("tokens", ["part", "min", "median", "95%", "max"])
+    for name, counts in (("prompt", summary.prompt), ("chosen", summary.chosen), ("rejected", summary.rejected)):
+        if counts:
+            values = (counts.smallest, counts.median, counts.p95, counts.largest)
+            screen.row(table, name, *(f"{value:,}" for value in values))
+    out.print(table)
+    _line(out, f"answers cut: {summary.truncated:,} pairs ({summary.truncated_share:.1%}); "
+               f"prompts cut: {summary.cut_prompts:,}")
+    _line(out, f"chosen longer: {summary.longer_chosen:,} pairs, rejected longer: {summary.longer_rejected:,}; "
+               f"chosen has {summary.extra_tokens:+.1f} tokens on average")
+    _line(out, f"repeated pairs: {summary.duplicates:,}; chosen same as rejected: {summary.identical:,}; "
+               f"contradictory: {summary.contradictory:,}")
+
+
+def _train_command(source: str, model: ModelSettings, settings: DataSettings) -> str:
+    words = ["mio-local", "train", "--model", model.name, "--data", source]
+    defaults = DataSettings()
+    if settings.template != defaults.template:
+        words += ["--template", settings.template]
+    if settings.max_tokens != defaults.max_tokens:
+        words += ["--max-tokens", str(settings.max_tokens)]
+    if settings.columns:
+        words += ["--columns", ",".join(f"{role}={column}" for role, column in settings.columns.items())]
+    for key in ("split", "revision", "system", "long_prompt", "bad_rows", "limit"):
+        if getattr(settings, key) != getattr(defaults, key):
+            words += ["--set", f"data.{key}={getattr(settings, key)}"]
+    return shlex.join(words)

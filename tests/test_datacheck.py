@@ -1,0 +1,102 @@
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from mio_local import datacheck
+from mio_local.chat import Chat, EncodeCounts, Example
+from mio_local.commands.data import check, tokens_line, visible
+from mio_local.errors import DataError
+from mio_local.pairs import Pair, Pairs
+from mio_local.recipe import DataSettings, ModelSettings
+
+
+def summary(pairs, examples=(), skipped=None):
+    chat = object.__new__(Chat)
+    chat.mode, chat.end_ids = "text", {0}
+    made = Pairs(pairs, "text", {}, len(pairs), skipped or {})
+    return datacheck.summarise(made, examples, EncodeCounts(), pairs[:1], chat)
+
+
+def example(chosen, rejected, truncated=False):
+    return Example([1, 2], chosen, rejected, truncated, False, False, "here")
+
+
+def test_counts():
+    pairs = [Pair("p", "a", "b", "1"), Pair("p", "b", "a", "2"), Pair("q ", "x", "x", "3"), Pair("p", "a", "b", "4")]
+    found = summary(pairs, [example([5, 0], [0]), example([5, 5, 0], [0], True), example([0], [5, 0, 0])])
+    assert (found.pairs, found.prompts, found.held_out_pairs, found.held_out_prompts) == (4, 2, 1, 1)
+    assert (found.duplicates, found.identical, found.contradictory) == (1, 1, 3)
+    assert (found.longer_chosen, found.longer_rejected, found.extra_tokens) == (2, 1, pytest.approx(1 / 3))
+    assert (found.truncated, found.truncated_share) == (1, pytest.approx(1 / 3))
+    assert found.chosen == datacheck.Lengths(1, 2, 3, 3)
+    assert (found.special_in_answers, found.joined_words) == (1, 3)
+
+
+def test_warnings_say_what_to_do():
+    pairs = [Pair("p", "a", "b", "1"), Pair("p", "b", "a", "2"), Pair("p", "x", "x", "3")]
+    lines = datacheck.warnings(summary(pairs, [example([5, 0], [0], True)], {"chosen is empty": 2}), 64)
+    assert "2 of 3 rows are left out: 2 chosen is empty" in lines
+    for words in ("cut at 64 tokens", "one text as chosen", "turned round", "length alone", "run into", "--eval-data"):
+        assert any(words in line for line in lines), words
+
+
+def test_quiet_when_nothing_is_wrong():
+    pairs = [Pair(f"p{i}\n", "a", "b", "1") for i in range(4)]
+    assert datacheck.warnings(summary(pairs, [example([5, 0], [0]), example([0], [5, 0])]), 64) == []
+
+
+def test_nothing_in_a_text_is_markup_or_a_control_code():
+    assert visible("a\nb\t\x1b[31m[red]\u202e") == "a⏎b⇥\\u{1b}[31m[red]\\u{202e}"
+    line = tokens_line(["[bold]", " x", "\n"], [5, 6, 0], {0}, True)
+    assert line.plain == "  [[bold]][ x][⏎]"
+    assert tokens_line(["a"], [5, 6], set(), False).plain == "  │a│ … 1 more"
+
+
+def printed(source, model, settings, **options):
+    out = io.StringIO()
+    console = Console(file=out, width=200, markup=False, emoji=False, highlight=False)
+    try:
+        check(str(source), model, settings, console=console, **options)
+    finally:
+        printed.text = out.getvalue()
+    return printed.text
+
+
+def test_check_without_a_model(tmp_path):
+    file = tmp_path / "a.jsonl"
+    file.write_text(json.dumps({"prompt": "[red]q\n", "chosen": "a\x1b[0m", "rejected": "b"}))
+    text = printed(file, ModelSettings(), DataSettings())
+    assert "layout   text (prompt, chosen, rejected: text)" in text
+    assert "[red]q⏎" in text
+    assert "\x1b" not in text
+    assert "next:" in text
+    with pytest.raises(DataError, match="--row 2: there are pairs 1 to 1"):
+        check(str(file), ModelSettings(), DataSettings(), 1)
+
+
+def test_check_shows_all_before_it_stops(tmp_path):
+    file = tmp_path / "a.jsonl"
+    rows = [{"prompt": "q", "chosen": chosen, "rejected": "b"} for chosen in ("a", "", " ")]
+    file.write_text("\n".join(json.dumps(row) for row in rows))
+    with pytest.raises(DataError) as caught:
+        printed(file, ModelSettings(), DataSettings())
+    assert str(caught.value) == (
+        "a.jsonl line 2: chosen is empty; repair it, or --set data.bad_rows=skip (2 such rows)"
+    )
+    assert "1 pairs from 3 rows" in printed.text
+
+
+def test_check_on_real_data(shared):
+    model = ModelSettings(name=str(shared / "models/gsm8k-mini"))
+    settings = DataSettings(max_tokens=512, limit=50)
+    text = printed(shared / "data/gsm8k/valid.jsonl", model, settings)
+    assert "│<|bos|>│Question│:│" in text
+    assert "⏎│Answer│:│⏎│" in text
+    assert "[<|eos|>]" in text
+    assert "50 pairs over" in text
+    assert text.rstrip().endswith("--max-tokens 512 --set data.limit=50")
+    with pytest.raises(DataError, match="--max-tokens is 64"):
+        printed(shared / "data/gsm8k/valid.jsonl", model, settings.model_copy(update={"max_tokens": 64}))
+    assert "answers cut" in printed.text

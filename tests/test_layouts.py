@@ -1,0 +1,224 @@
+import pytest
+
+from mio_local.detect import detect
+from mio_local.errors import DataError
+from mio_local.layouts import LAYOUTS
+from mio_local.rows import Row
+from mio_local.turns import BadRow, transcript_turns
+
+
+def system(text):
+    return {"role": "system", "content": text}
+
+
+def user(text):
+    return {"role": "user", "content": text}
+
+
+def bot(text):
+    return {"role": "assistant", "content": text}
+
+
+def human(text):
+    return {"from": "human", "value": text}
+
+
+def gpt(text):
+    return {"from": "gpt", "value": text}
+
+
+TALK = [user("q1"), bot("a1"), user("q2")]
+HH = "\n\nHuman: q1\n\nAssistant: a1\n\nHuman: q2\n\nAssistant:"
+
+# (layout, row, prompt); the answers are always "good" and "bad"
+ROWS = [
+    ("text", {"prompt": "q", "chosen": "good", "rejected": "bad", "id": 7}, "q"),
+    ("text", {"prompt": "q", "chosen": "good", "rejected": "bad", "system": "be"}, [system("be"), user("q")]),
+    ("text", {"prompt": "q", "chosen": "good", "rejected": "bad", "system": None}, "q"),
+    ("text", {"question": "q", "chosen": "good", "rejected": "bad", "system": ""}, "q"),
+    ("text", {"instruction": "q", "chosen_response": "good", "rejected_response": "bad"}, "q"),
+    ("text", {"input": "q", "accepted": "good", "rejected": "bad"}, "q"),
+    ("text", {"query": "q", "preferred": "good", "dispreferred": "bad"}, "q"),
+    ("text", {"context": "q", "better": "good", "worse": "bad"}, "q"),
+    ("text", {"prompt": "q", "good": "good", "bad": "bad", "context": "c", "messages": TALK}, "q"),
+    ("text", {"prompt": "q", "response_chosen": "good", "response_rejected": "bad"}, "q"),
+    ("text", {"instruction": "q", "input": None, "chosen": "good", "rejected": "bad"}, "q"),
+    ("alpaca", {"instruction": "q", "input": "x", "chosen": "good", "rejected": "bad"}, "q\nx"),
+    ("alpaca", {"instruction": "q", "input": "", "chosen": "good", "rejected": "bad"}, "q"),
+    ("alpaca", {"instruction": "q", "input": "x", "chosen": "good", "rejected": "bad", "system": "be",
+                "history": [["q0", "a0"]]}, [system("be"), user("q0"), bot("a0"), user("q\nx")]),
+    ("alpaca-output", {"instruction": "q", "input": "x", "output": ["good", "bad"]}, "q\nx"),
+    ("alpaca-output", {"instruction": "q", "output": ["good", "bad"], "history": []}, "q"),
+    ("hh-rlhf", {"chosen": HH + " good", "rejected": HH + " bad"}, TALK),
+    ("hh-rlhf", {"chosen": HH + "good", "rejected": HH + " bad"}, TALK),
+    ("hh-prompt", {"prompt": HH, "chosen": " good", "rejected": "bad"}, TALK),
+    ("implicit", {"chosen": [*TALK, bot("good")], "rejected": [*TALK, bot("bad")]}, TALK),
+    ("implicit", {"chosen": [system("be"), user("q"), bot("good")], "rejected": [system("be"), user("q"), bot("bad")],
+                  "prompt": None}, [system("be"), user("q")]),
+    ("implicit", {"chosen": [human("q"), gpt("good")], "rejected": [human("q"), gpt("bad")], "system": "be"},
+     [system("be"), user("q")]),
+    ("ultrafeedback", {"prompt": "q", "prompt_id": "0", "chosen": [user("q"), bot("good")],
+                       "rejected": [user("q"), bot("bad")], "messages": [user("q"), bot("good")]}, "q"),
+    ("ultrafeedback", {"prompt": "q1", "chosen": [*TALK, bot("good")], "rejected": [*TALK, bot("bad")]}, TALK),
+    ("ultrafeedback", {"prompt": "q", "chosen": [bot("good")], "rejected": [bot("bad")]}, "q"),
+    ("messages", {"prompt": TALK, "chosen": [bot("good")], "rejected": [bot("bad")]}, TALK),
+    ("messages", {"prompt": TALK, "chosen": [*TALK, bot("good")], "rejected": [*TALK, bot("bad")]}, TALK),
+    ("messages", {"prompt": [user("q1")], "chosen": [bot("a1"), user("q2"), bot("good")],
+                  "rejected": [bot("a1"), user("q2"), bot("bad")]}, TALK),
+    ("messages", {"prompt": TALK, "chosen": [bot("good")], "rejected": [bot("bad")], "system": "be"},
+     [system("be"), *TALK]),
+    ("messages", {"prompt": [system("own"), user("q")], "chosen": [bot("good")], "rejected": [bot("bad")],
+                  "system": "be"}, [system("own"), user("q")]),
+    ("messages", {"messages": [*TALK, bot("good")], "chosen": [*TALK, bot("good")], "rejected": [*TALK, bot("bad")]},
+     TALK),
+    ("messages", {"prompt": [user([{"type": "text", "text": "q"}, {"type": "text", "text": "!"}])],
+                  "chosen": [bot("good")], "rejected": [bot("bad")]}, [user("q!")]),
+    ("sharegpt", {"conversations": [human("q1"), gpt("a1"), human("q2")], "chosen": gpt("good"),
+                  "rejected": gpt("bad")}, TALK),
+    ("sharegpt", {"conversations": [{"from": "system", "value": "be"}, human("q")], "chosen": gpt("good"),
+                  "rejected": gpt("bad"), "system": ""}, [system("be"), user("q")]),
+    ("sharegpt", {"messages": TALK, "chosen": bot("good"), "rejected": bot("bad")}, TALK),
+    ("sharegpt", {"prompt": TALK, "chosen": bot("good"), "rejected": bot("bad")}, TALK),
+    ("messages-text", {"messages": TALK, "chosen": "good", "rejected": "bad"}, TALK),
+    ("text-message", {"prompt": "q", "chosen": bot("good"), "rejected": bot("bad")}, "q"),
+]  # fmt: skip
+
+
+def read(values, columns=None, text=False, others=()):
+    rows = [Row(row, f"f.jsonl line {line}") for line, row in enumerate((values, *others), 1)]
+    return detect(rows, columns or {}, "f.jsonl").read(rows[0], text=text)
+
+
+@pytest.mark.parametrize(("name", "values", "prompt"), ROWS)
+def test_layout(name, values, prompt):
+    match = detect([Row(values, "f.jsonl line 1")], {}, "f.jsonl")
+    assert match.layout.name == name
+    assert match.read(Row(values, "f.jsonl line 1")) == (prompt, "good", "bad")
+
+
+def test_every_layout_has_a_row_here():
+    assert {layout.name for layout in LAYOUTS} == {name for name, _, _ in ROWS}
+
+
+def test_default_system_message():
+    row = Row(ROWS[0][1], "f.jsonl line 1")
+    match = detect([row], {}, "f.jsonl")
+    assert match.read(row, system="be")[0] == [system("be"), user("q")]
+
+
+def test_kinds_are_judged_over_many_rows():
+    values = {"instruction": "q", "input": "x", "chosen": "good", "rejected": "bad"}
+    assert read({**values, "input": None}, others=[values] * 3) == ("q", "good", "bad")
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt", "answer"),
+    [
+        (" yes", HH, "yes"),
+        ("yes", HH, "yes"),
+        ("  two spaces kept  ", HH, " two spaces kept  "),
+        (" Assistant: is a word\nAssistant: here too", HH, "Assistant: is a word\nAssistant: here too"),
+        (" ünïcode 🙂\n\nnew paragraph\n", HH, "ünïcode 🙂\n\nnew paragraph\n"),
+        (" a\n\nHuman: after the answer", HH, "a\n\nHuman: after the answer"),
+    ],
+)
+def test_transcript_answers_lose_nothing(text, prompt, answer):
+    values = {"chosen": prompt + text, "rejected": prompt + " other"}
+    messages, chosen, rejected = read(values)
+    assert (messages, chosen, rejected) == (TALK, answer, "other")
+    plain = read(values, text=True)
+    assert plain[0] + plain[1] == values["chosen"]
+    assert plain[0] + plain[2] == values["rejected"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [HH + " a", HH, "Human: q\n\nAssistant:\n\nHuman:x\n\nAssistant: ", "no turn", "a\n\nAssistant: b", "",
+     "\n\nHuman: a\n\n\nAssistant: b", "\n\nHuman: \n\nHuman:  b\n\nAssistant:  c "],
+)  # fmt: skip
+def test_turns_joined_are_the_transcript(text):
+    assert "".join(marker + said for marker, said in transcript_turns(text)) == text
+
+
+MESSAGES = {"prompt": [user("q")], "chosen": [bot("good")], "rejected": [bot("bad")]}
+TEXT = {"prompt": "q", "chosen": "good", "rejected": "bad"}
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        ({**TEXT, "chosen": " \n"}, "chosen is empty"),
+        ({**TEXT, "prompt": ""}, "prompt is empty"),
+        ({**TEXT, "rejected": None}, "rejected is missing"),
+        ({**TEXT, "rejected": 42}, "rejected must be text, not a number (42)"),
+        ({**TEXT, "rejected": True}, "rejected must be text, not true or false (True)"),
+        ({**TEXT, "rejected": [bot("bad")]}, "rejected must be text, not a list"),
+        ({**TEXT, "rejected": "\ud800"}, "rejected is not Unicode text (half a surrogate pair at 0)"),
+        ({**TEXT, "system": 5}, "system must be text, not a number (5)"),
+        ({**MESSAGES, "chosen": []}, "chosen is empty"),
+        ({**MESSAGES, "chosen": "good"}, "chosen must be a list of messages, not text"),
+        ({**MESSAGES, "chosen": [bot("good"), user("q")]}, "chosen ends with a user message, not with an assistant's"),
+        ({**MESSAGES, "chosen": [bot(" ")]}, "chosen is empty"),
+        ({**MESSAGES, "chosen": [bot(None)]}, "chosen has an assistant message without text (null)"),
+        ({**MESSAGES, "chosen": [user("other"), bot("good")]}, "chosen is a conversation that does not hold the"),
+        ({**MESSAGES, "prompt": [user("q"), bot("a")]}, "prompt ends with an assistant message; it must end with"),
+        ({**MESSAGES, "prompt": [user("q"), {"role": "tool", "content": "x"}]}, "prompt has a turn by 'tool'"),
+        ({**MESSAGES, "prompt": [{"from": "function_call", "value": "x"}]}, "prompt has a turn by 'function_call'"),
+        ({**MESSAGES, "prompt": [{**user("q"), "tool_calls": [1]}]}, "prompt has a tool call"),
+        ({**MESSAGES, "prompt": [user([{"type": "image"}])]}, "prompt has a part that is not text (image)"),
+    ],
+)
+def test_bad_rows_name_line_and_fault(values, fault):
+    good = TEXT if isinstance(values["prompt"], str) else MESSAGES
+    with pytest.raises(BadRow) as caught:
+        read(values, others=[good, good])
+    assert str(caught.value).startswith("f.jsonl line 1: ")
+    assert fault in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        ({"chosen": HH + " a", "rejected": HH[:-10] + "?\n\nAssistant: b"}, "differ before the last Assistant: turn"),
+        ({"chosen": HH + " ", "rejected": HH + " b"}, "chosen is empty"),
+        ({"chosen": "Hi" + HH + " a", "rejected": "Hi" + HH + " b"}, "has text before its first Human:"),
+        ({"chosen": [*TALK, bot("a")], "rejected": [user("q1"), bot("other"), user("q2"), bot("b")]},
+         "chosen and rejected differ before the last answer (at message 2)"),
+        ({"chosen": [*TALK, bot("a")], "rejected": [user("q1"), bot("a1")]},
+         "chosen and rejected differ before the last answer (at message 2)"),
+        ({"chosen": [bot("a")], "rejected": [bot("b")]}, "chosen has an answer alone; there is no prompt column"),
+        ({"instruction": "q", "output": ["one"]}, "output must be two texts, chosen and rejected (found 1)"),
+        ({"instruction": "q", "history": [["a"]], "chosen": "a", "rejected": "b"}, "history must be a list of"),
+    ],
+)  # fmt: skip
+def test_bad_rows_of_other_layouts(values, fault):
+    good = {key: ROWS[16][1].get(key) for key in values} if isinstance(values.get("chosen"), str) else values
+    with pytest.raises(BadRow, match=r"f\.jsonl line 1: ") as caught:
+        read(values, others=[good] * 2 if "instruction" not in values else ())
+    assert fault in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "columns", "fault"),
+    [
+        ({"prompt": "q", "choosen": "a", "rejected": "b"}, {},
+         "no column for chosen (found prompt, choosen, rejected; nearest: choosen); "
+         "name it with --columns chosen=choosen"),
+        ({"text": "q"}, {}, "no column for chosen (found text)"),
+        ({"chosen": "a", "rejected": "b"}, {}, "no column for prompt (found chosen, rejected)"),
+        (TEXT, {"chosen": "chossen"}, "no column chossen (nearest: chosen) for chosen; found prompt, chosen, rejected"),
+        (TEXT, {"chosn": "chosen"}, "--columns chosn=chosen: no such role (nearest: chosen)"),
+        ({"prompt": "q", "chosen": [bot("a")], "rejected": "b"}, {}, "no known layout has these columns"),
+    ],
+)  # fmt: skip
+def test_wrong_columns(values, columns, fault):
+    with pytest.raises(DataError) as caught:
+        read(values, columns)
+    assert fault in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_named_columns_win():
+    values = {"ask": "q", "chosen": "a", "yes": "good", "no": "bad", "prompt": "other"}
+    assert read(values, {"prompt": "ask", "chosen": "yes", "rejected": "no"}) == ("q", "good", "bad")
+    assert read({"talk": TALK, "chosen": bot("good"), "rejected": bot("bad")}, {"messages": "talk"})[0] == TALK
