@@ -1,16 +1,13 @@
 """The `mio-local` command: arguments in, one exit code out."""
 
 import argparse
-import errno
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from mio_local import __version__
-from mio_local.errors import MioError, RecipeError, nearest, one_line
-
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-FULL_DISK_WORDS = ("no space left", "disk quota", "file too large")
+from mio_local.errors import MioError, RecipeError, is_full_disk, nearest, one_line
 
 
 class Parser(argparse.ArgumentParser):
@@ -19,10 +16,18 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, allow_abbrev=False, **options)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuses what it does not know here, as the command's own parser: argparse would leave that to the top one,
+        which knows none of the command's flags."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            flag = unknown[0].partition("=")[0]
+            hint = nearest(flag, self._option_string_actions) if flag.startswith("-") else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
-        _, _, unknown = message.partition("unrecognized arguments: ")
-        hint = nearest(unknown.split()[0].partition("=")[0], self._option_string_actions) if unknown else ""
-        raise RecipeError(f"{message}{hint}; see {self.prog} --help")
+        raise RecipeError(f"{message}; see {self.prog} --help")
 
 
 def parser(command_name: str = "") -> Parser:
@@ -115,7 +120,9 @@ def run(argv: Sequence[str]) -> int:
 
 
 def main() -> None:
-    """Entry point: a user's mistake, or a full disk, is one line on stderr and exit code 2."""
+    """Entry point: a user's mistake, or a file that cannot be used, is one line on stderr and exit code 2."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # the libraries' warnings are for us, and hide the one line
     try:
         code = run(sys.argv[1:])
     except MioError as error:
@@ -126,19 +133,19 @@ def main() -> None:
         sys.stderr.close()
         code = 141
     except Exception as error:
-        if not is_full_disk(error):
+        if is_full_disk(error):
+            code = _complain(f"the disk is full: {one_line(error)}; free some space, then do this again")
+        elif isinstance(error, OSError) and error.filename:
+            code = _complain(f"{error.filename}: {error.strerror}")
+        else:
             raise
-        code = _complain(f"{one_line(error)}; free some space, then go on with: mio-local resume RUN")
     sys.exit(code)
-
-
-def is_full_disk(error: BaseException) -> bool:
-    """Whether the disk was full, however the library that met it says so."""
-    if isinstance(error, OSError) and error.errno in FULL_DISK:
-        return True
-    return any(words in str(error).lower() for words in FULL_DISK_WORDS)
 
 
 def _complain(text: str) -> int:
     print(f"mio-local: {' '.join(text.split())}", file=sys.stderr)
     return 2
+
+
+if __name__ == "__main__":
+    main()

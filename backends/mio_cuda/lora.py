@@ -1,6 +1,7 @@
 """The adapter inside a transformers model, by PEFT: put it in, read and write its weights."""
 
 import re
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,7 +45,10 @@ def add_lora(model: Any, settings: LoraSettings, names: Sequence[str]) -> PeftMo
         use_dora=settings.dora,
         **_targets(model, names),
     )
-    wrapped = get_peft_model(model, config)
+    with warnings.catch_warnings():
+        # PEFT 0.21 asks transformers 5.23 in a way that it deprecates
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+        wrapped = get_peft_model(model, config)
     if not any(parameter.requires_grad for parameter in wrapped.parameters()):
         raise ModelError("no trainable weight was found after adding the adapter")
     if quantised:

@@ -47,6 +47,7 @@ class MlxModel:
             bias_correction=True,  # off by default here, always on in torch
         )
         self.optimizer.init(self.model.trainable_parameters())
+        self.model.eval()  # new layers come in training mode
         self.dropouts = [m for _, m in self.model.named_modules() if isinstance(m, nn.Dropout)]
         self.value_and_grad = nn.value_and_grad(self.model, self._objective)
         return lora.slots(self.model, names)
