@@ -75,6 +75,7 @@ def draw_adapter(slots: Sequence[Slot], seed: int) -> Adapter:
 class SavedAdapter:
     """An adapter from disk, and the LoRA settings it was trained with."""
 
+    folder: Path
     weights: Adapter
     rank: int
     alpha: float
@@ -84,6 +85,24 @@ class SavedAdapter:
     def names(self) -> list[str]:
         """The layers it adapts, in the file's order."""
         return list(dict.fromkeys(key.rpartition(".")[0] for key in self.weights))
+
+    def check_layers(self, present: Sequence[str]) -> None:
+        """Raise ModelError where it adapts a layer that is not among the model's linear layers."""
+        if unknown := sorted(set(self.names) - set(present)):
+            raise ModelError(
+                f"{self.folder}: adapts {unknown[0]}, which is no linear layer of this model: trained on another base?"
+            )
+
+    def check_shapes(self, slots: Sequence[Slot]) -> None:
+        """Raise ModelError for a tensor that is missing, or of another shape than the model's layer needs."""
+        for slot in slots:
+            for key, needed in ((f"{slot.name}.lora_A", slot.a), (f"{slot.name}.lora_B", slot.b)):
+                if key not in self.weights:
+                    raise ModelError(f"{self.folder}: lacks {key}")
+                if (shape := self.weights[key].shape) != needed:
+                    raise ModelError(
+                        f"{self.folder}: {key} has shape {shape}, this model's layer needs {needed}: another base?"
+                    )
 
 
 def read_adapter(folder: Path) -> SavedAdapter:
@@ -95,11 +114,19 @@ def read_adapter(folder: Path) -> SavedAdapter:
         raise ModelError(f"{folder}: no adapter_config.json, so this is no adapter folder")
     try:
         config: dict[str, Any] = json.loads(config_file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{config_file}: not JSON: {one_line(error)}") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{config_file}: not readable JSON: {one_line(error)}") from None
     for file_name, reader in (("adapters.safetensors", _from_mlx), ("adapter_model.safetensors", _from_peft)):
         if (folder / file_name).exists():
-            return reader(_tensors(folder / file_name), config, folder)
+            tensors = _tensors(folder / file_name)
+            if not tensors:
+                raise ModelError(f"{folder / file_name}: holds no weights")
+            try:
+                return reader(tensors, config, folder)
+            except KeyError as error:
+                raise ModelError(f"{config_file}: lacks {error.args[0]}") from None
+            except (AttributeError, TypeError, ValueError) as error:
+                raise ModelError(f"{config_file}: not an adapter's settings: {one_line(error)}") from None
     if list(folder.glob("adapter_model.bin")):
         raise ModelError(f"{folder}: adapter_model.bin is a pickle, which can run code; save it as safetensors first")
     raise ModelError(f"{folder}: holds neither adapters.safetensors (mlx-lm) nor adapter_model.safetensors (PEFT)")
@@ -118,13 +145,19 @@ def _tensors(file: Path) -> Adapter:
     return arrays
 
 
+def _rank(value: Any) -> int:
+    if (rank := int(value)) < 1:
+        raise ValueError(f"rank {value}")
+    return rank
+
+
 def _from_mlx(tensors: Adapter, config: dict[str, Any], folder: Path) -> SavedAdapter:
     if config.get("fine_tune_type", "lora") == "full":
         raise ModelError(f"{folder}: holds full weights, not an adapter")
     parameters = config.get("lora_parameters", {})
     if "scale" not in parameters or "rank" not in parameters:
         raise ModelError(f"{folder}/adapter_config.json: lora_parameters must hold rank and scale")
-    rank = int(parameters["rank"])
+    rank = _rank(parameters["rank"])
     renamed = {"lora_a": "lora_A", "lora_b": "lora_B", "m": "magnitude"}
     weights: Adapter = {}
     for key, value in tensors.items():
@@ -133,7 +166,8 @@ def _from_mlx(tensors: Adapter, config: dict[str, Any], folder: Path) -> SavedAd
             raise ModelError(f"{folder}: {key} is no LoRA weight")
         # mlx-lm stores plain layers' factors transposed, and stacked experts' as they are
         weights[f"{layer}.{renamed[leaf]}"] = np.ascontiguousarray(value.T) if value.ndim == 2 else value
-    return SavedAdapter(weights, rank, float(parameters["scale"]) * rank, config.get("fine_tune_type") == "dora")
+    alpha = float(parameters["scale"]) * rank
+    return SavedAdapter(folder, weights, rank, alpha, config.get("fine_tune_type") == "dora")
 
 
 def _from_peft(tensors: Adapter, config: dict[str, Any], folder: Path) -> SavedAdapter:
@@ -142,7 +176,7 @@ def _from_peft(tensors: Adapter, config: dict[str, Any], folder: Path) -> SavedA
     for key in ("rank_pattern", "alpha_pattern", "modules_to_save", "layer_replication"):
         if config.get(key):
             raise ModelError(f"{folder}/adapter_config.json: {key} is not supported")
-    rank, alpha = int(config["r"]), float(config["lora_alpha"])
+    rank, alpha = _rank(config["r"]), float(config["lora_alpha"])
     if config.get("use_rslora"):
         alpha *= rank**0.5  # rank-stabilised: scale = alpha / sqrt(rank)
     endings = {"lora_A.weight": "lora_A", "lora_B.weight": "lora_B", "lora_magnitude_vector": "magnitude"}
@@ -155,4 +189,4 @@ def _from_peft(tensors: Adapter, config: dict[str, Any], folder: Path) -> SavedA
                 break
         else:
             raise ModelError(f"{folder}: {key} is no LoRA weight")
-    return SavedAdapter(weights, rank, alpha, bool(config.get("use_dora")))
+    return SavedAdapter(folder, weights, rank, alpha, bool(config.get("use_dora")))

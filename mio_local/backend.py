@@ -13,7 +13,7 @@ import numpy as np
 
 from mio_local.adapters import Adapter, Slot
 from mio_local.batching import Batch
-from mio_local.errors import BackendError, nearest
+from mio_local.errors import BackendError, nearest, one_line
 from mio_local.losses import Objective
 from mio_local.recipe import LoraSettings, ModelSettings, TrainSettings
 
@@ -81,8 +81,10 @@ class Model(Protocol):
         """log pi or log ref of the batch's rows, (2n,) float32, without gradient, dropout off."""
         ...
 
-    def generate(self, prompt: Sequence[int], max_tokens: int, stop: Sequence[int], *, reference: bool) -> list[int]:
-        """Greedy continuation of `prompt`, the stop token not included."""
+    def generate(
+        self, prompts: Sequence[Sequence[int]], max_tokens: int, stop: Sequence[int], *, reference: bool
+    ) -> list[list[int]]:
+        """Greedy continuation of each prompt, as one batch, the stop token not included."""
         ...
 
     def save_state(self, folder: Path) -> None:
@@ -122,18 +124,26 @@ def load_backend(name: str) -> Backend:
     """The backend called `name`; `auto` takes the first that imports, MLX before PyTorch."""
     points = {point.name: point for point in entry_points(group=GROUP)}
     if name == "auto":
+        reasons: list[str] = []
         for candidate in sorted(points, key=lambda known: (known != "mlx", known)):
             try:
                 return points[candidate].load()()
-            except ImportError:
-                continue
-        raise BackendError(f"no backend is installed; pip install '{EXTRAS['mlx']}' or '{EXTRAS['cuda']}'")
+            except (ImportError, OSError) as error:
+                reasons.append(f"{candidate}: {_lack(error)}")
+        raise BackendError(
+            f"no backend is installed ({'; '.join(reasons) or 'none is registered'}); "
+            f"install one with: pip install '{EXTRAS['mlx']}' or pip install '{EXTRAS['cuda']}'"
+        )
     if name not in points:
         raise BackendError(f"--backend {name}: no such backend{nearest(name, points)}; there are {', '.join(points)}")
     try:
         return points[name].load()()
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # a shared library that does not load is an OSError
         extra = EXTRAS.get(name, f"mio-local[{name}]")
         raise BackendError(
-            f"--backend {name}: not installed (no module {error.name}); install it with: pip install '{extra}'"
+            f"--backend {name}: not installed ({_lack(error)}); install it with: pip install '{extra}'"
         ) from None
+
+
+def _lack(error: ImportError | OSError) -> str:
+    return f"no module {error.name}" if isinstance(error, ModuleNotFoundError) else one_line(error, 160)

@@ -16,7 +16,9 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, allow_abbrev=False, **options)
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride] - its overloads, in one signature
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:
         """Refuses what it does not know here, as the command's own parser: argparse would leave that to the top one,
         which knows none of the command's flags."""
         found, unknown = super().parse_known_args(args, namespace)

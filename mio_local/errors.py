@@ -13,7 +13,12 @@ the remedy. Anything that is not a MioError is a bug of ours and keeps its trace
 """
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# safetensors says "No space left on device (os error 28)", MLX "[write] Unable to write 734556 bytes to file."
+FULL_DISK_WORDS = ("no space left", "disk quota", "file too large", "[write] unable to write")
 
 
 class MioError(Exception):
@@ -50,8 +55,19 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" (nearest: {match[0]})" if match else ""
 
 
+def is_full_disk(error: BaseException) -> bool:
+    """Whether the disk was full, however the library that met it says so."""
+    if isinstance(error, OSError) and error.errno in FULL_DISK:
+        return True
+    return any(words in str(error).lower() for words in FULL_DISK_WORDS)
+
+
 def one_line(error: BaseException, limit: int = 300) -> str:
-    """The first non-empty line of an exception's text, cut to `limit` characters."""
+    """The first non-empty line of an exception's text, with the next where it ends in a colon, cut to `limit`."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
+    for line in lines[1:]:
+        if not text.endswith(":"):
+            break
+        text += f" {line}"
     return text if len(text) <= limit else text[: limit - 1] + "…"

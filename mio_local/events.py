@@ -10,6 +10,7 @@ rather than on the recipe are named `perf/*`; all others are the same when the s
     checkpoint  path
     note        level (info, warning, error), code, text: what a person should know
     control     command, id, result: an acknowledged request from control.jsonl
+    progress    what, done, total: on the way to an eval or task; handed on and not written
     finished    state (done, stopped, failed), reason
 """
 

@@ -8,6 +8,7 @@ from mio_local.errors import HubError, ModelError, one_line
 from mio_local.recipe import ModelSettings
 
 WANTED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.tiktoken"]
+GIT_LFS = b"version https://git-lfs"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -32,7 +33,13 @@ def model_folder(settings: ModelSettings) -> Path:
 
 def _download(settings: ModelSettings) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     patterns = [*WANTED, "*.py"] if settings.trust_remote_code else WANTED
     name = f"--model {settings.name}"
@@ -44,6 +51,8 @@ def _download(settings: ModelSettings) -> Path:
         raise HubError(f"{name}: gated; accept its terms on its page, then run: hf auth login") from None
     except RepositoryNotFoundError:
         raise HubError(f"{name}: no such folder here, and no such model on the hub (or it is private)") from None
+    except RevisionNotFoundError:
+        raise HubError(f"{name}: no revision {settings.revision or 'main'} on the hub; see model.revision") from None
     except LocalEntryNotFoundError:
         raise HubError(f"{name}: no such folder here, not in the cache, and the hub is unreachable") from None
     except HfHubHTTPError as error:
@@ -65,12 +74,36 @@ def _checked(folder: Path, settings: ModelSettings) -> Path:
                 f"{folder}: its weights are pickles ({pickles[0]}), which can run code; convert them to safetensors"
             )
         raise ModelError(f"{folder}: no weights (*.safetensors) in this model folder")
+    _check_weights(folder)
     if "model_file" in config and not settings.trust_remote_code:
         raise ModelError(
             f"{folder}: this model needs Python code from its repository ({config['model_file']}); "
             "if you trust it, add --trust-remote-code"
         )
     return folder
+
+
+def _check_weights(folder: Path) -> None:
+    """Read every file's header: a cut download is named here, and not by whatever a backend makes of it."""
+    from safetensors import SafetensorError, safe_open
+
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        try:
+            named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(f"{index}: not a readable index of weights: {one_line(error)}") from None
+        if missing := sorted(str(name) for name in named if not (folder / str(name)).exists()):
+            raise ModelError(f"{folder}: {missing[0]}, named in {index.name}, is missing; download the model again")
+    for file in sorted(folder.glob("*.safetensors")):
+        try:
+            with file.open("rb") as head:
+                if head.read(len(GIT_LFS)) == GIT_LFS:
+                    raise ModelError(f"{file}: a git-lfs pointer, not the weights; get them with: git lfs pull")
+            with safe_open(str(file), "numpy") as tensors:
+                tensors.keys()
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{file}: cut or damaged ({one_line(error)}); download the model again") from None
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -69,7 +69,7 @@ class LoraSettings(Section):
     dropout: float = setting(0.0, "dropout before the adapter", ge=0, lt=1)
     layers: int = setting(0, "adapt the last N blocks; 0 adapts all", "--layers", ge=0)
     targets: list[str] = setting(
-        ["all-linear"], "linear layers by name (q_proj, mlp.down_proj, ...), or all-linear", "--targets"
+        ["all-linear"], "linear layers by name (q_proj, mlp.down_proj, ...), or all-linear", "--targets", min_length=1
     )
     dora: bool = setting(False, "weight-decomposed LoRA (arXiv 2402.09353)", "--dora")
     init_adapter: str = setting(

@@ -243,6 +243,7 @@ def _hub(source: str, split: str, revision: str) -> Iterator[Row]:
 
     name, _, config = source.partition(":")
     asked = f"{source} at revision {revision}" if revision else source
+    _go_offline_unless_reachable(name)
     try:
         dataset = datasets.load_dataset(name, config or None, split=split, revision=revision or None)
     except DatasetNotFoundError as error:
@@ -258,6 +259,21 @@ def _hub(source: str, split: str, revision: str) -> Iterator[Row]:
         raise HubError(_hub_reason(asked, split, error)) from None
     for number, values in enumerate(dataset, 1):
         yield Row(dict(values), f"{source} row {number}")  # type: ignore[arg-type]
+
+
+def _go_offline_unless_reachable(name: str) -> None:
+    """Where the hub does not answer, look in the cache alone: the client would retry every file for half a minute."""
+    from datasets import config
+    from huggingface_hub import HfApi, constants, utils
+    from huggingface_hub.errors import HfHubHTTPError
+
+    utils.logging.set_verbosity_error()
+    try:
+        HfApi().dataset_info(name, timeout=10)
+    except (HfHubHTTPError, ValueError):
+        pass  # it answered, or the name is none: load_dataset says so better
+    except Exception:  # the client's transport errors differ between its releases
+        constants.HF_HUB_OFFLINE = config.HF_HUB_OFFLINE = True
 
 
 def _hub_reason(asked: str, split: str, error: Exception) -> str:

@@ -20,10 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mio_local.errors import RunError, nearest
+from mio_local.errors import RunError, is_full_disk, nearest
 
 LIVE = ("starting", "training", "paused", "stopping")
-NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+LONGEST_NAME = 100
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -85,7 +86,8 @@ class Run:
     def read_status(self) -> dict[str, Any]:
         """status.json, with `state` corrected to `lost` where a live state has no living trainer behind it."""
         status = _read_json(self.status) if self.status.exists() else {"state": "starting", "step": 0}
-        if status.get("state") in LIVE and not self.is_locked():
+        status.setdefault("state", "starting")
+        if status["state"] in LIVE and not self.is_locked():
             status["state"] = "lost"
         return status
 
@@ -119,10 +121,21 @@ class Run:
             yield
 
 
+def check_folder(runs: Path) -> None:
+    """Raise RunError where no run can be made in `runs`; makes nothing."""
+    there = next(place for place in (runs, *runs.absolute().parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise RunError(f"{runs}: no run can be made here: {there} is no folder; choose another --runs folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise RunError(f"{runs}: no run can be made here: {there} is not writable; choose another --runs folder")
+
+
 def claim(runs: Path, name: str) -> Run:
     """The run that `name` will be. Raises RunError for a bad name or one that is taken; creates nothing."""
-    if not NAME.match(name):
+    if not NAME.fullmatch(name):
         raise RunError(f"--name {name}: use letters, digits, '.', '_' and '-', and begin with a letter or digit")
+    if len(name) > LONGEST_NAME:
+        raise RunError(f"--name {name[:20]}…: too long; use at most {LONGEST_NAME} characters")
     run = Run(runs / name)
     if run.path.exists() and run.is_locked():
         raise RunError(f"run {name} is already training in {runs}; choose another --name")
@@ -133,10 +146,9 @@ def claim(runs: Path, name: str) -> Run:
 
 def create(run: Run, recipe: str, info: dict[str, Any]) -> None:
     """Make the directory, complete or not at all."""
-    run.path.parent.mkdir(parents=True, exist_ok=True)
     building = run.path.with_name(f".{run.name}.{os.getpid()}")
     try:
-        building.mkdir()
+        building.mkdir(parents=True)
         (building / "recipe.toml").write_text(recipe, encoding="utf-8")
         (building / "run.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
         (building / "checkpoints").mkdir()
@@ -146,14 +158,15 @@ def create(run: Run, recipe: str, info: dict[str, Any]) -> None:
     except OSError as error:
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
             raise RunError(f"--name {run.name}: taken a moment ago in {run.path.parent}; choose another") from None
-        raise
+        remedy = "free some space" if is_full_disk(error) else "choose another --runs folder"
+        raise RunError(f"{run.path.parent}: no run can be made here: {error.strerror or error}; {remedy}") from None
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
 
 def free_name(runs: Path, stem: str) -> str:
     """`stem`, or the first of stem-2, stem-3, ... that is not taken."""
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._") or "run"
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[: LONGEST_NAME - 10] or "run"
     number = 1
     while (runs / (name := stem if number == 1 else f"{stem}-{number}")).exists():
         number += 1
@@ -187,4 +200,6 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise RunError(f"{path}: missing, so this is no complete run directory") from None
     except ValueError:
         raise RunError(f"{path}: damaged (not JSON)") from None
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror or error}") from None
     return value if isinstance(value, dict) else {}

@@ -27,7 +27,7 @@ from mio_local.models import model_folder
 from mio_local.pairs import load_pairs, split_by_prompt
 from mio_local.recipe import PATHS, Recipe, build, read_toml
 from mio_local.runs import Run
-from mio_local.tasks import greedy_accuracy, read_tasks
+from mio_local.tasks import read_tasks
 from mio_local.tokenizer import load_tokenizer
 from mio_local.trainer import Job
 
@@ -59,6 +59,7 @@ class Tokens:
 
 def start(recipe: Recipe, folder: Path, name: str, report: Report = silent) -> Job:
     """Prepare a new run. Raises MioError for anything wrong, before anything is written."""
+    runs.check_folder(folder)
     run = runs.claim(folder, name) if name else None
     backend, recipe, device = resolve_backend(recipe)
     initial = read_adapter(Path(recipe.lora.init_adapter).expanduser()) if recipe.lora.init_adapter else None
@@ -69,6 +70,8 @@ def start(recipe: Recipe, folder: Path, name: str, report: Report = silent) -> J
     tokens, place = tokenise(recipe, report, created)
     report("loading the model", 0, 0)
     model = load(backend, recipe, place)
+    if initial:
+        initial.check_layers(model.linear_layers())
     names = initial.names if initial else choose_layers(model.linear_layers(), recipe.lora)
     trainable = adapt(model, recipe, names, initial)
     if run is None:
@@ -110,6 +113,8 @@ def reopen(run: Run, report: Report = silent) -> Job:
         raise RunError(f"run {run.name} is already training (process {status.get('pid', '?')}); stop that one first")
     recipe = build(read_toml(run.recipe), str(run.recipe))
     info = run.read_info()
+    if missing := [key for key in ("data_digest", "adapted_layers", "facts") if key not in info]:
+        raise RunError(f"{run.info}: damaged: it lacks {missing[0]}; start a new run from {run.recipe}")
     backend, _, _ = resolve_backend(recipe)
     tokens, place = tokenise(recipe, report, info.get("created", time.time()))
     if tokens.digest != info.get("data_digest"):
@@ -124,6 +129,8 @@ def reopen(run: Run, report: Report = silent) -> Job:
     job = _job(run, recipe, model, tokens, info["facts"])
     if good:
         job.progress = checkpoint.load(good[-1], model)
+    if run.is_locked():  # by another resume, while the model was loading
+        raise RunError(f"run {run.name} is already training; stop that one first")
     rewind(run.events, job.progress.events)
     info["sessions"] = [*info.get("sessions", []), session(backend, job.progress.step)]
     runs.write_atomically(run.info, json.dumps(info, indent=2) + "\n")
@@ -208,6 +215,8 @@ def load(backend: Backend, recipe: Recipe, place: Path) -> Model:
 def adapt(model: Model, recipe: Recipe, names: Sequence[str], initial: SavedAdapter | None) -> int:
     """Put the adapter on `names`, with `initial`'s weights or fresh ones; the number of trainable weights."""
     slots = model.add_lora(recipe.lora, recipe.train, names)
+    if initial:
+        initial.check_shapes(slots)
     weights = initial.weights if initial else draw_adapter(slots, recipe.train.seed)
     model.set_adapter(weights)
     return sum(value.size for value in model.get_adapter().values())
@@ -229,9 +238,6 @@ def session(backend: Backend, step: int) -> dict[str, Any]:
 
 
 def _job(run: Run, recipe: Recipe, model: Model, tokens: Tokens, facts: dict[str, Any]) -> Job:
-    tasks = None
-    if recipe.eval.tasks:
-        tasks = greedy_accuracy(model, tokens.chat, read_tasks(recipe.eval.tasks), recipe.eval.task_tokens)
-    pad = tokens.chat.tokenizer.pad_token_id
-    return Job(run, recipe, model, tokens.train, tokens.held_out, pad or 0, tokens.counts, facts, tasks=tasks)
+    questions = read_tasks(recipe.eval.tasks) if recipe.eval.tasks else []
+    return Job(run, recipe, model, tokens.chat, tokens.train, tokens.held_out, tokens.counts, facts, questions)
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,19 +50,17 @@ def last_number(text: str) -> str | None:
     return re.sub(r"\.0+$", "", numbers[-1].replace(",", "")) if numbers else None
 
 
-def greedy_accuracy(
-    model: Model, chat: Chat, questions: Sequence[Question], max_tokens: int
-) -> Callable[[bool], dict[str, float]]:
-    """A function of `reference` that answers every question greedily and counts the right last numbers."""
+BATCH = 16  # questions answered together
 
-    def run(reference: bool) -> dict[str, float]:
-        correct = 0
-        for item in questions:
-            prompt = chat.generation_prompt(item.question)
-            answer = model.generate(prompt, max_tokens, sorted(chat.end_ids), reference=reference)
-            text = chat.tokenizer.decode(answer, skip_special_tokens=True)
+
+def greedy_answers(
+    model: Model, chat: Chat, questions: Sequence[Question], max_tokens: int, *, reference: bool
+) -> Iterator[bool]:
+    """Whether each question's greedy answer ends in the right number, in order; answered BATCH at a time."""
+    for first in range(0, len(questions), BATCH):
+        asked = questions[first : first + BATCH]
+        prompts = [chat.generation_prompt(item.question) for item in asked]
+        answers = model.generate(prompts, max_tokens, sorted(chat.end_ids), reference=reference)
+        for item, answer in zip(asked, answers, strict=True):
             wanted = last_number(item.answer)
-            correct += wanted is not None and last_number(text) == wanted
-        return {"accuracy": correct / len(questions), "correct": correct, "questions": len(questions)}
-
-    return run
+            yield wanted is not None and last_number(chat.tokenizer.decode(answer, skip_special_tokens=True)) == wanted

@@ -27,8 +27,11 @@ def load_tokenizer(model: ModelSettings) -> Any:
         raise ModelError(f"{name}: no tokenizer in this folder (tokenizer.json or tokenizer.model)")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads die badly when a data loader forks
-    from transformers import AutoTokenizer
-
+    try:
+        from transformers import AutoTokenizer, logging
+    except ImportError as error:
+        raise ModelError(f"transformers cannot be imported ({one_line(error)}); pip install mio-local") from None
+    logging.set_verbosity_error()
     try:
         return AutoTokenizer.from_pretrained(
             str(folder) if local else name,

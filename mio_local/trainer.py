@@ -7,7 +7,7 @@ app reads the directory. Nothing here depends on who is looking.
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from mio_local import checkpoint, health
 from mio_local.adapters import Adapter
 from mio_local.backend import Model
 from mio_local.batching import Batch, Order, collate
-from mio_local.chat import Example
+from mio_local.chat import Chat, Example
 from mio_local.checkpoint import Progress
 from mio_local.control import Control
 from mio_local.errors import one_line
@@ -29,6 +29,7 @@ from mio_local.recipe import Recipe
 from mio_local.reference import Reference
 from mio_local.runs import Run
 from mio_local.schedule import learning_rate
+from mio_local.tasks import Question, greedy_answers
 
 LOWER_IS_BETTER = ("loss",)
 
@@ -40,13 +41,18 @@ class Job:
     run: Run
     recipe: Recipe
     model: Model
+    chat: Chat
     examples: Sequence[Example]
     held_out: Sequence[Example]
-    pad: int
     counts: health.Tokenised
-    facts: dict[str, Any] = field(default_factory=dict[str, Any])
+    facts: dict[str, Any]
+    questions: Sequence[Question] = ()
     progress: Progress = field(default_factory=Progress)
-    tasks: Callable[[bool], dict[str, float]] | None = None
+
+    @property
+    def pad(self) -> int:
+        """The token that fills rows up."""
+        return self.chat.tokenizer.pad_token_id or 0
 
     @property
     def order(self) -> Order:
@@ -69,7 +75,8 @@ def train(job: Job) -> Iterator[Event]:
         try:
             with control.signals():
                 for event in Loop(job, writer, control).events():
-                    writer.write(event)
+                    if event.type != "progress":
+                        writer.write(event)
                     yield event
         except Exception as error:
             with contextlib.suppress(OSError):  # the disk may be what failed
@@ -179,13 +186,15 @@ class Loop:
         """Score the held-out pairs; remember the best adapter; decide on an early stop."""
         if not self.eval_batches:
             return
-        scored = [
-            as_pairs(batch, self.job.model.logps(batch, reference=False), self.reference.logps(batch, keep=True))
-            for batch in self.eval_batches
-        ]
+        scored: list[PairLogps] = []
+        total = sum(batch.size for batch in self.eval_batches)
+        for batch in self.eval_batches:
+            policy = self.job.model.logps(batch, reference=False)
+            scored.append(as_pairs(batch, policy, self.reference.logps(batch, keep=True)))
+            yield self.on_the_way("scoring held-out pairs", sum(len(pairs.chosen) for pairs in scored), total)
         metrics = pair_metrics(join(scored), self.job.recipe.loss)
         progress, settings = self.progress, self.job.recipe.eval
-        yield Event("eval", progress.step, {**metrics, "pairs": sum(b.size for b in self.eval_batches)})
+        yield Event("eval", progress.step, {**metrics, "pairs": total})
         progress.below = progress.below + 1 if metrics["delta/chosen"] < 0 else 0
         if low := health.below_note(progress.step, progress.below, metrics):
             yield low
@@ -204,8 +213,20 @@ class Loop:
 
     def task(self, *, reference: bool) -> Iterator[Event]:
         """Answer the task questions greedily, if there are any."""
-        if self.job.tasks:
-            yield Event("task", self.progress.step, self.job.tasks(reference))
+        questions, right = self.job.questions, 0
+        if not questions:
+            return
+        tokens = self.job.recipe.eval.task_tokens
+        answers = greedy_answers(self.job.model, self.job.chat, questions, tokens, reference=reference)
+        for done, correct in enumerate(answers, 1):
+            right += correct
+            yield self.on_the_way("answering task questions", done, len(questions))
+        figures = {"accuracy": right / len(questions), "correct": right, "questions": len(questions)}
+        yield Event("task", self.progress.step, figures)
+
+    def on_the_way(self, what: str, done: int, total: int) -> Event:
+        """Progress of something that takes a while."""
+        return Event("progress", self.progress.step, {"what": what, "done": done, "total": total})
 
     def save(self) -> Iterator[Event]:
         """Write a checkpoint of this step, unless there is one."""

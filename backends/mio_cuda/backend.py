@@ -1,6 +1,7 @@
 """Find the device, and load a model from a folder of safetensors."""
 
 import importlib.util
+import math
 import os
 from importlib.metadata import version
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import safe_open
 
 from mio_cuda.model import CudaModel
 from mio_local.backend import Device
@@ -57,7 +59,8 @@ class CudaBackend:
         try:
             config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=settings.trust_remote_code)
             no_dropout(config)
-            model = transformers.AutoModelForCausalLM.from_pretrained(
+            _check_size(folder, config)
+            model, loaded = transformers.AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues] - a pair
                 folder,
                 config=config,
                 dtype=_dtype(settings, kind),
@@ -65,12 +68,41 @@ class CudaBackend:
                 trust_remote_code=settings.trust_remote_code,
                 quantization_config=_quantization(settings, kind),
                 device_map={"": place} if settings.quantize else None,
+                ignore_mismatched_sizes=True,  # so that they are reported below, and not in a table on stderr
+                output_loading_info=True,
             )
-        except (ValueError, OSError, KeyError, ImportError) as error:
+        except ModelError:
+            raise
+        except Exception as error:  # transformers raises whatever a strange config makes it meet
             raise ModelError(_explain(folder, error)) from error
+        _check_complete(folder, loaded)
         if not settings.quantize and getattr(model, "hf_quantizer", None) is None:
             torch.nn.Module.to(model, place)
         return CudaModel(model, place, grad_checkpoint=grad_checkpoint)
+
+
+def _check_size(folder: Path, config: Any) -> None:
+    """Raise ModelError where the config describes far more weights than the files hold: they would be drawn at random,
+    or fill the memory first."""
+    if getattr(config, "quantization_config", None) or getattr(config, "auto_map", None):
+        return
+    with torch.device("meta"):
+        wanted = sum(p.numel() for p in transformers.AutoModelForCausalLM.from_config(config).parameters())
+    held = 0
+    for file in folder.glob("*.safetensors"):
+        with safe_open(str(file), "pt") as tensors:
+            held += sum(math.prod(tensors.get_slice(key).get_shape()) for key in tensors.keys())  # noqa: SIM118
+    if wanted > 1.5 * held + 1e6:
+        raise ModelError(f"{folder}: config.json describes {wanted:,} weights, the files hold {held:,}: not its config")
+
+
+def _check_complete(folder: Path, loaded: dict[str, Any]) -> None:
+    """Raise ModelError for tensors that transformers did not find, as it fills those with random numbers."""
+    if missing := sorted(loaded["missing_keys"]):
+        raise ModelError(f"{folder}: the weights are incomplete: {len(missing)} tensors missing, as {missing[0]}")
+    if wrong := sorted(loaded["mismatched_keys"]):
+        name, found, needed = wrong[0]
+        raise ModelError(f"{folder}: {name} has shape {tuple(found)}, config.json asks for {tuple(needed)}")
 
 
 def no_dropout(config: Any) -> None:

@@ -37,6 +37,8 @@ def add_lora(model: Any, settings: LoraSettings, names: Sequence[str]) -> PeftMo
     if quantised := bool(getattr(model, "is_loaded_in_4bit", False) or getattr(model, "is_loaded_in_8bit", False)):
         for parameter in model.parameters():
             parameter.requires_grad_(False)
+    if settings.dora and getattr(model, "is_loaded_in_8bit", False) and model.device.type == "cpu":
+        raise ModelError("--dora: PEFT loses the scales of an 8-bit base on a CPU; use --quantize 4")
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=settings.rank,

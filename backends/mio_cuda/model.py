@@ -1,5 +1,6 @@
 """One transformers model with a PEFT adapter: score, differentiate, step, generate, save and restore."""
 
+import itertools
 import json
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -44,6 +45,7 @@ class CudaModel:
         self.model.eval()
         self.clip = train.clip
         self.parameters = lora.trainable(self.model)
+        self.int8 = [module for module in self.model.modules() if hasattr(module, "init_8bit_state")]
         self.optimizer = torch.optim.AdamW(
             list(self.parameters.values()),
             lr=train.learning_rate,
@@ -78,6 +80,8 @@ class CudaModel:
 
     def accumulate(self, batch: Batch, reference: np.ndarray, objective: Objective, scale: float) -> Scored:
         self.model.train()  # the base's dropout is off: this turns on the adapter's, and recomputation
+        for module in self.int8:
+            module.eval()  # on a CPU, bitsandbytes rounds differently in training: policy would not equal reference
         logps = self._score(batch)
         ref = torch.from_numpy(reference).to(self.device)
         tokens = torch.from_numpy(batch.tokens).to(self.device)
@@ -107,15 +111,23 @@ class CudaModel:
             return self._score(batch).cpu().numpy()
 
     @torch.no_grad()
-    def generate(self, prompt: Sequence[int], max_tokens: int, stop: Sequence[int], *, reference: bool) -> list[int]:
+    def generate(
+        self, prompts: Sequence[Sequence[int]], max_tokens: int, stop: Sequence[int], *, reference: bool
+    ) -> list[list[int]]:
         config = GenerationConfig(
             max_new_tokens=max_tokens, do_sample=False, eos_token_id=list(stop), pad_token_id=0, use_cache=True
         )
-        ids = torch.tensor([list(prompt)], device=self.device)
+        longest = max(len(prompt) for prompt in prompts)
+        # padded on the left, so that every answer begins at the same column
+        rows = [[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
+        seen = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
         with self._adapter(reference):
-            out = self.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=config)
-        answer = out[0, ids.shape[1] :].tolist()
-        return answer[:-1] if answer and answer[-1] in stop else answer
+            out = self.model.generate(
+                input_ids=torch.tensor(rows, device=self.device),
+                attention_mask=torch.tensor(seen, device=self.device),
+                generation_config=config,
+            )
+        return [list(itertools.takewhile(lambda token: token not in stop, row)) for row in out[:, longest:].tolist()]
 
     def save_state(self, folder: Path) -> None:
         tensors = {f"adapter.{name}": p.detach().contiguous() for name, p in self.parameters.items()}

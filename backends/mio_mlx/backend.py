@@ -11,6 +11,7 @@ from mlx_lm.utils import load_model, maybe_set_recommended_wired_limit, quantize
 
 from mio_local.backend import Device
 from mio_local.errors import BackendError, ModelError, one_line
+from mio_local.models import read_config
 from mio_local.recipe import ModelSettings
 from mio_mlx.lora import leaves
 from mio_mlx.model import MlxModel
@@ -49,7 +50,7 @@ class MlxBackend:
         mx.random.seed(seed)
         try:
             model, config = load_model(folder, lazy=True, trust_remote_code=settings.trust_remote_code)
-        except (ValueError, FileNotFoundError, KeyError, TypeError) as error:
+        except Exception as error:  # mlx-lm's models raise whatever a strange config makes them meet
             raise ModelError(_explain(folder, error)) from error
         dtype = settings.dtype if settings.dtype != "auto" or kind == "gpu" else "float32"
         if dtype != "auto":
@@ -68,5 +69,6 @@ def _explain(folder: Path, error: Exception) -> str:
     if "trust_remote_code" in str(error):
         return f"{folder}: this model needs Python code from its repository; if you trust it, add --trust-remote-code"
     if "not supported" in text:
-        return f"{folder}: {text} mlx-lm cannot load it; try --backend cuda"
+        trust = " --trust-remote-code, if you trust its Python code" if "auto_map" in read_config(folder) else ""
+        return f"{folder}: {text} mlx-lm cannot load it; try --backend cuda{trust}"
     return f"{folder}: mlx-lm cannot load it: {type(error).__name__}: {text}"

@@ -22,7 +22,7 @@ LEAVES = {"lora_A": "lora_a", "lora_B": "lora_b", "magnitude": "m"}
 
 
 def linear_layers(model: Any) -> list[str]:
-    """Full names of the linear layers inside `model.layers`, in the model's order."""
+    """Full names of the linear layers inside `model.layers`, by block number, then by name."""
     prefix = block_prefix(model)
     return [
         name for name, module in _ordered(model) if name.startswith(prefix) and isinstance(module, LINEAR)

@@ -10,7 +10,7 @@ import mlx.nn as nn
 import mlx.optimizers as optim
 import numpy as np
 from mlx.utils import tree_map, tree_unflatten
-from mlx_lm.generate import generate_step
+from mlx_lm.generate import BatchGenerator
 
 from mio_local.adapters import Adapter, Slot
 from mio_local.arrays import sequence_logps
@@ -19,7 +19,7 @@ from mio_local.batching import Batch
 from mio_local.losses import Objective, PairLogps
 from mio_local.recipe import LoraSettings, TrainSettings
 from mio_mlx import lora
-from mio_mlx.recompute import Recompute
+from mio_mlx.recompute import Recompute, keyed_dropouts, renew
 from mio_mlx.xp import XP
 
 
@@ -48,7 +48,7 @@ class MlxModel:
         )
         self.optimizer.init(self.model.trainable_parameters())
         self.model.eval()  # new layers come in training mode
-        self.dropouts = [m for _, m in self.model.named_modules() if isinstance(m, nn.Dropout)]
+        self.dropouts = keyed_dropouts(self.model)
         self.value_and_grad = nn.value_and_grad(self.model, self._objective)
         return lora.slots(self.model, names)
 
@@ -105,14 +105,20 @@ class MlxModel:
             mx.eval(logps)
         return np.array(logps)
 
-    def generate(self, prompt: Sequence[int], max_tokens: int, stop: Sequence[int], *, reference: bool) -> list[int]:
-        tokens: list[int] = []
+    def generate(
+        self, prompts: Sequence[Sequence[int]], max_tokens: int, stop: Sequence[int], *, reference: bool
+    ) -> list[list[int]]:
         with self._adapter(reference):
-            for token, _ in generate_step(mx.array(list(prompt)), self.model, max_tokens=max_tokens):
-                if int(token) in stop:
-                    break
-                tokens.append(int(token))
-        return tokens
+            generator = BatchGenerator(self.model, max_tokens=max_tokens, stop_tokens=[[token] for token in stop])
+            try:
+                answers: dict[int, list[int]] = {uid: [] for uid in generator.insert([list(ids) for ids in prompts])}
+                while responses := generator.next_generated():
+                    for response in responses:
+                        if response.finish_reason != "stop":
+                            answers[response.uid].append(int(response.token))
+            finally:
+                generator.close()
+        return list(answers.values())
 
     def save_state(self, folder: Path) -> None:
         tensors = {f"adapter.{key}": value for key, value in lora.leaves(self.model.trainable_parameters())}
@@ -154,6 +160,7 @@ class MlxModel:
     @contextmanager
     def _training(self) -> Generator[None]:
         """Adapter dropout and recomputation on; the rest of the model stays in evaluation mode."""
+        renew(self.dropouts)
         for module in self.dropouts:
             module.train(True)
         if self.recompute:

@@ -1,4 +1,4 @@
-"""Gradient checkpointing for MLX blocks, without touching their classes."""
+"""Gradient checkpointing for MLX blocks, without touching their classes, and dropout that survives it."""
 
 from typing import Any
 
@@ -36,3 +36,31 @@ class Recompute:
             return mx.checkpoint(inner)(module.trainable_parameters(), *args, **kwargs)
 
         return type(cls.__name__, (cls,), {"__call__": call})
+
+
+class KeyedDropout(nn.Dropout):
+    """Dropout whose mask comes from a key that `renew` sets: a recomputed block drops what it dropped before."""
+
+    def __call__(self, x: mx.array) -> mx.array:
+        if not self.training:
+            return x
+        mask = mx.random.bernoulli(self._p_1, x.shape, self._key)
+        return (mask * x) * (1 / self._p_1)
+
+
+def keyed_dropouts(model: nn.Module) -> list[KeyedDropout]:
+    """The model's dropout layers that drop anything, changed to draw from keys."""
+    found: list[KeyedDropout] = []
+    for _, module in model.named_modules():
+        if isinstance(module, nn.Dropout) and module._p_1 < 1:  # pyright: ignore[reportPrivateUsage]
+            module.__class__ = KeyedDropout
+            found.append(module)  # type: ignore[arg-type] - it is one now
+    return found
+
+
+def renew(dropouts: list[KeyedDropout]) -> None:
+    """New masks for the next pass, from MLX's random state."""
+    if dropouts:
+        seed = mx.random.randint(0, 2**31 - 1, (2,)).astype(mx.uint32)
+        for module, key in zip(dropouts, mx.random.split(seed, len(dropouts)), strict=True):
+            module._key = key  # a name with an underscore is no parameter

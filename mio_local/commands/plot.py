@@ -25,6 +25,9 @@ def main(arguments: argparse.Namespace) -> int:
     printer = screen.console()
     with screen.preparing(printer) as report:
         report("drawing", 0, 0)
-        draw(histories, out)
+        try:
+            draw(histories, out)
+        except OSError as error:
+            raise RecipeError(f"--out {out}: cannot be written: {error.strerror or error}") from None
     printer.print(f"curves: {out}")
     return 0

@@ -56,13 +56,18 @@ def follow(events: Iterator[Event], total: int, out: Console, label: str = "") -
     """Show a run's events as they come; returns the evals, tasks, notes and the last event."""
     kept: list[Event] = []
     with Progress(
-        TextColumn("{task.description}", markup=False), BarColumn(bar_width=20), MofNCompleteColumn(),
+        SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=20), MofNCompleteColumn(),
         TextColumn("{task.fields[live]}", markup=False), TimeRemainingColumn(), console=out,
     ) as progress:  # fmt: skip
-        task = progress.add_task(label or "training", total=total, live="")
+        name = label or "training"
+        task = progress.add_task(name, total=total, live="")
         for event in events:
             if event.type == "step":
-                progress.update(task, completed=event.step, live=live(event.values))
+                progress.update(task, description=name, completed=event.step, live=live(event.values))
+                continue
+            if event.type == "progress":
+                doing = event.values
+                progress.update(task, description=f"{doing['what']} {doing['done']}/{doing['total']}")
                 continue
             kept.append(event)
             if event.type == "eval":

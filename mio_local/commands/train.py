@@ -3,7 +3,7 @@
 import argparse
 
 from mio_local.commands import screen
-from mio_local.errors import RunError
+from mio_local.errors import MioError, RunError, is_full_disk, one_line
 from mio_local.flags import recipe_from
 from mio_local.recipe import runs_folder
 from mio_local.session import start
@@ -27,7 +27,17 @@ def watch(job: Job, out: screen.Console) -> int:
         f"{facts['device']}; {facts['pairs']:,} pairs, {facts['held_out']:,} held out; "
         f"{facts['trainable']:,} trainable weights"
     )
-    kept = screen.follow(train(job), job.total_steps, out)
+    try:
+        kept = screen.follow(train(job), job.total_steps, out)
+    except MioError:
+        raise
+    except Exception as error:
+        if not is_full_disk(error):
+            raise
+        raise RunError(
+            f"run {name}: the disk is full ({one_line(error)}); free some space at {job.run.path}, then go on with: "
+            f"mio-local resume {name}"
+        ) from error
     end = kept[-1].values
     if end["state"] == "failed":
         raise RunError(f"run {name} failed: {end['reason']}")

@@ -1,0 +1,120 @@
+"""Drive a backend by hand: load a model, give it an adapter, make batches, take steps."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mio_local.adapters import Adapter, SavedAdapter, choose_layers, draw_adapter
+from mio_local.backend import Backend, Model
+from mio_local.batching import Batch, collate
+from mio_local.chat import Example
+from mio_local.losses import LOSSES, objective
+from mio_local.recipe import LoraSettings, ModelSettings, TrainSettings
+
+BACKENDS = ("mlx", "cuda")
+both = pytest.mark.parametrize("backend", BACKENDS)
+LORA = LoraSettings(rank=4, alpha=8)
+TRAIN = TrainSettings(learning_rate=1e-2)
+
+
+def backend_of(name: str) -> Backend:
+    """The backend's own class; a visible skip where its library is missing."""
+    if name == "mlx":
+        pytest.importorskip("mlx_lm")
+        from mio_mlx import MlxBackend
+
+        return MlxBackend()
+    pytest.importorskip("torch")
+    pytest.importorskip("peft")
+    from mio_cuda import CudaBackend
+
+    return CudaBackend()
+
+
+def load(name: str, folder: Path, settings: ModelSettings | None = None, checkpoint: bool = False) -> Any:
+    """The bare model in `folder` on the CPU; Any, because some tests look inside it."""
+    return backend_of(name).load(folder, settings or ModelSettings(), "cpu", grad_checkpoint=checkpoint, seed=0)
+
+
+def start(
+    name: str,
+    folder: Path,
+    adapter: Adapter | SavedAdapter | None = None,
+    lora: LoraSettings = LORA,
+    train: TrainSettings = TRAIN,
+    settings: ModelSettings | None = None,
+    checkpoint: bool = False,
+) -> Any:
+    """A model ready to train, its adapter fresh or as given. A saved one brings its own rank, alpha and layers."""
+    model = load(name, folder, settings, checkpoint)
+    names = choose_layers(model.linear_layers(), lora)
+    if isinstance(adapter, SavedAdapter):
+        lora = lora.model_copy(update={"rank": adapter.rank, "alpha": adapter.alpha, "dora": adapter.dora})
+        names, adapter = adapter.names, adapter.weights
+    slots = model.add_lora(lora, train, names)
+    model.set_adapter(draw_adapter(slots, 0) if adapter is None else adapter)
+    return model
+
+
+def examples(count: int = 4, seed: int = 0, vocabulary: int = 250) -> list[Example]:
+    """Pairs of random tokens: prompts of 3 to 12, answers of 2 to 14."""
+    rng = np.random.default_rng(seed)
+    lengths = zip(rng.integers(3, 13, count), *rng.integers(2, 15, (2, count)), strict=True)
+    draw = [[rng.integers(0, vocabulary, n).tolist() for n in row] for row in lengths]
+    return [Example(*ids, False, False, False, f"pair {i}") for i, ids in enumerate(draw)]
+
+
+def batch_of(found: Sequence[Example], pairs: Sequence[int] | None = None) -> Batch:
+    return collate(found, range(len(found)) if pairs is None else pairs, pad=0)
+
+
+def step(
+    model: Model, batches: Sequence[Batch], loss: str = "mio", beta: float = 0.1, rate: float = 1e-2
+) -> tuple[float, float]:
+    """One optimiser step over the batches' pairs, as the trainer takes it: mean loss and gradient norm."""
+    pairs = sum(batch.size for batch in batches)
+    goal = objective(loss, beta, LOSSES[loss].reduction)
+    total = 0.0
+    for batch in batches:
+        total += model.accumulate(batch, model.logps(batch, reference=True), goal, 1 / pairs).loss
+    return total / pairs, model.apply(rate)
+
+
+def noisy(adapter: Adapter, size: float = 0.05, seed: int = 1) -> Adapter:
+    """The adapter with noise on every weight, so that B is not zero."""
+    rng = np.random.default_rng(seed)
+    return {name: value + rng.normal(0, size, value.shape).astype(np.float32) for name, value in adapter.items()}
+
+
+def logits(model: Any, ids: Sequence[int]) -> np.ndarray:
+    """Logits of a model of either library, (len(ids), vocabulary), float32."""
+    inner = model.model if type(model).__name__ in ("MlxModel", "CudaModel") else model
+    if type(inner).__module__.startswith("mlx_lm"):
+        import mlx.core as mx
+
+        return np.array(inner(mx.array([list(ids)])).astype(mx.float32))[0]
+    import torch
+
+    with torch.no_grad():
+        return inner(input_ids=torch.tensor([list(ids)])).logits[0].float().numpy()
+
+
+def state(model: Model, folder: Path) -> Path:
+    """Save the model's state into a new folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_state(folder)
+    return folder
+
+
+def distance(one: Adapter, two: Adapter) -> float:
+    """The largest difference between two adapters of the same tensors."""
+    assert one.keys() == two.keys()
+    return max(float(np.abs(one[name] - two[name]).max()) for name in one)
+
+
+def equal(one: Adapter, two: Adapter) -> bool:
+    """Equal to the bit."""
+    return one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
