@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint .ci/constraints.txt
 
+# the mkl wheel is 300 MB: only where MLX runs on the CPU and the system has no OpenBLAS
+EXTRA := $(if $(filter Darwin,$(shell uname -s)),,$(if $(wildcard /usr/lib/*/openblas-pthread/libopenblas.so.0),,[cpu]))
+
 .PHONY: demo test lint unit slow lock clean
 
 demo: $(VENV)/base
@@ -29,7 +32,7 @@ $(VENV)/base: pyproject.toml .ci/constraints.txt
 	@echo "installing into $(VENV) (a few minutes the first time)"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip
-	$(PIP) --editable .
+	$(PIP) --editable '.$(EXTRA)'
 	touch $@
 
 $(VENV)/test: $(VENV)/base

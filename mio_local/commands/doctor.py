@@ -26,11 +26,10 @@ def main(arguments: argparse.Namespace) -> int:
         if not _version(package):
             out.print(f"· {package}: not installed ({what})")
     if sys.platform.startswith("linux") and "mlx" in works:
-        library = blas.openblas()
-        if library:
-            out.print(f"✓ OpenBLAS: {library}, preloaded by train, resume and demo")
+        if library := blas.fast_library():
+            out.print(f"✓ BLAS: {library}, preloaded by train, resume and demo")
         else:
-            out.print(f"! OpenBLAS: not found, so MLX on this CPU is slow; install it: apt-get install {blas.PACKAGE}")
+            out.print(f"! BLAS: only MLX's own, some 50 times slower on this CPU; install one: {blas.REMEDY}")
     folder = runs_folder(arguments.runs)
     there = next(place for place in (folder, *folder.parents) if place.exists())
     free = shutil.disk_usage(there).free / 1e9
