@@ -53,6 +53,12 @@ def saved(run: Run) -> list[Path]:
     return sorted(path for path in run.checkpoints.glob("step-*") if (path / "trainer.json").exists())
 
 
+def last_step(run: Run) -> int:
+    """The step of the newest checkpoint; 0 where there is none."""
+    found = saved(run)
+    return int(found[-1].name.removeprefix("step-")) if found else 0
+
+
 def load(folder: Path, model: Model) -> Progress:
     """Restore the model from a checkpoint. Raises RunError where it is damaged."""
     try:

@@ -61,12 +61,13 @@ def nonfinite_note(step: int, loss: float, norm: float) -> Event:
     return note(step, "error", "nonfinite", text)
 
 
-def below_note(step: int, below: int, metrics: Metrics) -> Event | None:
+def below_note(step: int, below: int, metrics: Metrics, loss: LossSettings) -> Event | None:
     """The held-out chosen answers have been less likely than under the reference for several evaluations."""
     if below != BELOW_LIMIT:
         return None
+    other = "" if LOSSES[loss.name].target(loss.beta) else " or --loss mio"
     text = (
         f"held-out chosen answers have been less likely than under the reference for {below} evaluations "
-        f"({metrics['delta/chosen']:+.2f} nats now); a lower --learning-rate or --loss mio holds them up"
+        f"({metrics['delta/chosen']:+.2f} nats now); a lower --learning-rate{other} may hold them up"
     )
     return note(step, "warning", "below", text)

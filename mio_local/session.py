@@ -21,15 +21,14 @@ from mio_local.adapters import SavedAdapter, choose_layers, draw_adapter, read_a
 from mio_local.backend import Backend, Device, Model, load_backend
 from mio_local.chat import Chat, Example
 from mio_local.errors import BackendError, DataError, RunError
-from mio_local.events import rewind
 from mio_local.health import Tokenised
+from mio_local.job import Job
 from mio_local.models import model_folder
 from mio_local.pairs import load_pairs, split_by_prompt
 from mio_local.recipe import PATHS, Recipe, build, read_toml
 from mio_local.runs import Run
 from mio_local.tasks import read_tasks
 from mio_local.tokenizer import load_tokenizer
-from mio_local.trainer import Job
 
 Report = Callable[[str, int, int], None]  # (what is being done, done, total); total 0 where it has no count
 
@@ -129,9 +128,6 @@ def reopen(run: Run, report: Report = silent) -> Job:
     job = _job(run, recipe, model, tokens, info["facts"])
     if good:
         job.progress = checkpoint.load(good[-1], model)
-    if run.is_locked():  # by another resume, while the model was loading
-        raise RunError(f"run {run.name} is already training; stop that one first")
-    rewind(run.events, job.progress.events)
     info["sessions"] = [*info.get("sessions", []), session(backend, job.progress.step)]
     runs.write_atomically(run.info, json.dumps(info, indent=2) + "\n")
     return job

@@ -7,8 +7,7 @@ app reads the directory. Nothing here depends on who is looking.
 import contextlib
 import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,60 +15,29 @@ import numpy as np
 
 from mio_local import checkpoint, health
 from mio_local.adapters import Adapter
-from mio_local.backend import Model
-from mio_local.batching import Batch, Order, collate
-from mio_local.chat import Chat, Example
-from mio_local.checkpoint import Progress
+from mio_local.batching import collate
 from mio_local.control import Control
-from mio_local.errors import one_line
-from mio_local.events import Event, EventWriter
+from mio_local.errors import RunError, one_line
+from mio_local.events import Event, EventWriter, rewind
+from mio_local.job import Job, as_pairs, held_out_batches
 from mio_local.losses import PairLogps, objective
 from mio_local.metrics import Metrics, join, pair_metrics
-from mio_local.recipe import Recipe
 from mio_local.reference import Reference
-from mio_local.runs import Run
 from mio_local.schedule import learning_rate
-from mio_local.tasks import Question, greedy_answers
+from mio_local.tasks import greedy_answers
 
 LOWER_IS_BETTER = ("loss",)
 
 
-@dataclass
-class Job:
-    """All that a run trains on. `progress` is zero for a new run, the checkpoint's for a resumed one."""
-
-    run: Run
-    recipe: Recipe
-    model: Model
-    chat: Chat
-    examples: Sequence[Example]
-    held_out: Sequence[Example]
-    counts: health.Tokenised
-    facts: dict[str, Any]
-    questions: Sequence[Question] = ()
-    progress: Progress = field(default_factory=Progress)
-
-    @property
-    def pad(self) -> int:
-        """The token that fills rows up."""
-        return self.chat.tokenizer.pad_token_id or 0
-
-    @property
-    def order(self) -> Order:
-        """The order of the training pairs."""
-        train = self.recipe.train
-        lengths = [len(e.prompt) + max(len(e.chosen), len(e.rejected)) for e in self.examples]
-        return Order(lengths, train.batch_size, train.accumulate, train.seed)
-
-    @property
-    def total_steps(self) -> int:
-        """`train.steps`, or as many as `train.epochs` takes."""
-        return self.recipe.train.steps or math.ceil(self.recipe.train.epochs * self.order.steps_per_epoch)
-
-
 def train(job: Job) -> Iterator[Event]:
-    """Train to the end, or to a stop; yields every event after it is on disk. Holds the run's lock meanwhile."""
+    """Train to the end, or to a stop; yields every event after it is on disk. Holds the run's lock meanwhile.
+
+    Raises RunError where another trainer has the lock, or went on with the run while this one was being prepared.
+    """
     with job.run.locked():
+        if checkpoint.last_step(job.run) != job.progress.step:
+            raise RunError(f"run {job.run.name} was trained further a moment ago; resume it again")
+        rewind(job.run.events, job.progress.events)
         writer = EventWriter(job.run.events)
         control = Control(job.run.control)
         try:
@@ -196,7 +164,7 @@ class Loop:
         progress, settings = self.progress, self.job.recipe.eval
         yield Event("eval", progress.step, {**metrics, "pairs": total})
         progress.below = progress.below + 1 if metrics["delta/chosen"] < 0 else 0
-        if low := health.below_note(progress.step, progress.below, metrics):
+        if low := health.below_note(progress.step, progress.below, metrics, self.job.recipe.loss):
             yield low
         value = metrics[settings.metric]
         sign = -1 if settings.metric in LOWER_IS_BETTER else 1
@@ -302,17 +270,3 @@ class Loop:
             metrics={key: self.latest[key] for key in ("loss", "delta/chosen", "rewards/accuracies") if self.latest},
             **more,
         )
-
-
-def held_out_batches(job: Job) -> list[Batch]:
-    """The held-out pairs in fixed batches of similar length, the same at every evaluation."""
-    settings = job.recipe.eval
-    size = settings.batch_size or job.recipe.train.batch_size
-    near = sorted(range(len(job.held_out)), key=lambda i: len(job.held_out[i].prompt) + len(job.held_out[i].chosen))
-    return [collate(job.held_out, near[i : i + size], job.pad) for i in range(0, len(near), size)]
-
-
-def as_pairs(batch: Batch, policy: np.ndarray, reference: np.ndarray) -> PairLogps:
-    """Rows of a batch to pairs: the first half chosen, the second rejected."""
-    n = batch.size
-    return PairLogps(policy[:n], policy[n:], reference[:n], reference[n:], batch.tokens[:n], batch.tokens[n:])

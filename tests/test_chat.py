@@ -292,11 +292,3 @@ def test_real_templates_and_tokenizers(shared, conversations, model, template):
             assert text.strip() in tokenizer.decode(answer, clean_up_tokenization_spaces=False)
             rendered = tokenizer.decode(example.prompt + answer, clean_up_tokenization_spaces=False)
             assert text.strip() not in rendered.removesuffix(tokenizer.decode(answer))[-len(text) :]
-
-
-def test_a_template_that_prints_the_date_prints_the_day_the_run_began(tiny_model):
-    """Llama 3.2's template calls strftime_now; a run resumed the next day must see the same tokens."""
-    tokenizer = load_tokenizer(ModelSettings(name=str(tiny_model)))
-    tokenizer.chat_template = "{{ strftime_now('%d %b %Y') }}\n" + tokenizer.chat_template
-    ids = Chat(tokenizer, now=0).generation_prompt("hi")
-    assert tokenizer.decode(ids).startswith("01 Jan 1970\n")

@@ -14,10 +14,10 @@ from mio_local.recipe import Recipe, build, keys, read_toml
 from mio_local.shipped import recipes
 
 PROMISED_FLAGS = (
-    "--backend --device --model --data --eval-data --loss --steps --epochs --batch-size --accumulate --learning-rate "
-    "--beta --reduction --rank --alpha --layers --max-tokens --dtype --quantize --seed --init-adapter --eval-every "
-    "--save-every --columns --template"
-).split()
+    "--backend", "--device", "--model", "--data", "--eval-data", "--loss", "--steps", "--epochs", "--batch-size",
+    "--accumulate", "--learning-rate", "--beta", "--reduction", "--rank", "--alpha", "--layers", "--max-tokens",
+    "--dtype", "--quantize", "--seed", "--init-adapter", "--eval-every", "--save-every", "--columns", "--template",
+)  # fmt: skip
 
 
 def parse(*argv: str) -> Recipe:
@@ -75,7 +75,7 @@ def test_every_shipped_recipe_reads_and_opens_with_what_it_is(file: Path) -> Non
     header = "\n".join(line for line in file.read_text().splitlines() if line.startswith("#"))
     assert f"mio-local train {file.stem}" in header
     assert "--loss dpo" in header or "half its beta" in header
-    assert "Memory, estimated" in header and "Not run here" in header or file.stem == "demo"
+    assert ("Memory, estimated" in header and "Not run here" in header) or file.stem == "demo"
 
 
 @pytest.mark.parametrize(

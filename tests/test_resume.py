@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 
 from mio_local.backend import installed
+from mio_local.chat import Chat
 from mio_local.control import request
 from mio_local.errors import RunError
 from mio_local.events import read_events
-from mio_local.recipe import build
+from mio_local.recipe import ModelSettings, build
 from mio_local.runs import Run
 from mio_local.session import reopen, start
+from mio_local.tokenizer import load_tokenizer
 from mio_local.trainer import train
 
 CLOCKS = ("time", "perf/")
@@ -101,7 +103,7 @@ def test_a_torn_last_event_is_cut_off(tmp_path: Path, tiny_model: Path, tiny_pai
 def test_a_stop_finishes_the_step_saves_and_can_be_resumed(
     tmp_path: Path, tiny_model: Path, tiny_pairs: Path, backend: str
 ) -> None:
-    """A stop request is acknowledged, the step's checkpoint and adapter are there, and resuming ends as if unstopped."""
+    """A stop request is acknowledged, checkpoint and adapter are there, and resuming ends as if unstopped."""
     tables = recipe_tables(tiny_model, tiny_pairs, backend)
     straight = run_through(tmp_path, "straight", tables)
     job = start(build(tables, "test"), tmp_path, "stopped")
@@ -135,6 +137,13 @@ def test_changed_data_is_refused(tmp_path: Path, tiny_model: Path, tiny_pairs: P
     pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(RunError, match="changed since it began"):
         reopen(job.run)
+
+
+def test_a_template_that_prints_the_date_prints_the_day_the_run_began(tiny_model: Path) -> None:
+    """Llama 3.2's template calls strftime_now; a run resumed the next day must see the same tokens."""
+    tokenizer = load_tokenizer(ModelSettings(name=str(tiny_model)))
+    tokenizer.chat_template = "{{ strftime_now('%d %b %Y') }}\n" + tokenizer.chat_template
+    assert tokenizer.decode(Chat(tokenizer, now=0).generation_prompt("hi")).startswith("01 Jan 1970\n")
 
 
 class Killed:

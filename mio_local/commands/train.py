@@ -5,9 +5,10 @@ import argparse
 from mio_local.commands import screen
 from mio_local.errors import MioError, RunError, is_full_disk, one_line
 from mio_local.flags import recipe_from
+from mio_local.job import Job
 from mio_local.recipe import runs_folder
 from mio_local.session import start
-from mio_local.trainer import Job, train
+from mio_local.trainer import train
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -1,0 +1,65 @@
+"""What a run trains on: everything `trainer` needs, prepared by `session`."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mio_local.backend import Model
+from mio_local.batching import Batch, Order, collate
+from mio_local.chat import Chat, Example
+from mio_local.checkpoint import Progress
+from mio_local.health import Tokenised
+from mio_local.losses import PairLogps
+from mio_local.recipe import Recipe
+from mio_local.runs import Run
+from mio_local.tasks import Question
+
+
+@dataclass
+class Job:
+    """All that a run trains on. `progress` is zero for a new run, the checkpoint's for a resumed one."""
+
+    run: Run
+    recipe: Recipe
+    model: Model
+    chat: Chat
+    examples: Sequence[Example]
+    held_out: Sequence[Example]
+    counts: Tokenised
+    facts: dict[str, Any]
+    questions: Sequence[Question] = ()
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def pad(self) -> int:
+        """The token that fills rows up."""
+        return self.chat.tokenizer.pad_token_id or 0
+
+    @property
+    def order(self) -> Order:
+        """The order of the training pairs."""
+        train = self.recipe.train
+        lengths = [len(e.prompt) + max(len(e.chosen), len(e.rejected)) for e in self.examples]
+        return Order(lengths, train.batch_size, train.accumulate, train.seed)
+
+    @property
+    def total_steps(self) -> int:
+        """`train.steps`, or as many as `train.epochs` takes."""
+        return self.recipe.train.steps or math.ceil(self.recipe.train.epochs * self.order.steps_per_epoch)
+
+
+def held_out_batches(job: Job) -> list[Batch]:
+    """The held-out pairs in fixed batches of similar length, the same at every evaluation."""
+    settings = job.recipe.eval
+    size = settings.batch_size or job.recipe.train.batch_size
+    near = sorted(range(len(job.held_out)), key=lambda i: len(job.held_out[i].prompt) + len(job.held_out[i].chosen))
+    return [collate(job.held_out, near[i : i + size], job.pad) for i in range(0, len(near), size)]
+
+
+def as_pairs(batch: Batch, policy: np.ndarray, reference: np.ndarray) -> PairLogps:
+    """Rows of a batch to pairs: the first half chosen, the second rejected."""
+    n = batch.size
+    return PairLogps(policy[:n], policy[n:], reference[:n], reference[n:], batch.tokens[:n], batch.tokens[n:])
