@@ -77,7 +77,8 @@ def _likelihoods(axis: Any, history: History) -> None:
         )
     axis.set_title(_plain(f"{history.run.name}: {loss.name}, beta {loss.beta:g}"), fontsize=10)
     axis.set_xlabel("step (thin: training batches, thick: held out)", fontsize=8)
-    axis.margins(x=0.18)
+    last = max((event["step"] for kind in ("step", "eval") for event in history.of(kind)), default=1)
+    axis.set_xlim(0, 1.25 * max(1, last))  # room for the labels at the lines' ends
     axis.grid(alpha=0.25)
 
 

@@ -152,18 +152,16 @@ class Killed:
     def __init__(self, folder: Path, tables: dict[str, Any], rng: random.Random) -> None:
         self.folder, self.rng = folder, rng
         self.run = Run(folder / "killed")
-        self.recipe = folder / "recipe.toml"
+        self.recipe, self.log = folder / "recipe.toml", folder / "log"
         self.recipe.write_text(build(tables, "test").dump())
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Train, or resume what is there."""
         command = ["resume", "killed"] if self.run.exists() else ["train", str(self.recipe), "--name", "killed"]
-        return subprocess.Popen(
-            [sys.executable, "-m", "mio_local.cli", *command, "--runs", str(self.folder)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "MIO_LOCAL_PRELOAD": "0"},
-        )
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "mio_local.cli", *command, "--runs", str(self.folder)], stdout=log, stderr=log
+            )
 
     def kill_at_a_random_moment(self) -> bool:
         """Kill -9 some time after the process first did something new; False when it had finished before."""
@@ -211,13 +209,13 @@ def test_ten_kills_at_random_moments_change_nothing(
     process.wait()
     kills = sum(killed.kill_at_a_random_moment() for _ in range(9)) + 1
     process = killed.launch()
-    assert process.wait() == 0, process.communicate()[1].decode()
+    assert process.wait() == 0, killed.log.read_text()
     assert kills == 10
     assert killed.run.read_status()["state"] == "done"
     shutil.move(killed.run.path, tmp_path / "kept")
     kept = Run(tmp_path / "kept")
     process = killed.launch()
-    assert process.wait() == 0, process.communicate()[1].decode()
+    assert process.wait() == 0, killed.log.read_text()
     assert repeatable(kept) == repeatable(killed.run)
     assert files(kept.adapter) == files(killed.run.adapter)
     assert len(kept.read_info()["sessions"]) >= 4
