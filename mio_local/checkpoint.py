@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mio_local.backend import Model
-from mio_local.errors import RunError
+from mio_local.errors import RunError, one_line
 from mio_local.runs import Run
 
 
@@ -39,6 +39,7 @@ def save(run: Run, model: Model, progress: Progress, keep: int) -> Path:
         model.save_state(building)
         model.save_adapter(building / "adapter")
         (building / "trainer.json").write_text(json.dumps(asdict(progress)) + "\n", encoding="utf-8")
+        _flush(building)
         shutil.rmtree(place, ignore_errors=True)
         building.rename(place)
     finally:
@@ -46,6 +47,14 @@ def save(run: Run, model: Model, progress: Progress, keep: int) -> Path:
     for old in saved(run)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return place
+
+
+def _flush(folder: Path) -> None:
+    """Have the files on the disk before the rename that vouches for them: a power cut must not leave a name alone."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
 
 
 def saved(run: Run) -> list[Path]:
@@ -64,8 +73,9 @@ def load(folder: Path, model: Model) -> Progress:
     try:
         progress = Progress(**json.loads((folder / "trainer.json").read_text(encoding="utf-8")))
         model.restore_state(folder)
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
-        raise RunError(f"{folder}: damaged checkpoint ({error}); delete it and resume from the one before") from error
+    except Exception as error:  # safetensors, MLX and torch each have their own
+        reason = one_line(error)
+        raise RunError(f"{folder}: damaged checkpoint ({reason}); delete it and resume from the one before") from error
     return progress
 
 

@@ -53,7 +53,7 @@ def recipe_from(arguments: argparse.Namespace) -> Recipe:
 def find_recipe(name: str) -> Path:
     """A recipe file by path, or a shipped one by name."""
     path = Path(name).expanduser()
-    if path.exists() or path.suffix or "/" in name:
+    if path.is_file() or path.suffix or "/" in name:
         return path
     shipped = {file.stem: file for file in recipes()}
     if name not in shipped:

@@ -1,6 +1,5 @@
 """What a person should be told while a run goes on: each check yields a note, in words that say what to do."""
 
-import math
 from dataclasses import dataclass
 
 from mio_local.events import Event
@@ -54,10 +53,9 @@ def still_note(step: int) -> Event:
     return note(step, "error", "still", "no adapter weight moved in the first step: nothing is being learnt")
 
 
-def nonfinite_note(step: int, loss: float, norm: float) -> Event:
-    """The loss or its gradient is no number."""
-    what = "loss" if not math.isfinite(loss) else "gradient"
-    text = f"the {what} of this step is not finite (loss {loss}, gradient norm {norm}); try a lower --learning-rate"
+def nonfinite_note(step: int, value: float, what: str) -> Event:
+    """A loss or a gradient is no number."""
+    text = f"the {what} after step {step} is {value}, not a finite number; try a lower --learning-rate"
     return note(step, "error", "nonfinite", text)
 
 

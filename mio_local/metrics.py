@@ -9,6 +9,7 @@ from mio_local.losses import PairLogps, dpo, mio, objective
 from mio_local.recipe import LossSettings
 
 Metrics = dict[str, float]
+QUANTILES = (0.1, 0.5, 0.9)
 
 
 def pair_metrics(p: PairLogps, loss: LossSettings) -> Metrics:
@@ -22,8 +23,20 @@ def pair_metrics(p: PairLogps, loss: LossSettings) -> Metrics:
     token = p.reduced("mean")
     q = p.reduced(loss.reduction)
     z_w, z_l = loss.beta * q.a, loss.beta * q.d
-    low, middle, high = (0.1, 0.5, 0.9)
-    values = {
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is the health notes' business
+        values = _values(p, token, q, z_w, z_l, loss)
+    metrics = {name: float(np.mean(value)) for name, value in values.items()}
+    for name, z in (("chosen", z_w), ("rejected", z_l)):
+        for share in QUANTILES:
+            metrics[f"z/{name}_p{round(share * 100)}"] = float(np.quantile(z, share))
+    return metrics
+
+
+def _values(
+    p: PairLogps, token: PairLogps, q: PairLogps, z_w: np.ndarray, z_l: np.ndarray, loss: LossSettings
+) -> dict[str, np.ndarray]:
+    """Each figure for each pair: `p` summed, `token` per token, `q` in the loss's reduction."""
+    return {
         "loss": objective(loss.name, loss.beta, loss.reduction)(NUMPY, p),
         "logps/chosen": p.chosen,
         "logps/rejected": p.rejected,
@@ -42,11 +55,6 @@ def pair_metrics(p: PairLogps, loss: LossSettings) -> Metrics:
         "mi/dv": math.log(2) - dpo(NUMPY, q, loss.beta),
         "mi/js": math.log(4) - mio(NUMPY, q, loss.beta),
     }
-    metrics = {name: float(np.mean(value)) for name, value in values.items()}
-    for name, z in (("chosen", z_w), ("rejected", z_l)):
-        for share in (low, middle, high):
-            metrics[f"z/{name}_p{round(share * 100)}"] = float(np.quantile(z, share))
-    return metrics
 
 
 def join(parts: list[PairLogps]) -> PairLogps:

@@ -13,6 +13,7 @@ from mio_local.losses import LOSSES
 
 CHOSEN, REJECTED, TARGET = "#0072B2", "#D55E00", "#009E73"
 RUN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+SIDES = ("chosen", "rejected")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
@@ -84,9 +85,9 @@ def _likelihoods(axis: Any, history: History) -> None:
 
 def _compare(axis: Any, history: History, key: str, style: dict[str, Any]) -> None:
     if key == "margin":
-        steps, chosen = history.series("eval", "delta/chosen")
-        _, rejected = history.series("eval", "delta/rejected")
-        values = [w - l for w, l in zip(chosen, rejected, strict=True)]  # noqa: E741
+        chosen, rejected = (dict(zip(*history.series("eval", f"delta/{side}"), strict=True)) for side in SIDES)
+        steps = [step for step in chosen if step in rejected]
+        values = [chosen[step] - rejected[step] for step in steps]
     else:
         steps, values = history.series("eval", key)
     axis.plot(steps, values, label=_plain(history.run.name), **style)

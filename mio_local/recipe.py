@@ -73,7 +73,8 @@ class LoraSettings(Section):
     )
     dora: bool = setting(False, "weight-decomposed LoRA (arXiv 2402.09353)", "--dora")
     init_adapter: str = setting(
-        "", "adapter folder to continue from; it is then the reference too", "--init-adapter"
+        "", "adapter folder to continue from, its rank, alpha and layers kept; it is the reference too",
+        "--init-adapter",
     )
 
 

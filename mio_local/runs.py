@@ -15,7 +15,7 @@ import re
 import shutil
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,11 +100,11 @@ class Run:
         would drop the process's own lock, so this is flock."""
         try:
             with (self.path / "run.lock").open("rb+") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
         except OSError as error:
-            if error.errno in (errno.EACCES, errno.EAGAIN):
+            if error.errno == errno.EAGAIN:
                 return True
             raise
         return False
@@ -113,11 +113,14 @@ class Run:
     def locked(self) -> Generator[None]:
         """Hold the lock for as long as this process trains. Raises RunError when another one does."""
         with (self.path / "run.lock").open("ab+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            for _ in range(20):  # somebody who asks `is_locked` holds it for a moment
+                with suppress(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                time.sleep(0.02)
+            else:
                 pid = _read_json(self.status).get("pid", "?") if self.status.exists() else "?"
-                raise RunError(f"run {self.name} is already training (process {pid}); stop that one first") from None
+                raise RunError(f"run {self.name} is already training (process {pid}); stop that one first")
             yield
 
 

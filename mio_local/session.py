@@ -4,11 +4,13 @@ Everything that can be wrong is looked at before the run directory is made, chea
 seconds and leaves nothing behind.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -67,6 +69,8 @@ def start(recipe: Recipe, folder: Path, name: str, report: Report = silent) -> J
     recipe = absolute(recipe)
     created = time.time()
     tokens, place = tokenise(recipe, report, created)
+    if place.parent.name == "snapshots":  # the hub's: the frozen recipe must name this very commit
+        recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"revision": place.name})})
     report("loading the model", 0, 0)
     model = load(backend, recipe, place)
     if initial:
@@ -74,7 +78,7 @@ def start(recipe: Recipe, folder: Path, name: str, report: Report = silent) -> J
     names = initial.names if initial else choose_layers(model.linear_layers(), recipe.lora)
     trainable = adapt(model, recipe, names, initial)
     if run is None:
-        run = runs.claim(folder, runs.free_name(folder, f"{place.name}-{recipe.loss.name}"))
+        run = runs.claim(folder, runs.free_name(folder, f"{Path(recipe.model.name).name}-{recipe.loss.name}"))
     facts = {
         "backend": backend.name,
         "device": device.name,
@@ -92,7 +96,8 @@ def start(recipe: Recipe, folder: Path, name: str, report: Report = silent) -> J
         "name": run.name,
         "created": created,
         "model_folder": str(place),
-        "model_revision": place.name if place.parent.name == "snapshots" else recipe.model.revision,
+        "model_revision": recipe.model.revision,
+        "weights": weights_sizes(place),
         "data_digest": tokens.digest,
         "seed": recipe.train.seed,
         "adapted_layers": list(names),
@@ -118,6 +123,8 @@ def reopen(run: Run, report: Report = silent) -> Job:
     tokens, place = tokenise(recipe, report, info.get("created", time.time()))
     if tokens.digest != info.get("data_digest"):
         raise RunError(f"run {run.name}: its data or tokenizer changed since it began, so it cannot go on exactly")
+    if weights_sizes(place) != info.get("weights"):
+        raise RunError(f"run {run.name}: the weights in {place} changed since it began, so it cannot go on exactly")
     report("loading the model", 0, 0)
     model = load(backend, recipe, place)
     initial = None
@@ -143,10 +150,18 @@ def resolve_backend(recipe: Recipe) -> tuple[Backend, Recipe, Device]:
         if recipe.backend.name != "auto" or device != "auto":
             raise
         device, found = "cpu", backend.probe("cpu")
+    if recipe.backend.name == device == "auto" and found.kind == "cpu" and shutil.which("nvidia-smi"):
+        with contextlib.suppress(BackendError):  # MLX on the CPU beside a GPU that PyTorch can use
+            backend, found = _on_gpu("cuda")
     if device == "auto":
         device = found.kind
     settings = recipe.backend.model_copy(update={"name": backend.name, "device": device})
     return backend, recipe.model_copy(update={"backend": settings}), found
+
+
+def _on_gpu(name: str) -> tuple[Backend, Device]:
+    backend = load_backend(name)
+    return backend, backend.probe("gpu")
 
 
 def inherit(recipe: Recipe, initial: SavedAdapter) -> Recipe:
@@ -198,6 +213,11 @@ def tokenise(recipe: Recipe, report: Report, now: float) -> tuple[Tokens, Path]:
     truncated = sum(example.truncated_chosen or example.truncated_rejected for example in examples)
     skipped = sum(pairs.skipped.values()) + left_out + sum(counts.skipped.values())
     return Tokens(chat, examples, held_examples, Tokenised(len(examples), truncated, skipped), layout), place
+
+
+def weights_sizes(place: Path) -> dict[str, int]:
+    """The model's weight files and their bytes: another base in the same folder rarely has the same."""
+    return {file.name: file.stat().st_size for file in sorted(place.glob("*.safetensors"))}
 
 
 def load(backend: Backend, recipe: Recipe, place: Path) -> Model:

@@ -70,9 +70,16 @@ class Loop:
         self.reference = Reference(job.model)
         self.eval_batches = held_out_batches(job)
         self.latest: Metrics = {}
-        self.stopping = False
+        self.stopping = self.exhausted  # killed after the evaluation that ended it
+        self.broken: Event | None = None
         self.checkpoint_asked = False
         self.saved_step = self.progress.step if self.progress.step else -1
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether held-out evaluations have failed to improve for as long as the recipe is patient."""
+        patience = self.job.recipe.eval.patience
+        return bool(patience) and self.progress.bad_evals >= patience
 
     def events(self) -> Iterator[Event]:
         """Everything that happens from `progress.step` on."""
@@ -84,15 +91,14 @@ class Loop:
             yield from self.evaluate()
         self.status("training")
         start: Adapter | None = self.job.model.get_adapter() if progress.step == 0 else None
-        while progress.step < self.total and not self.stopping:
+        while progress.step < self.total and not self.stopping and not self.broken:
             yield from self.requests()
             if self.stopping:
                 break
-            metrics, failure = self.step()
-            if failure:
-                yield failure
-                yield from self.fail(failure)
-                return
+            metrics, self.broken = self.step()
+            if self.broken:
+                yield self.broken
+                break
             yield Event("step", progress.step, metrics)
             self.status("training")
             if start is not None:
@@ -101,7 +107,8 @@ class Loop:
             if self.job.recipe.eval.every and progress.step % self.job.recipe.eval.every == 0:
                 yield from self.evaluate()
             due = self.settings.save_every and progress.step % self.settings.save_every == 0
-            if (due or self.checkpoint_asked) and progress.step < self.total:  # `finish` saves the last step
+            ending = progress.step >= self.total or self.stopping  # `finish` saves the last step
+            if (due or self.checkpoint_asked) and not ending and not self.broken:
                 yield from self.save()
         yield from self.finish()
 
@@ -122,7 +129,8 @@ class Loop:
         rate = learning_rate(self.settings, self.progress.step, self.total)
         norm = self.job.model.apply(rate)
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            return {}, health.nonfinite_note(self.progress.step, loss, norm)
+            what = "gradient" if math.isfinite(loss) else "loss"
+            return {}, health.nonfinite_note(self.progress.step, norm if math.isfinite(loss) else loss, what)
         self.progress.step += 1
         self.progress.tokens += tokens
         seconds = time.perf_counter() - began
@@ -163,6 +171,10 @@ class Loop:
         metrics = pair_metrics(join(scored), self.job.recipe.loss)
         progress, settings = self.progress, self.job.recipe.eval
         yield Event("eval", progress.step, {**metrics, "pairs": total})
+        if not math.isfinite(metrics["loss"]):
+            self.broken = health.nonfinite_note(progress.step, metrics["loss"], "held-out loss")
+            yield self.broken
+            return
         progress.below = progress.below + 1 if metrics["delta/chosen"] < 0 else 0
         if low := health.below_note(progress.step, progress.below, metrics, self.job.recipe.loss):
             yield low
@@ -174,7 +186,7 @@ class Loop:
                 checkpoint.publish_adapter(self.job.model, self.job.run.checkpoints / "best")
         else:
             progress.bad_evals += 1
-            if settings.patience and progress.bad_evals >= settings.patience:
+            if self.exhausted:
                 self.stopping = True
                 text = f"held-out {settings.metric} has not improved for {progress.bad_evals} evaluations"
                 yield health.note(progress.step, "info", "early", f"{text}; best at step {progress.best_step}")
@@ -232,18 +244,21 @@ class Loop:
     def finish(self) -> Iterator[Event]:
         """Evaluate, save, publish the adapter, and say so."""
         done = self.progress.step >= self.total
-        early = self.stopping and self.progress.bad_evals and not done
-        self.status("stopping")
         every = self.job.recipe.eval.every
-        if done and self.saved_step != self.progress.step:  # else killed after the last checkpoint: all this is in it
-            if not (every and self.progress.step % every == 0):
+        if not self.broken:
+            self.status("stopping")
+            new = self.saved_step != self.progress.step  # else killed after the last checkpoint: all this is in it
+            if done and new and not (every and self.progress.step % every == 0):
                 yield from self.evaluate()
-            yield from self.task(reference=False)
+            if (done or self.exhausted) and new and not self.broken:
+                yield from self.task(reference=False)
+        if self.broken:
+            yield from self.fail(self.broken)
+            return
         if self.progress.step:
             yield from self.save()
             checkpoint.publish_adapter(self.job.model, self.job.run.adapter)
-        patience = self.job.recipe.eval.patience
-        state = "done" if done or (early and patience and self.progress.bad_evals >= patience) else "stopped"
+        state = "done" if done or self.exhausted else "stopped"
         reason = "all steps done" if done else "early stop" if state == "done" else "asked to stop"
         yield Event("finished", self.progress.step, {"state": state, "reason": reason})
         self.status(state, reason=reason)

@@ -41,7 +41,7 @@ class CudaBackend:
             raise BackendError(f"--device {device}: not a device; use auto, cuda, cuda:N, mps or cpu")
         if not torch.cuda.is_available():
             raise BackendError("--backend cuda: PyTorch sees no CUDA GPU here; to train on the CPU, add --device cpu")
-        number = int(index or torch.cuda.current_device())
+        number = int(index or 0)
         if number >= torch.cuda.device_count():
             raise BackendError(f"--device {device}: there are {torch.cuda.device_count()} GPUs, numbered from 0")
         properties = torch.cuda.get_device_properties(number)
@@ -52,7 +52,9 @@ class CudaBackend:
     ) -> CudaModel:
         """Load the model in `folder`, in `settings.dtype`, quantised by bitsandbytes where asked."""
         kind = self.probe(device).kind
-        place = torch.device("cuda" if device in ("auto", "gpu") else device)
+        place = torch.device("cuda:0" if device in ("auto", "gpu", "cuda") else device)
+        if place.type == "cuda":
+            torch.cuda.set_device(place)
         transformers.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
         torch.manual_seed(seed)
@@ -67,7 +69,7 @@ class CudaBackend:
                 use_safetensors=True,
                 trust_remote_code=settings.trust_remote_code,
                 quantization_config=_quantization(settings, kind),
-                device_map={"": place} if settings.quantize else None,
+                device_map={"": place} if _quantised(settings, config) else None,
                 ignore_mismatched_sizes=True,  # so that they are reported below, and not in a table on stderr
                 output_loading_info=True,
             )
@@ -76,9 +78,14 @@ class CudaBackend:
         except Exception as error:  # transformers raises whatever a strange config makes it meet
             raise ModelError(_explain(folder, error)) from error
         _check_complete(folder, loaded)
-        if not settings.quantize and getattr(model, "hf_quantizer", None) is None:
+        if not _quantised(settings, config):
             torch.nn.Module.to(model, place)
         return CudaModel(model, place, grad_checkpoint=grad_checkpoint)
+
+
+def _quantised(settings: ModelSettings, config: Any) -> bool:
+    """Whether the weights are quantised, while loading or already: such a model is placed as it is read."""
+    return bool(settings.quantize or getattr(config, "quantization_config", None))
 
 
 def _check_size(folder: Path, config: Any) -> None:

@@ -29,6 +29,7 @@ class CudaModel:
         self.model = model
         self.device = device
         self.grad_checkpoint = grad_checkpoint
+        self.model.generation_config = GenerationConfig()  # the model's own may penalise repetition
         self.model.eval()
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)

@@ -7,6 +7,7 @@ from typing import Any
 
 from mio_local import history, runs
 from mio_local.commands import screen
+from mio_local.errors import RunError
 from mio_local.plotting import draw
 from mio_local.recipe import Recipe, build, read_toml, runs_folder
 from mio_local.session import start
@@ -48,10 +49,9 @@ def main(arguments: argparse.Namespace) -> int:
     picture = folder / f"{names[0]}-against-{names[1]}.png"
     draw([history.read(runs.find(folder, name)) for name in names], picture)
     out.print(f"curves: {picture}")
-    where = f" --runs {arguments.runs}" if arguments.runs else ""
     screen.next_steps(
         out,
-        f"mio-local show {names[0]}{where}",
+        f"mio-local show {screen.called(runs.find(folder, names[0]))}",
         "mio-local data check PAIRS.jsonl --model MODEL",
         "mio-local train --model MODEL --data PAIRS.jsonl",
     )
@@ -61,7 +61,9 @@ def main(arguments: argparse.Namespace) -> int:
 def _train(recipe: Recipe, folder: Path, out: screen.Console) -> Outcome:
     with screen.preparing(out) as report:
         job = start(recipe, folder, runs.free_name(folder, f"demo-{recipe.loss.name}"), report)
-    screen.follow(train(job), job.total_steps, out, label=recipe.loss.name)
+    end = screen.follow(train(job), job.total_steps, out, label=recipe.loss.name)[-1].values
+    if end["state"] != "done":
+        raise RunError(f"run {job.run.name} {end['state']}: {end['reason']}; mio-local resume {screen.called(job.run)}")
     past = history.read(job.run)
     return Outcome(job.run.name, recipe.loss.name, past.of("eval")[-1], past.of("task"))
 

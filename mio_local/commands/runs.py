@@ -28,12 +28,8 @@ def main(arguments: argparse.Namespace) -> int:
         screen.row(
             listing, run.name, status["state"], str(status.get("loss_name", "")), str(status.get("model", "")),
             f"{status.get('step', 0)}/{status.get('total_steps', '?')}",
-            _figure(metrics.get("delta/chosen"), "+.2f"), _figure(metrics.get("rewards/accuracies"), ".2f"),
+            screen.figure(metrics.get("delta/chosen"), "+.2f"), screen.figure(metrics.get("rewards/accuracies"), ".2f"),
         )  # fmt: skip
     out.print(listing)
-    screen.next_steps(out, f"mio-local show {found[0].name}")
+    screen.next_steps(out, f"mio-local show {screen.called(found[0])}")
     return 0
-
-
-def _figure(value: object, form: str) -> str:
-    return format(value, form) if isinstance(value, float) else "—"

@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mio_local.events import Event
+from mio_local.recipe import runs_folder
+from mio_local.runs import Run
 
 SIGNS = {"info": "·", "warning": "!", "error": "✗"}
 
@@ -101,6 +103,16 @@ def eval_line(event: Event, total: int) -> str:
         f"rejected {v['delta/rejected']:+8.3f}  margin {v['delta/chosen'] - v['delta/rejected']:+8.3f}  "
         f"accuracy {v['rewards/accuracies']:.3f}"
     )
+
+
+def called(run: Run) -> str:
+    """How to name a run on the command line: its path, unless it lies where runs are looked for."""
+    return run.name if run.path.parent == runs_folder(None) else str(run.path)
+
+
+def figure(value: object, form: str) -> str:
+    """A number in the given form; a dash where there is none, or none that is finite."""
+    return format(value, form) if isinstance(value, int | float) else "—"
 
 
 def next_steps(out: Console, *commands: str) -> None:

@@ -40,10 +40,12 @@ def main(arguments: argparse.Namespace) -> int:
         table = screen.table("held out; chosen and rejected are nats per answer against the start", columns)
         for event in past.of("eval"):
             chosen, rejected = event["delta/chosen"], event["delta/rejected"]
+            margin = chosen - rejected if None not in (chosen, rejected) else None
             screen.row(
-                table, str(event["step"]), f"{event['loss']:.4f}", f"{chosen:+.3f}", f"{rejected:+.3f}",
-                f"{chosen - rejected:+.3f}", f"{event['rewards/accuracies']:.3f}", f"{event['mi/js']:.4f}",
-                f"{event['mi/dv']:.4f}",
+                table, str(event["step"]), screen.figure(event["loss"], ".4f"), screen.figure(chosen, "+.3f"),
+                screen.figure(rejected, "+.3f"), screen.figure(margin, "+.3f"),
+                screen.figure(event["rewards/accuracies"], ".3f"), screen.figure(event["mi/js"], ".4f"),
+                screen.figure(event["mi/dv"], ".4f"),
             )  # fmt: skip
         out.print(table)
     for event in past.of("task"):
@@ -52,5 +54,5 @@ def main(arguments: argparse.Namespace) -> int:
     for event in past.of("note"):
         out.print(f"{screen.SIGNS.get(event['level'], '·')} step {event['step']}: {event['text']}")
     resumable = status["state"] in ("stopped", "failed", "lost")
-    screen.next_steps(out, f"mio-local {'resume' if resumable else 'plot'} {run.name}")
+    screen.next_steps(out, f"mio-local {'resume' if resumable else 'plot'} {screen.called(run)}")
     return 0

@@ -37,16 +37,17 @@ def watch(job: Job, out: screen.Console) -> int:
             raise
         raise RunError(
             f"run {name}: the disk is full ({one_line(error)}); free some space at {job.run.path}, then go on with: "
-            f"mio-local resume {name}"
+            f"mio-local resume {screen.called(job.run)}"
         ) from error
     end = kept[-1].values
     if end["state"] == "failed":
         raise RunError(f"run {name} failed: {end['reason']}")
     out.print(f"{end['state']} at step {kept[-1].step}: {job.run.path}")
     if end["state"] == "stopped":
-        screen.next_steps(out, f"mio-local resume {name}")
+        screen.next_steps(out, f"mio-local resume {screen.called(job.run)}")
     else:
-        screen.next_steps(out, f"mio-local show {name}", f"mio-local plot {name}", *_use(job))
+        typed = screen.called(job.run)
+        screen.next_steps(out, f"mio-local show {typed}", f"mio-local plot {typed}", *_use(job))
     return 0
 
 

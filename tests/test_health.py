@@ -1,0 +1,123 @@
+"""What a run says of itself, and how it ends when it goes wrong."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mio_local import cli
+from mio_local.adapters import read_adapter
+from mio_local.backend import installed
+from mio_local.events import read_events
+from mio_local.recipe import build
+from mio_local.runs import Run
+from mio_local.session import reopen, start
+from mio_local.trainer import train
+
+
+@pytest.fixture(params=installed())
+def backend(request: pytest.FixtureRequest) -> str:
+    """Each registered backend."""
+    pytest.importorskip({"mlx": "mlx.core", "cuda": "peft"}[request.param])
+    return str(request.param)
+
+
+def tables(model: Path, pairs: Path, backend: str, **train_settings: Any) -> dict[str, Any]:
+    """A short run with a held-out evaluation and a checkpoint after every step."""
+    return {
+        "model": {"name": str(model)},
+        "data": {"source": str(pairs), "eval_fraction": 0.25},
+        "lora": {"rank": 4, "alpha": 8},
+        "train": {"steps": 8, "batch_size": 4, "learning_rate": 1e-3, "save_every": 1, "warmup": 0, **train_settings},
+        "eval": {"every": 1},
+        "backend": {"name": backend, "device": "cpu"},
+    }
+
+
+def notes(run: Run) -> list[str]:
+    """The codes of a run's notes."""
+    return [event["code"] for event in read_events(run.events) if event["type"] == "note"]
+
+
+def test_a_run_that_blows_up_fails_and_keeps_the_last_good_adapter(
+    tmp_path: Path, tiny_model: Path, tiny_pairs: Path, backend: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A step of 1e30 leaves finite weights that no forward pass survives; no checkpoint of them may be kept."""
+    recipe = build(tables(tiny_model, tiny_pairs, backend), "test")
+    job = start(recipe, tmp_path, "boom")
+    events = train(job)
+    for event in events:
+        if event.type == "checkpoint" and event.step == 3:
+            job.model.apply = lambda rate, apply=job.model.apply: apply(1e30)  # type: ignore[method-assign]
+    assert job.run.read_status()["state"] == "failed"
+    assert "nonfinite" in notes(job.run)
+    assert [file.name for file in sorted(job.run.checkpoints.glob("step-*"))] == ["step-000002", "step-000003"]
+    kept = read_adapter(job.run.adapter).weights
+    assert max(float(np.abs(value).max()) for value in kept.values()) < 1
+    assert cli.run(["show", str(job.run.path)]) == 0  # a figure that is no number is a dash
+    assert "—" in capsys.readouterr().out
+    assert cli.run(["plot", str(job.run.path)]) == 0
+
+
+def test_an_early_stop_that_is_killed_before_it_says_so_stays_stopped(
+    tmp_path: Path, tiny_model: Path, tiny_pairs: Path, backend: str
+) -> None:
+    """Killed between its last checkpoint and its last word, the run must not train on when it is resumed."""
+    settings = tables(tiny_model, tiny_pairs, backend, learning_rate=1e-12)
+    settings["eval"] |= {"patience": 2, "metric": "rewards/accuracies"}
+    straight = start(build(settings, "test"), tmp_path, "straight")
+    list(train(straight))
+    assert straight.run.read_status()["reason"] == "early stop"
+    assert "early" in notes(straight.run)
+    job = start(build(settings, "test"), tmp_path, "killed")
+    last = straight.progress.step
+    events = train(job)
+    for event in events:
+        if event.type == "finished":
+            break
+        if event.type == "checkpoint" and event.step == last:
+            next(events)
+            break
+    events.close()
+    job.run.write_status(state="training", step=last)
+    job = reopen(job.run)
+    list(train(job))
+    assert job.progress.step == last
+    assert job.run.read_status()["reason"] == "early stop"
+
+
+def test_policy_and_reference_that_differ_at_the_start_are_noticed(
+    tmp_path: Path, tiny_model: Path, tiny_pairs: Path, backend: str
+) -> None:
+    """The first loss has a known value; a reference shifted by 20 nats gives another."""
+    job = start(build(tables(tiny_model, tiny_pairs, backend, steps=1), "test"), tmp_path, "shifted")
+    job.model.logps = lambda batch, reference, true=job.model.logps: (  # type: ignore[method-assign]
+        true(batch, reference=reference) + np.float32(-20.0 if reference else 0.0)
+    )
+    list(train(job))
+    assert "start" in notes(job.run)
+
+
+def test_an_adapter_that_does_not_move_is_noticed(
+    tmp_path: Path, tiny_model: Path, tiny_pairs: Path, backend: str
+) -> None:
+    """Peers have trained for a thousand iterations on a gradient of zero; one step is enough to see it."""
+    job = start(build(tables(tiny_model, tiny_pairs, backend, steps=1), "test"), tmp_path, "still")
+    job.model.apply = lambda rate: 0.0  # type: ignore[method-assign]
+    list(train(job))
+    assert "still" in notes(job.run)
+
+
+def test_truncated_pairs_are_counted_and_told(
+    tmp_path: Path, tiny_model: Path, tiny_pairs: Path, backend: str
+) -> None:
+    """A limit that cuts every answer is a warning at the start, with the share."""
+    settings = tables(tiny_model, tiny_pairs, backend, steps=1)
+    whole = start(build(settings, "test"), tmp_path, "whole")
+    settings["data"] |= {"max_tokens": max(len(example.prompt) for example in whole.examples) + 2}
+    job = start(build(settings, "test"), tmp_path, "cut")
+    list(train(job))
+    cut = [event for event in read_events(job.run.events) if event.get("code") == "truncated"]
+    assert cut
+    assert cut[0]["level"] == "warning"
