@@ -22,8 +22,11 @@ def fast_library() -> str | None:
     return str(found[0]) if found else None
 
 
-def preload() -> None:
-    """Start this process again with the fast library preloaded, where there is one and that has not been done."""
+def preload(threads: int = 0) -> None:
+    """Start this process again with the fast library preloaded, where there is one and that has not been done.
+
+    `threads` above 0 limits OpenBLAS: products of a small model are over before its threads have met.
+    """
     library = fast_library()
     already = os.environ.get("LD_PRELOAD", "")
     if library is None or os.environ.get(SWITCH) == "0" or "openblas" in already or "libmkl_rt" in already:
@@ -33,4 +36,6 @@ def preload() -> None:
     # one thread and a fixed order of additions: a resumed run must give the same bits
     os.environ.setdefault("MKL_THREADING_LAYER", "SEQUENTIAL")
     os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+    if threads:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads))
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

@@ -98,7 +98,7 @@ def run(argv: Sequence[str]) -> int:
     if arguments.command in ("demo", "train", "resume"):
         from mio_local.blas import preload
 
-        preload()
+        preload(threads=1 if arguments.command == "demo" else 0)
     match arguments.command:
         case "demo":
             from mio_local.commands import demo as module

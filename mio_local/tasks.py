@@ -50,7 +50,7 @@ def last_number(text: str) -> str | None:
     return re.sub(r"\.0+$", "", numbers[-1].replace(",", "")) if numbers else None
 
 
-BATCH = 16  # questions answered together
+BATCH = 32  # questions answered together
 
 
 def greedy_answers(

@@ -72,6 +72,7 @@ def follow(events: Iterator[Event], total: int, out: Console, label: str = "") -
                 progress.update(task, description=f"{doing['what']} {doing['done']}/{doing['total']}")
                 continue
             kept.append(event)
+            progress.update(task, description=name)
             if event.type == "eval":
                 progress.console.print(eval_line(event, total))
             elif event.type == "note":
