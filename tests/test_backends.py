@@ -120,7 +120,11 @@ def test_gradient_equals_a_merged_models(backend, tiny_model, checkpoint, record
 
 @both
 def test_accumulation_equals_the_larger_batch(backend, tiny_model, record_property):
-    """8 pairs as 1 x 8, 2 x 4 and 4 x 2, padded to other lengths: losses, norms and weights after three steps."""
+    """8 pairs as 1 x 8, 2 x 4 and 4 x 2, padded to other lengths: losses, norms and weights after three steps.
+
+    AdamW divides a gradient by its own size, so where that is rounding noise a weight may differ by a share of the rate:
+    up to 1.5e-6 of the 1e-4 was seen, on one thread of OpenBLAS. A wrong scale would show as the whole rate.
+    """
     found = examples(8)
     runs = []
     for size in (8, 4, 2):
@@ -131,7 +135,7 @@ def test_accumulation_equals_the_larger_batch(backend, tiny_model, record_proper
         record_property("losses and norms", float(np.abs(np.array(steps) - runs[0][0]).max()))
         record_property("adapter", distance(adapter, runs[0][1]))
         np.testing.assert_allclose(steps, runs[0][0], rtol=0, atol=1e-6)
-        assert distance(adapter, runs[0][1]) < 1e-6
+        assert distance(adapter, runs[0][1]) < 0.03 * 1e-4
 
 
 @both

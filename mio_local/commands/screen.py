@@ -1,5 +1,6 @@
 """What the command line prints: no markup is read from any text, and a pipe gets plain lines."""
 
+import shlex
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -107,8 +108,9 @@ def eval_line(event: Event, total: int) -> str:
 
 
 def called(run: Run) -> str:
-    """How to name a run on the command line: its path, unless it lies where runs are looked for."""
-    return run.name if run.path.parent == runs_folder(None) else str(run.path)
+    """How to name a run on the command line: with --runs, unless it lies where runs are looked for."""
+    folder = run.path.parent
+    return run.name if folder == runs_folder(None) else f"{run.name} --runs {shlex.quote(str(folder))}"
 
 
 def figure(value: object, form: str) -> str:
