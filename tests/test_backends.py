@@ -122,7 +122,7 @@ def test_gradient_equals_a_merged_models(backend, tiny_model, checkpoint, record
 def test_accumulation_equals_the_larger_batch(backend, tiny_model, record_property):
     """8 pairs as 1 x 8, 2 x 4 and 4 x 2, padded to other lengths: losses, norms and weights after three steps.
 
-    AdamW divides a gradient by its own size, so where that is rounding noise a weight may differ by a share of the rate:
+    AdamW divides a gradient by its own size, so where that is rounding noise a weight may differ by part of the rate:
     up to 1.5e-6 of the 1e-4 was seen, on one thread of OpenBLAS. A wrong scale would show as the whole rate.
     """
     found = examples(8)
