@@ -59,7 +59,7 @@ def follow(events: Iterator[Event], total: int, out: Console, label: str = "") -
     """Show a run's events as they come; returns the evals, tasks, notes and the last event."""
     kept: list[Event] = []
     with Progress(
-        SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=20), MofNCompleteColumn(),
+        SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=8), MofNCompleteColumn(),
         TextColumn("{task.fields[live]}", markup=False), TimeRemainingColumn(), console=out,
     ) as progress:  # fmt: skip
         name = label or "training"
@@ -83,27 +83,23 @@ def follow(events: Iterator[Event], total: int, out: Console, label: str = "") -
             elif event.type == "task":
                 values = event.values
                 progress.console.print(
-                    f"step {event.step:>5}/{total}  greedy task accuracy "
+                    f"{event.step:>5}/{total} greedy task accuracy "
                     f"{values['accuracy']:.3f} ({values['correct']} of {values['questions']})"
                 )
     return kept
 
 
 def live(values: dict[str, Any]) -> str:
-    """The figures beside the bar: loss, change of the chosen and rejected log-prob, speed."""
-    return (
-        f"loss {values['loss']:.4f}  chosen {values['delta/chosen']:+.2f}  rejected {values['delta/rejected']:+.2f}  "
-        f"{values['perf/tokens_per_second']:,.0f} tok/s"
-    )
+    """The figures beside the bar, within 80 columns: loss, and the change of the chosen and rejected log-prob."""
+    return f"loss {values['loss']:.3f} chosen {values['delta/chosen']:+.1f} rejected {values['delta/rejected']:+.1f}"
 
 
 def eval_line(event: Event, total: int) -> str:
     """One held-out evaluation. Differences are nats per answer against the reference."""
     v = event.values
     return (
-        f"step {event.step:>5}/{total}  held out: loss {v['loss']:.4f}  chosen {v['delta/chosen']:+8.3f}  "
-        f"rejected {v['delta/rejected']:+8.3f}  margin {v['delta/chosen'] - v['delta/rejected']:+8.3f}  "
-        f"accuracy {v['rewards/accuracies']:.3f}"
+        f"{event.step:>5}/{total} held out: loss {v['loss']:.4f} chosen {v['delta/chosen']:+.3f} "
+        f"rejected {v['delta/rejected']:+.3f} accuracy {v['rewards/accuracies']:.3f}"
     )
 
 
