@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 from mio_local.errors import DataError, MioError, ModelError, one_line
 from mio_local.pairs import Pair
-from mio_local.tokenizer import load_tokenizer as load_tokenizer
 from mio_local.turns import Message
 
 CLOCK = re.compile(r"strftime_now\(\s*(['\"])(?P<format>.*?)\1\s*\)")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ class Job:
         """The token that fills rows up."""
         return self.chat.tokenizer.pad_token_id or 0
 
-    @property
+    @cached_property
     def order(self) -> Order:
         """The order of the training pairs."""
         train = self.recipe.train

@@ -163,10 +163,6 @@ class Recipe(Section):
             document.add(section, table)
         return tomlkit.dumps(document)
 
-    def settings(self) -> dict[str, Any]:
-        """Section by section, as plain Python values."""
-        return self.model_dump()
-
 
 PATHS = (("model", "name"), ("data", "source"), ("data", "eval_source"), ("data", "template"),
          ("lora", "init_adapter"), ("eval", "tasks"))

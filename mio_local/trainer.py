@@ -16,7 +16,7 @@ import numpy as np
 from mio_local import checkpoint, health
 from mio_local.adapters import Adapter
 from mio_local.batching import collate
-from mio_local.control import Control
+from mio_local.control import COMMANDS, Control
 from mio_local.errors import RunError, one_line
 from mio_local.events import Event, EventWriter, rewind
 from mio_local.job import Job, as_pairs, held_out_batches
@@ -225,7 +225,7 @@ class Loop:
         paused = False
         while True:
             for identity, command in self.control.poll():
-                known = command in ("stop", "pause", "resume", "checkpoint")
+                known = command in COMMANDS
                 if command == "stop":
                     self.stopping = True
                 elif command == "checkpoint":

@@ -95,7 +95,7 @@ def test_text_from_outside_is_never_read_as_markup(
     pairs.write_text(json.dumps(row) + "\n")
     assert cli.run(["data", "check", str(pairs), "--model", str(tiny_model)]) == 0
     shown = capsys.readouterr().out
-    assert "[/INST] [bold]?" in shown or "[red]" in shown
+    assert str(pairs) in shown.replace("\n", "")  # brackets and all
 
 
 def test_doctor_says_what_works_and_what_to_do_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
