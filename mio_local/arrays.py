@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+PAD_MULTIPLE = 16  # batches are as long as a multiple of it: few distinct shapes, so less recompilation and churn
+
 Array = Any  # numpy.ndarray, mlx.core.array or torch.Tensor
 
 

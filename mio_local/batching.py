@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mio_local.arrays import PAD_MULTIPLE
 from mio_local.chat import Example
 
-PAD_MULTIPLE = 16  # few distinct shapes: less recompilation and allocator churn on accelerators
 WINDOW = 32  # steps whose pairs are sorted by length together: little padding, and still a shuffled order
 
 

@@ -44,7 +44,7 @@ def save(run: Run, model: Model, progress: Progress, keep: int) -> Path:
         building.rename(place)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    for old in saved(run)[:-keep]:
+    for old in run.saved()[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return place
 
@@ -55,17 +55,6 @@ def _flush(folder: Path) -> None:
         if file.is_file():
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
-
-
-def saved(run: Run) -> list[Path]:
-    """Complete checkpoints, oldest first."""
-    return sorted(path for path in run.checkpoints.glob("step-*") if (path / "trainer.json").exists())
-
-
-def last_step(run: Run) -> int:
-    """The step of the newest checkpoint; 0 where there is none."""
-    found = saved(run)
-    return int(found[-1].name.removeprefix("step-")) if found else 0
 
 
 def load(folder: Path, model: Model) -> Progress:

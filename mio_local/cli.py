@@ -1,6 +1,8 @@
 """The `mio-local` command: arguments in, one exit code out."""
 
 import argparse
+import importlib
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -8,6 +10,8 @@ from typing import Any, NoReturn
 
 from mio_local import __version__
 from mio_local.errors import MioError, RecipeError, is_full_disk, nearest, one_line
+
+WHERE = "where runs live (default: MIO_LOCAL_RUNS, else user data)"
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,29 +40,42 @@ def parser(command_name: str = "") -> Parser:
     """The command line; the recipe's flags are made only for the command that takes them, as that costs imports."""
     top = Parser(
         prog="mio-local",
-        description="Preference-tune a language model on this machine with MIO, and see whether it is going well.",
+        description="Preference-tune a language model on this machine with MIO, and see whether it is going well. "
+        "Without a command: the terminal app.",
     )
     top.add_argument("--version", action="version", version=f"mio-local {__version__}")
+    top.add_argument("--runs", metavar="DIR", help=WHERE)
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
 
     def command(name: str, help: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
-        added.add_argument("--runs", metavar="DIR", help="where runs live (default: MIO_LOCAL_RUNS, else user data)")
+        added.add_argument("--runs", metavar="DIR", default=argparse.SUPPRESS, help=WHERE)
         return added
 
     demo = command("demo", "train a small model that ships with the package with MIO, then with DPO, and compare")
     demo.add_argument("--backend", default="auto", help="mlx, cuda or auto (default auto)")
     demo.add_argument("--device", default="auto", help="auto, gpu, cpu, ... (default auto)")
     demo.add_argument("--steps", type=int, default=0, help="steps of each run (default: the demo recipe's)")
+    demo.add_argument("--tui", action="store_true", help="watch it in the terminal app")
 
     train = command("train", "train on preference pairs")
     train.add_argument("recipe", nargs="?", metavar="RECIPE", help="a TOML recipe, or the name of a shipped one")
     train.add_argument("--name", default="", help="name of the run (default: from model and objective)")
+    train.add_argument("--detach", action="store_true", help="train in the background and return at once")
     if command_name == "train":
         add_flags(train)
 
     resume = command("resume", "go on with a stopped, failed or lost run, exactly")
     resume.add_argument("run", metavar="RUN")
+    resume.add_argument("--detach", action="store_true", help="go on in the background and return at once")
+
+    for name, help in (
+        ("watch", "follow a run that trains elsewhere, as text; Ctrl-C leaves it alone"),
+        ("attach", "take a run that trains in the background to this terminal; Ctrl-C stops and saves it"),
+        ("pause", "let a run wait after its step, its model in memory; resume lets it go on"),
+        ("stop", "let a run finish its step, save and end"),
+    ):
+        command(name, help).add_argument("run", metavar="RUN")
 
     command("runs", "list the runs")
 
@@ -92,10 +109,9 @@ def add_flags(command: argparse.ArgumentParser) -> None:
 def run(argv: Sequence[str]) -> int:
     """Run one command. Returns the exit code; raises MioError for a user's mistake."""
     arguments = parser(argv[0] if argv else "").parse_args(argv)
-    if arguments.command is None:
-        parser().print_help()
-        return 0
-    if arguments.command in ("demo", "train", "resume"):
+    if arguments.command is None or getattr(arguments, "tui", False):
+        return open_app(arguments)
+    if arguments.command in ("demo", "train", "resume") and not getattr(arguments, "detach", False):
         from mio_local.blas import preload
 
         preload(threads=1 if arguments.command == "demo" else 0)
@@ -108,6 +124,8 @@ def run(argv: Sequence[str]) -> int:
             from mio_local.commands import resume as module
         case "runs":
             from mio_local.commands import runs as module
+        case "watch" | "attach" | "pause" | "stop":
+            from mio_local.commands import follow as module
         case "show":
             from mio_local.commands import show as module
         case "plot":
@@ -119,6 +137,23 @@ def run(argv: Sequence[str]) -> int:
         case _:
             from mio_local.commands import doctor as module
     return module.main(arguments)
+
+
+def open_app(arguments: argparse.Namespace) -> int:
+    """The terminal app; where there is no terminal, the help."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
+        if arguments.command is None:
+            parser().print_help()
+            return 0
+        raise RecipeError("demo --tui: this is no terminal; use mio-local demo, or mio-local train --detach and watch")
+    from mio_local.runs import runs_folder
+
+    module = importlib.import_module("mio_tui.app")  # by name: the core knows of no screen
+    backend = {key: getattr(arguments, key) for key in ("backend", "device", "steps") if hasattr(arguments, key)}
+    parting = module.MioApp(runs_folder(arguments.runs).absolute(), demo=backend or None).run()
+    if parting:
+        print(parting)
+    return 0
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Requests to a living trainer, through control.jsonl: {"id": ..., "command": ...} a line.
 
-Commands: stop (finish the step and save), pause, resume, checkpoint. Each is acknowledged by a `control` event.
+Commands: stop (finish the step and save), pause, resume, checkpoint, sample (answer the sample prompt now). Each is
+acknowledged by a `control` event.
 """
 
 import json
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-COMMANDS = ("stop", "pause", "resume", "checkpoint")
+COMMANDS = ("stop", "pause", "resume", "checkpoint", "sample")
 
 
 def request(path: Path, command: str) -> str:
@@ -36,10 +37,16 @@ class Control:
         # requests from before this session were meant for another trainer
         self._offset = path.stat().st_size if path.exists() else 0
         self.interrupted = False
+        self.kept: list[tuple[str, str]] = []
+
+    def stop_asked(self) -> bool:
+        """Whether a stop is among the requests so far; all of them stay for `poll`."""
+        self.kept = self.poll()
+        return any(command == "stop" for _, command in self.kept)
 
     def poll(self) -> list[tuple[str, str]]:
         """New (id, command) requests, in order; malformed lines are passed over."""
-        found: list[tuple[str, str]] = []
+        found, self.kept = self.kept, []
         if self.interrupted:
             self.interrupted = False
             found.append(("signal", "stop"))

@@ -30,12 +30,21 @@ KIND_NAMES = {
 OPTIONAL = ("input", "history", "system")
 
 
+class ColumnsError(DataError):
+    """Columns that make no pair; `found` are those that the source has."""
+
+    def __init__(self, message: str, found: Sequence[str]) -> None:
+        super().__init__(message)
+        self.found = found
+
+
 @dataclass(frozen=True)
 class Match:
-    """The layout of a dataset and the column that plays each role."""
+    """The layout of a dataset, the column that plays each role, and all the columns found."""
 
     layout: Layout
     columns: Mapping[str, str]
+    found: Sequence[str]
 
     def read(self, row: Row, *, text: bool = False, system: str = "") -> Turns:
         """Prompt, chosen and rejected answer of a row, after `system` where the row has no system message of its own.
@@ -76,7 +85,7 @@ def _with_system(prompt: list[Message] | str, system: str) -> list[Message] | st
 def detect(rows: Sequence[Row], columns: Mapping[str, str], source: str) -> Match:
     """The layout of `rows` (the first few hundred of a dataset), with `columns` as role -> column where given.
 
-    Raises `DataError` that lists the columns found and proposes the nearest one.
+    Raises `ColumnsError` that lists the columns found and proposes the nearest one.
     """
     found = list(dict.fromkeys(column for row in rows for column in row.values))
     kinds = {column: _column_kind(column, rows) for column in found}
@@ -88,8 +97,8 @@ def detect(rows: Sequence[Row], columns: Mapping[str, str], source: str) -> Matc
     for fits in (_same, _unclear):  # the second names what is wrong with a row, where no column has the right kind
         for layout in LAYOUTS:
             if all(fits(role_kinds.get(role, "none"), kind) for role, kind in layout.kinds.items()):
-                return Match(layout, roles)
-    raise DataError(f"{source}: {_no_layout(roles, role_kinds, found)}")
+                return Match(layout, roles, found)
+    raise ColumnsError(f"{source}: {_no_layout(roles, role_kinds, found)}", found)
 
 
 def _same(found: str, kind: str) -> bool:
@@ -116,11 +125,11 @@ def _roles(
     for given, column in columns.items():
         role = ALIASES.get(given, given)
         if role not in SYNONYMS:
-            raise DataError(f"--columns {given}={column}: no such role{nearest(given, SYNONYMS)}; "
-                            f"roles are {', '.join(SYNONYMS)}")
+            raise ColumnsError(f"--columns {given}={column}: no such role{nearest(given, SYNONYMS)}; "
+                               f"roles are {', '.join(SYNONYMS)}", found)
         if column and column not in found:
-            raise DataError(f"{source}: no column {column}{nearest(column, found)} for {given}; "
-                            f"found {', '.join(found)}")
+            raise ColumnsError(f"{source}: no column {column}{nearest(column, found)} for {given}; "
+                               f"found {', '.join(found)}", found)
         named.add(role)
         if column:
             roles[role] = column

@@ -3,12 +3,14 @@
 Every event has `type`, `step` (optimiser steps done) and `time` (Unix seconds). Figures that depend on the machine
 rather than on the recipe are named `perf/*`; all others are the same when the same recipe runs again.
 
-    started     recipe facts: backend, device, objective, pairs, held_out, total_steps, truncated, trainable
+    started     recipe facts: backend, device, objective, pairs, held_out, total_steps, truncated, trainable,
+                inverse_tokens (mean of 1 / tokens over the held-out chosen answers)
     step        metrics.pair_metrics of the step's batch before the update, grad_norm, learning_rate, epoch, num_tokens
     eval        metrics.pair_metrics of the held-out pairs, and pairs
     task        exact-match accuracy of greedy answers: accuracy, correct, questions
     checkpoint  path
     note        level (info, warning, error), code, text: what a person should know
+    sample      prompt, base, policy: greedy answers of the reference and of the policy, as text
     control     command, id, result: an acknowledged request from control.jsonl
     progress    what, done, total: on the way to an eval or task; handed on and not written
     finished    state (done, stopped, failed), reason

@@ -1,34 +1,98 @@
 """A finished or growing run, read back from its events: series for the tables and the curves."""
 
-from dataclasses import dataclass
-from typing import Any
+import math
+import sys
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeGuard
+
+import numpy as np
 
 from mio_local.events import read_events
 from mio_local.recipe import Recipe, build, read_toml
 from mio_local.runs import Run
 
+Axis = str  # step, tokens or time
+LARGEST = sys.float_info.max  # JSON allows whole numbers beyond it
 
-@dataclass(frozen=True)
+
+@dataclass
+class Column:
+    """One figure of one type of event as far as it was read: `seen` events went into `steps` and `values`."""
+
+    seen: int = 0
+    steps: "array[float]" = field(default_factory=lambda: array("d"))
+    values: "array[float]" = field(default_factory=lambda: array("d"))
+
+
+@dataclass
 class History:
     """A run's recipe, and its events by type, oldest first."""
 
     run: Run
     recipe: Recipe
-    events: dict[str, list[dict[str, Any]]]
+    events: dict[str, list[dict[str, Any]]] = field(default_factory=dict[str, list[dict[str, Any]]])
+    version: int = 0  # counts the changes
+    _columns: dict[tuple[str, str], Column] = field(default_factory=dict[tuple[str, str], Column])
+
+    def add(self, records: Iterable[dict[str, Any]], *, again: bool = False) -> None:
+        """Take in what a `Tail` read; `again` where the file began anew."""
+        if again:
+            self.events.clear()
+            self._columns.clear()
+            self.version += 1
+        for record in records:
+            self.events.setdefault(record["type"], []).append(record)
+            self.version += 1
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """Events of one type."""
         return self.events.get(kind, [])
 
+    def last(self, kind: str) -> dict[str, Any]:
+        """The newest event of a type, or an empty one."""
+        found = self.of(kind)
+        return found[-1] if found else {}
+
     def series(self, kind: str, key: str) -> tuple[list[int], list[float]]:
         """(steps, values) of one figure; events that lack it, or hold no number, are passed over."""
-        points = [(event["step"], event[key]) for event in self.of(kind) if isinstance(event.get(key), (int, float))]
+        points = [(event["step"], event[key]) for event in self.of(kind) if is_number(event.get(key))]
         return [step for step, _ in points], [value for _, value in points]
+
+    def column(self, kind: str, key: str, by: Axis = "step") -> tuple[np.ndarray, np.ndarray]:
+        """(x, y) of one figure, float64, x ascending; y is NaN where an event lacks it or holds no finite number.
+
+        `by` gives x: optimiser steps, tokens trained on, or seconds spent in steps. Costs only what is new since the
+        last call.
+        """
+        events = self.of(kind)
+        column = self._columns.setdefault((kind, key), Column())
+        for event in events[column.seen :]:
+            value = event.get(key)
+            column.steps.append(event["step"])
+            column.values.append(value if is_number(value) else math.nan)
+        column.seen = len(events)
+        steps, values = np.array(column.steps), np.array(column.values)
+        if by == "step" or (kind != "step" and not self.of("step")):
+            return steps, values
+        return self._place(steps, by), values
+
+    def _place(self, steps: np.ndarray, by: Axis) -> np.ndarray:
+        """Tokens or seconds at the given steps."""
+        done, figure = self.column("step", "num_tokens" if by == "tokens" else "perf/seconds")
+        figure = np.clip(np.nan_to_num(figure), 0, 1e15)
+        amount = np.maximum.accumulate(figure) if by == "tokens" else np.cumsum(figure)
+        return np.interp(steps, np.concatenate([[0.0], done]), np.concatenate([[0.0], amount]))
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether an event's value is a finite number; JSON knows no others, and anything may stand in a damaged file."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
 
 
 def read(run: Run) -> History:
     """Read a run. Raises RecipeError or RunError for a damaged one."""
-    events: dict[str, list[dict[str, Any]]] = {}
-    for event in read_events(run.events):
-        events.setdefault(str(event["type"]), []).append(event)
-    return History(run, build(read_toml(run.recipe), str(run.recipe)), events)
+    history = History(run, build(read_toml(run.recipe), str(run.recipe)))
+    history.add(read_events(run.events))
+    return history

@@ -1,6 +1,7 @@
 """A model's name to a folder of safetensors on this disk."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,8 @@ def _download(settings: ModelSettings) -> Path:
         GatedRepoError,
         HfHubHTTPError,
         LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
         RepositoryNotFoundError,
-        RevisionNotFoundError,
     )
 
     patterns = [*WANTED, "*.py"] if settings.trust_remote_code else WANTED
@@ -47,22 +48,62 @@ def _download(settings: ModelSettings) -> Path:
         return Path(
             snapshot_download(settings.name, revision=settings.revision or None, allow_patterns=patterns)
         )
-    except GatedRepoError:
-        raise HubError(f"{name}: gated; accept its terms on its page, then run: hf auth login") from None
+    except GatedRepoError as error:
+        raise hub_error(error, name) from None
     except RepositoryNotFoundError:
         raise HubError(f"{name}: no such folder here, and no such model on the hub (or it is private)") from None
-    except RevisionNotFoundError:
-        raise HubError(f"{name}: no revision {settings.revision or 'main'} on the hub; see model.revision") from None
-    except LocalEntryNotFoundError:
+    except LocalEntryNotFoundError as error:
+        if isinstance(error.__cause__, (HfHubHTTPError, OfflineModeIsEnabled)):
+            raise hub_error(error, name, settings.revision) from None
         raise HubError(f"{name}: no such folder here, not in the cache, and the hub is unreachable") from None
-    except HfHubHTTPError as error:
-        raise HubError(f"{name}: the hub answered: {one_line(error)}") from None
-    except (OSError, ValueError) as error:
-        if getattr(error, "errno", None):
-            raise
-        raise HubError(f"{name}: the hub is unreachable ({one_line(error)}); give a local folder") from None
-    except Exception as error:  # the client's transport errors differ between its releases
-        raise HubError(f"{name}: the hub is unreachable ({one_line(error)}); give a local folder") from None
+    except Exception as error:
+        raise hub_error(error, name, settings.revision) from None
+
+
+def hub_error(error: Exception, name: str, revision: str = "", kind: str = "model") -> HubError:
+    """What to tell the user about an exception of the hub's client. An error of this disk is raised again."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    if isinstance(error, LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
+        return hub_error(error.__cause__, name, revision, kind)
+    match error:
+        case GatedRepoError():
+            return HubError(f"{name}: gated; accept its terms on its page, then run: hf auth login")
+        case RepositoryNotFoundError():
+            return HubError(f"{name}: no such {kind} on the hub (or it is private)")
+        case RevisionNotFoundError():
+            return HubError(f"{name}: no revision {revision or 'main'} on the hub; see model.revision")
+        case OfflineModeIsEnabled():
+            return HubError(f"{name}: not asked for, because HF_HUB_OFFLINE is set; unset it to reach the hub")
+        case HfHubHTTPError() if error.response.status_code == 429:
+            return HubError(f"{name}: the hub limits requests; {_wait(error)}, or log in with: hf auth login")
+        case HfHubHTTPError():
+            status = error.response.status_code
+            remedy = "; log in with: hf auth login" if status == 401 else "; try again later" if status >= 500 else ""
+            return HubError(f"{name}: the hub answered: {one_line(error)}{remedy}")
+        case HFValidationError():
+            return HubError(f"{name}: no name that a {kind} on the hub can have: {one_line(error)}")
+        case json.JSONDecodeError():
+            return HubError(f"{name}: the answer is not the hub's (a proxy's page?); check the network and HF_ENDPOINT")
+        case OSError() if error.errno:
+            raise error
+        case _:  # the client's transport errors differ between its releases
+            return HubError(f"{name}: the hub is unreachable ({one_line(error)}); give a local folder")
+
+
+def _wait(error: Any) -> str:
+    """How long a 429 asks to wait: Retry-After in seconds, or the hub's own `RateLimit: "api";r=0;t=55`."""
+    headers = error.response.headers
+    seconds = re.search(r"^(\d+)$|;\s*t=(\d+)", headers.get("Retry-After") or headers.get("RateLimit", ""))
+    return f"wait {seconds[1] or seconds[2]} s" if seconds else "wait a few minutes"
 
 
 def _checked(folder: Path, settings: ModelSettings) -> Path:

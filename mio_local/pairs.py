@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mio_local.detect import detect
+from mio_local.detect import ColumnsError, detect
 from mio_local.errors import DataError
 from mio_local.recipe import DataSettings
 from mio_local.rows import read_rows
@@ -32,7 +32,7 @@ class Pair:
 
 
 class Pairs(list[Pair]):
-    """The pairs of a dataset, with the name of its layout, the column of each role and what was skipped."""
+    """The pairs of a dataset, with its layout's name, the column of each role, what was skipped, all columns found."""
 
     def __init__(
         self,
@@ -42,6 +42,7 @@ class Pairs(list[Pair]):
         rows: int,
         skipped: dict[str, int],
         problem: str = "",
+        found: Sequence[str] = (),
     ) -> None:
         super().__init__(pairs)
         self.layout = layout
@@ -49,6 +50,7 @@ class Pairs(list[Pair]):
         self.rows = rows  # rows read, with the skipped ones
         self.skipped = skipped  # rows by reason
         self.problem = problem  # what is wrong with the first skipped row
+        self.found = found  # the columns that the first rows have
 
 
 def load_pairs(source: str, settings: DataSettings, *, split: str = "", revision: str = "") -> Pairs:
@@ -79,8 +81,8 @@ def load_pairs(source: str, settings: DataSettings, *, split: str = "", revision
         if len(pairs) == settings.limit:
             break
     if not pairs:
-        raise DataError(f"{name}: none of its {read} rows is a pair; the first: {problem}")
-    return Pairs(pairs, match.layout.name, dict(match.columns), read, dict(skipped), problem)
+        raise ColumnsError(f"{name}: none of its {read} rows is a pair; the first: {problem}", match.found)
+    return Pairs(pairs, match.layout.name, dict(match.columns), read, dict(skipped), problem, match.found)
 
 
 def prompt_key(prompt: list[Message] | str) -> str:

@@ -4,7 +4,6 @@ The TOML file, the command-line flags, the terminal app's form and the README's 
 Loss names are checked against the registry when the recipe is used, so that adding a loss edits one file.
 """
 
-import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -130,6 +129,8 @@ class EvalSettings(Section):
     )
     tasks: str = setting("", "JSONL of question and answer, answered greedily before and after: exact match")
     task_tokens: int = setting(128, "longest answer to a task question", ge=1)
+    sample_prompt: str = setting("", "prompt answered at every evaluation; empty takes the first held-out pair's")
+    sample_tokens: int = setting(96, "longest sample answer; 0 answers none", ge=0)
     patience: int = setting(0, "stop after this many evaluations without a better metric; 0 never", "--patience", ge=0)
 
 
@@ -162,6 +163,17 @@ class Recipe(Section):
                 table.add(key, item)
             document.add(section, table)
         return tomlkit.dumps(document)
+
+
+    def absolute(self) -> "Recipe":
+        """The recipe with its local paths made absolute, so that a frozen copy works from anywhere."""
+        recipe = self
+        for section, key in PATHS:
+            table = getattr(recipe, section)
+            value = getattr(table, key)
+            if value and (path := Path(value).expanduser()).exists():
+                recipe = recipe.model_copy(update={section: table.model_copy(update={key: str(path.resolve())})})
+        return recipe
 
 
 PATHS = (("model", "name"), ("data", "source"), ("data", "eval_source"), ("data", "template"),
@@ -236,12 +248,3 @@ def _reason(problem: Any) -> str:
 def _shown(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 60 else text[:59] + "…"
-
-
-def runs_folder(given: str | None) -> Path:
-    """Where runs live: the flag, else MIO_LOCAL_RUNS, else `runs` in the user's data folder."""
-    if chosen := given or os.environ.get("MIO_LOCAL_RUNS"):
-        return Path(chosen).expanduser()
-    import platformdirs
-
-    return platformdirs.user_data_path("mio-local") / "runs"

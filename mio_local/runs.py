@@ -5,6 +5,10 @@
         events.jsonl    see mio_local.events     control.jsonl requests to the trainer
         status.json     where it stands          run.lock      held by the living trainer
         checkpoints/    step-000100/, best/      adapter/      the trained adapter, in the ecosystem's format
+        trainer.log     what a detached trainer printed
+
+States: queued (waits for another run), starting, training, paused, stopping; done, stopped, failed; and lost, which no
+file holds: a live state whose lock is free.
 """
 
 import errno
@@ -23,8 +27,10 @@ from typing import Any
 from mio_local.errors import RunError, is_full_disk, nearest
 
 LIVE = ("starting", "training", "paused", "stopping")
+RESUMABLE = ("queued", "stopped", "failed", "lost")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 LONGEST_NAME = 100
+_held: set[str] = set()  # the runs whose lock this process holds
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -68,12 +74,29 @@ class Run:
         return self.path / "status.json"
 
     @property
+    def lock(self) -> Path:
+        return self.path / "run.lock"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "trainer.log"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
     @property
     def adapter(self) -> Path:
         return self.path / "adapter"
+
+    def saved(self) -> list[Path]:
+        """Complete checkpoints, oldest first."""
+        return sorted(path for path in self.checkpoints.glob("step-*") if (path / "trainer.json").exists())
+
+    def last_step(self) -> int:
+        """The step of the newest checkpoint; 0 where there is none."""
+        found = self.saved()
+        return int(found[-1].name.removeprefix("step-")) if found else 0
 
     def exists(self) -> bool:
         """Whether a run was started here."""
@@ -92,14 +115,21 @@ class Run:
         return status
 
     def write_status(self, **values: Any) -> None:
-        """Replace status.json."""
-        write_atomically(self.status, json.dumps({**values, "pid": os.getpid(), "time": time.time()}) + "\n")
+        """Replace status.json; `pid` is this process unless given."""
+        write_atomically(self.status, json.dumps({"pid": os.getpid(), **values, "time": time.time()}) + "\n")
+
+    def update_status(self, **values: Any) -> None:
+        """Replace some of status.json, by whoever holds the lock; what was being done is over."""
+        before = self.read_status()
+        for key in ("pid", "time", "doing", "done", "total"):
+            before.pop(key, None)
+        self.write_status(**{**before, **values})
 
     def is_locked(self) -> bool:
         """Whether a trainer holds the lock. Safe to ask from the trainer itself: with lockf, closing the file again
         would drop the process's own lock, so this is flock."""
         try:
-            with (self.path / "run.lock").open("rb+") as file:
+            with self.lock.open("rb+") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
@@ -110,18 +140,41 @@ class Run:
         return False
 
     @contextmanager
-    def locked(self) -> Generator[None]:
-        """Hold the lock for as long as this process trains. Raises RunError when another one does."""
-        with (self.path / "run.lock").open("ab+") as file:
-            for _ in range(20):  # somebody who asks `is_locked` holds it for a moment
-                with suppress(BlockingIOError):
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                time.sleep(0.02)
-            else:
-                pid = _read_json(self.status).get("pid", "?") if self.status.exists() else "?"
-                raise RunError(f"run {self.name} is already training (process {pid}); stop that one first")
-            yield
+    def locked(self, descriptor: int = -1) -> Generator[int]:
+        """Hold the lock; its file descriptor. Raises RunError when another process holds it.
+
+        Inside itself it does nothing. The lock belongs to the open file: a child that inherits the descriptor goes on
+        holding it, and says so with `descriptor`.
+        """
+        key = os.path.realpath(self.path)
+        if key in _held:
+            yield descriptor
+            return
+        with self.lock.open("ab+") if descriptor < 0 else os.fdopen(descriptor, "ab+") as file:
+            self._take(file.fileno())
+            _held.add(key)
+            try:
+                yield file.fileno()
+            finally:
+                _held.discard(key)
+
+    def _take(self, descriptor: int) -> None:
+        for _ in range(20):  # somebody who asks `is_locked` holds it for a moment
+            with suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            time.sleep(0.02)
+        pid = _read_json(self.status).get("pid", "?") if self.status.exists() else "?"
+        raise RunError(f"run {self.name} is already training (process {pid}); stop that one first")
+
+
+def runs_folder(given: str | None) -> Path:
+    """Where runs live: the flag, else MIO_LOCAL_RUNS, else `runs` in the user's data folder."""
+    if chosen := given or os.environ.get("MIO_LOCAL_RUNS"):
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return platformdirs.user_data_path("mio-local") / "runs"
 
 
 def check_folder(runs: Path) -> None:

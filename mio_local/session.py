@@ -27,7 +27,7 @@ from mio_local.health import Tokenised
 from mio_local.job import Job
 from mio_local.models import model_folder
 from mio_local.pairs import load_pairs, split_by_prompt
-from mio_local.recipe import PATHS, Recipe, build, read_toml
+from mio_local.recipe import Recipe, build, read_toml
 from mio_local.runs import Run
 from mio_local.tasks import read_tasks
 from mio_local.tokenizer import load_tokenizer
@@ -50,6 +50,12 @@ class Tokens:
     layout: str
 
     @property
+    def inverse_tokens(self) -> float:
+        """Mean of 1 / tokens over the chosen answers: what turns a target for sums into one for per-token means."""
+        examples = self.held_out or self.train
+        return sum(1 / len(example.chosen) for example in examples) / len(examples)
+
+    @property
     def digest(self) -> str:
         """A fingerprint of every token: a resumed run must see the same."""
         sha = hashlib.sha256()
@@ -62,12 +68,83 @@ def start(recipe: Recipe, folder: Path, name: str, report: Report = silent) -> J
     """Prepare a new run. Raises MioError for anything wrong, before anything is written."""
     runs.check_folder(folder)
     run = runs.claim(folder, name) if name else None
+    ready = prepare(recipe, report)
+    if run is None:
+        stem = f"{Path(ready.recipe.model.name).name}-{ready.recipe.loss.name}"
+        run = runs.claim(folder, runs.free_name(folder, stem))
+    runs.create(run, ready.recipe.dump(), ready.info(run))
+    return ready.job(run)
+
+
+def begin(run: Run, report: Report = silent) -> Job:
+    """Prepare a run whose directory is there and which never trained. Raises MioError for anything wrong."""
+    ready = prepare(build(read_toml(run.recipe), str(run.recipe)), report, run.read_info().get("created"))
+    runs.write_atomically(run.recipe, ready.recipe.dump())
+    runs.write_atomically(run.info, json.dumps(ready.info(run), indent=2) + "\n")
+    return ready.job(run)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """All that a new run needs but its directory."""
+
+    recipe: Recipe
+    backend: Backend
+    device: Device
+    tokens: Tokens
+    place: Path
+    model: Model
+    names: list[str]
+    trainable: int
+    created: float
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the `started` event says."""
+        loss, counts = self.recipe.loss, self.tokens.counts
+        return {
+            "backend": self.backend.name,
+            "device": self.device.name,
+            "objective": loss.name,
+            "beta": loss.beta,
+            "reduction": loss.reduction,
+            "layout": self.tokens.layout,
+            "pairs": counts.pairs,
+            "held_out": len(self.tokens.held_out),
+            "truncated": counts.truncated,
+            "skipped": counts.skipped,
+            "trainable": self.trainable,
+            "inverse_tokens": self.tokens.inverse_tokens,
+        }
+
+    def info(self, run: Run) -> dict[str, Any]:
+        """run.json of the first session."""
+        return {
+            "name": run.name,
+            "created": self.created,
+            "model_folder": str(self.place),
+            "model_revision": self.recipe.model.revision,
+            "weights": weights_sizes(self.place),
+            "data_digest": self.tokens.digest,
+            "seed": self.recipe.train.seed,
+            "adapted_layers": self.names,
+            "facts": self.facts,
+            "sessions": [session(self.backend, 0)],
+        }
+
+    def job(self, run: Run) -> Job:
+        """The run's job."""
+        return _job(run, self.recipe, self.model, self.tokens, self.facts)
+
+
+def prepare(recipe: Recipe, report: Report, created: float | None = None) -> Ready:
+    """Find, tokenise and load all that `recipe` names, as of `created`; writes nothing."""
     backend, recipe, device = resolve_backend(recipe)
     initial = read_adapter(Path(recipe.lora.init_adapter).expanduser()) if recipe.lora.init_adapter else None
     if initial:
         recipe = inherit(recipe, initial)
-    recipe = absolute(recipe)
-    created = time.time()
+    recipe = recipe.absolute()
+    created = created or time.time()
     tokens, place = tokenise(recipe, report, created)
     if place.parent.name == "snapshots":  # the hub's: the frozen recipe must name this very commit
         recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"revision": place.name})})
@@ -75,48 +152,19 @@ def start(recipe: Recipe, folder: Path, name: str, report: Report = silent) -> J
     model = load(backend, recipe, place)
     if initial:
         initial.check_layers(model.linear_layers())
-    names = initial.names if initial else choose_layers(model.linear_layers(), recipe.lora)
+    names = list(initial.names if initial else choose_layers(model.linear_layers(), recipe.lora))
     trainable = adapt(model, recipe, names, initial)
-    if run is None:
-        run = runs.claim(folder, runs.free_name(folder, f"{Path(recipe.model.name).name}-{recipe.loss.name}"))
-    facts = {
-        "backend": backend.name,
-        "device": device.name,
-        "objective": recipe.loss.name,
-        "beta": recipe.loss.beta,
-        "reduction": recipe.loss.reduction,
-        "layout": tokens.layout,
-        "pairs": tokens.counts.pairs,
-        "held_out": len(tokens.held_out),
-        "truncated": tokens.counts.truncated,
-        "skipped": tokens.counts.skipped,
-        "trainable": trainable,
-    }
-    info = {
-        "name": run.name,
-        "created": created,
-        "model_folder": str(place),
-        "model_revision": recipe.model.revision,
-        "weights": weights_sizes(place),
-        "data_digest": tokens.digest,
-        "seed": recipe.train.seed,
-        "adapted_layers": list(names),
-        "facts": facts,
-        "sessions": [session(backend, 0)],
-    }
-    runs.create(run, recipe.dump(), info)
-    return _job(run, recipe, model, tokens, facts)
+    return Ready(recipe, backend, device, tokens, place, model, names, trainable, created)
 
 
 def reopen(run: Run, report: Report = silent) -> Job:
-    """Prepare to go on with a run from its last checkpoint, or from the start where it has none."""
-    status = run.read_status()
-    if status["state"] == "done":
+    """Prepare to go on with a run from its last checkpoint, or from the start where it has none; its lock is held."""
+    if run.read_status()["state"] == "done":
         raise RunError(f"run {run.name} is done; there is nothing to resume. See it with: mio-local show {run.name}")
-    if run.is_locked():
-        raise RunError(f"run {run.name} is already training (process {status.get('pid', '?')}); stop that one first")
     recipe = build(read_toml(run.recipe), str(run.recipe))
     info = run.read_info()
+    if info.get("waiting"):  # made by `launch`, and nobody trained it yet
+        return begin(run, report)
     if missing := [key for key in ("data_digest", "adapted_layers", "facts") if key not in info]:
         raise RunError(f"{run.info}: damaged: it lacks {missing[0]}; start a new run from {run.recipe}")
     backend, _, _ = resolve_backend(recipe)
@@ -128,7 +176,7 @@ def reopen(run: Run, report: Report = silent) -> Job:
     report("loading the model", 0, 0)
     model = load(backend, recipe, place)
     initial = None
-    good = checkpoint.saved(run)
+    good = run.saved()
     if not good and recipe.lora.init_adapter:
         initial = read_adapter(Path(recipe.lora.init_adapter))
     adapt(model, recipe, info["adapted_layers"], initial)
@@ -168,16 +216,6 @@ def inherit(recipe: Recipe, initial: SavedAdapter) -> Recipe:
     """The recipe with rank, alpha and kind of the adapter that the run continues from."""
     update = {"rank": initial.rank, "alpha": initial.alpha, "dora": initial.dora}
     return recipe.model_copy(update={"lora": recipe.lora.model_copy(update=update)})
-
-
-def absolute(recipe: Recipe) -> Recipe:
-    """The recipe with its local paths made absolute, so that the frozen copy works from anywhere."""
-    for section, key in PATHS:
-        table = getattr(recipe, section)
-        value = getattr(table, key)
-        if value and (path := Path(value).expanduser()).exists():
-            recipe = recipe.model_copy(update={section: table.model_copy(update={key: str(path.resolve())})})
-    return recipe
 
 
 def tokenise(recipe: Recipe, report: Report, now: float) -> tuple[Tokens, Path]:

@@ -23,23 +23,27 @@ from mio_local.job import Job, as_pairs, held_out_batches
 from mio_local.losses import PairLogps, objective
 from mio_local.metrics import Metrics, join, pair_metrics
 from mio_local.reference import Reference
+from mio_local.samples import Sampler
 from mio_local.schedule import learning_rate
 from mio_local.tasks import greedy_answers
 
+SHOWN = ("loss", "delta/chosen", "delta/rejected", "rewards/accuracies")  # in status.json, for lists of runs
 LOWER_IS_BETTER = ("loss",)
+STATUS_GAP = 0.25  # seconds between two writes of status.json that only report progress
 
 
-def train(job: Job) -> Iterator[Event]:
+def train(job: Job, control: Control | None = None) -> Iterator[Event]:
     """Train to the end, or to a stop; yields every event after it is on disk. Holds the run's lock meanwhile.
 
-    Raises RunError where another trainer has the lock, or went on with the run while this one was being prepared.
+    `control` comes from who listened for requests while the job was prepared. Raises RunError where another trainer
+    has the lock, or went on with the run meanwhile.
     """
     with job.run.locked():
-        if checkpoint.last_step(job.run) != job.progress.step:
+        if job.run.last_step() != job.progress.step:
             raise RunError(f"run {job.run.name} was trained further a moment ago; resume it again")
         rewind(job.run.events, job.progress.events)
         writer = EventWriter(job.run.events)
-        control = Control(job.run.control)
+        control = control or Control(job.run.control)
         try:
             with control.signals():
                 for event in Loop(job, writer, control).events():
@@ -48,7 +52,7 @@ def train(job: Job) -> Iterator[Event]:
                     yield event
         except Exception as error:
             with contextlib.suppress(OSError):  # the disk may be what failed
-                job.run.write_status(state="failed", step=job.progress.step, reason=one_line(error))
+                job.run.update_status(state="failed", step=job.progress.step, reason=one_line(error))
             raise
         finally:
             writer.close()
@@ -58,18 +62,18 @@ class Loop:
     """One session of training: the state that `events` walks through."""
 
     def __init__(self, job: Job, writer: EventWriter, control: Control) -> None:
-        self.job = job
-        self.writer = writer
-        self.control = control
+        self.job, self.writer, self.control = job, writer, control
         self.progress = job.progress
         self.settings = job.recipe.train
         self.order = job.order
         self.total = job.total_steps
-        loss = job.recipe.loss
-        self.objective = objective(loss.name, loss.beta, loss.reduction)
+        self.objective = objective(job.recipe.loss.name, job.recipe.loss.beta, job.recipe.loss.reduction)
         self.reference = Reference(job.model)
         self.eval_batches = held_out_batches(job)
-        self.latest: Metrics = {}
+        self.sampler = Sampler(job)
+        self.state, self.told = "starting", 0.0
+        self.estimate = job.run.read_status().get("memory_estimate")
+        self.latest, self.held_out = Metrics(), Metrics()
         self.stopping = self.exhausted  # killed after the evaluation that ended it
         self.broken: Event | None = None
         self.checkpoint_asked = False
@@ -168,9 +172,10 @@ class Loop:
             policy = self.job.model.logps(batch, reference=False)
             scored.append(as_pairs(batch, policy, self.reference.logps(batch, keep=True)))
             yield self.on_the_way("scoring held-out pairs", sum(len(pairs.chosen) for pairs in scored), total)
-        metrics = pair_metrics(join(scored), self.job.recipe.loss)
+        metrics = self.held_out = pair_metrics(join(scored), self.job.recipe.loss)
         progress, settings = self.progress, self.job.recipe.eval
         yield Event("eval", progress.step, {**metrics, "pairs": total})
+        yield from self.sampler.events(progress.step)
         if not math.isfinite(metrics["loss"]):
             self.broken = health.nonfinite_note(progress.step, metrics["loss"], "held-out loss")
             yield self.broken
@@ -193,7 +198,7 @@ class Loop:
 
     def task(self, *, reference: bool) -> Iterator[Event]:
         """Answer the task questions greedily, if there are any."""
-        questions, right = self.job.questions, 0
+        right, questions = 0, self.job.questions
         if not questions:
             return
         tokens = self.job.recipe.eval.task_tokens
@@ -201,11 +206,13 @@ class Loop:
         for done, correct in enumerate(answers, 1):
             right += correct
             yield self.on_the_way("answering task questions", done, len(questions))
-        figures = {"accuracy": right / len(questions), "correct": right, "questions": len(questions)}
-        yield Event("task", self.progress.step, figures)
+        accuracy = right / len(questions)
+        yield Event("task", self.progress.step, {"accuracy": accuracy, "correct": right, "questions": len(questions)})
 
     def on_the_way(self, what: str, done: int, total: int) -> Event:
-        """Progress of something that takes a while."""
+        """Progress of something that takes a while; in status.json too, for those who only read."""
+        if done < total and time.monotonic() - self.told > STATUS_GAP:
+            self.status(self.state, doing=what, done=done, total=total)
         return Event("progress", self.progress.step, {"what": what, "done": done, "total": total})
 
     def save(self) -> Iterator[Event]:
@@ -225,20 +232,22 @@ class Loop:
         paused = False
         while True:
             for identity, command in self.control.poll():
-                known = command in COMMANDS
                 if command == "stop":
                     self.stopping = True
                 elif command == "checkpoint":
                     self.checkpoint_asked = True
-                elif known:
+                elif command in ("pause", "resume"):
                     paused = command == "pause"
-                result = "done" if known else "unknown command"
+                result = "done" if command in COMMANDS else "unknown command"
                 yield Event("control", self.progress.step, {"command": command, "id": identity, "result": result})
+                if command == "sample":
+                    yield from self.sampler.events(self.progress.step)
             if self.checkpoint_asked and self.progress.step:
                 yield from self.save()
             if self.stopping or not paused:
                 return
-            self.status("paused")
+            if self.state != "paused":
+                self.status("paused")
             time.sleep(0.05)
 
     def finish(self) -> Iterator[Event]:
@@ -265,7 +274,7 @@ class Loop:
 
     def fail(self, failure: Event) -> Iterator[Event]:
         """After a step that is not finite: go back to the last good checkpoint and publish its adapter."""
-        good = checkpoint.saved(self.job.run)
+        good = self.job.run.saved()
         if good:
             checkpoint.load(good[-1], self.job.model)
             checkpoint.publish_adapter(self.job.model, self.job.run.adapter)
@@ -276,12 +285,16 @@ class Loop:
 
     def status(self, state: str, **more: Any) -> None:
         """Replace status.json: what a list of runs shows."""
+        self.state, self.told = state, time.monotonic()
         self.job.run.write_status(
+            memory_estimate=self.estimate,
             state=state,
             step=self.progress.step,
             total_steps=self.total,
             loss_name=self.job.recipe.loss.name,
             model=Path(self.job.recipe.model.name).name,
-            metrics={key: self.latest[key] for key in ("loss", "delta/chosen", "rewards/accuracies") if self.latest},
+            data=Path(self.job.recipe.data.source).name,
+            metrics={key: self.latest[key] for key in SHOWN if key in self.latest},
+            held_out={key: self.held_out[key] for key in SHOWN if key in self.held_out},
             **more,
         )

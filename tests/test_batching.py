@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from mio_local.batching import PAD_MULTIPLE, Order, collate
+from mio_local.arrays import PAD_MULTIPLE
+from mio_local.batching import Order, collate
 from mio_local.chat import Example
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import shlex
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -11,9 +10,11 @@ from mio_local import datacheck
 from mio_local.chat import Chat, Example
 from mio_local.commands import screen
 from mio_local.errors import DataError
+from mio_local.examine import examine, stop_line
 from mio_local.flags import recipe_from
 from mio_local.layouts import LAYOUTS
-from mio_local.pairs import REMEDY, Pairs, load_pairs, split_by_prompt
+from mio_local.pairs import Pairs, load_pairs
+from mio_local.pieces import pieces, special_ids, visible
 from mio_local.recipe import DataSettings, ModelSettings
 from mio_local.tokenizer import load_tokenizer
 
@@ -47,51 +48,22 @@ def check(
     _print_layout(out, source, pairs)
     if not model.name:
         _print_text(out, pairs, row)
-        _stop_if(pairs.problem if settings.bad_rows == "error" else "", sum(pairs.skipped.values()))
+        _stop_if(stop_line(pairs.problem if settings.bad_rows == "error" else "", sum(pairs.skipped.values())))
         screen.next_steps(out, f"mio-local data check {shlex.quote(source)} --model FOLDER   to see the tokens")
         return
     chat = Chat(load_tokenizer(model), settings.template)
     _print_tokens(out, chat, chat.encode(pairs[row], settings.max_tokens, "cut"))
-    long_prompt = "skip" if settings.long_prompt == "error" else settings.long_prompt
-    examples, counts = chat.encode_all(pairs, settings.max_tokens, long_prompt, "skip")
-    held_out = [] if settings.eval_source else split_by_prompt(pairs, settings.eval_fraction, seed)[1]
-    summary = datacheck.summarise(pairs, examples, counts, held_out, chat)
-    _print_summary(out, summary)
-    for warning in datacheck.warnings(summary, settings.max_tokens):
+    found = examine(pairs, chat, settings, seed)
+    _print_summary(out, found.summary)
+    for warning in found.warnings:
         _line(out, f"{screen.SIGNS['warning']} {warning}")
-    stops = [pairs.problem] if settings.bad_rows == "error" else []
-    if settings.long_prompt == "error" or settings.bad_rows == "error":
-        stops.append(counts.problem)
-    _stop_if(next(filter(None, stops), ""), sum(summary.skipped.values()))
+    _stop_if(found.stops)
     screen.next_steps(out, _train_command(source, model, settings))
 
 
-def _stop_if(problem: str, rows: int) -> None:
-    """Raise what would stop the training, with the number of rows that have such a fault."""
+def _stop_if(problem: str) -> None:
     if problem:
-        more = f" ({rows:,} such rows)" if rows > 1 else ""
-        raise DataError(problem + more if "--set" in problem else f"{problem}{REMEDY}{more}")
-
-
-def visible(text: str) -> str:
-    """`text` with newlines as ⏎, tabs as ⇥, and control characters as their codes, so that none reaches the screen."""
-    shown = text.replace("\n", "⏎").replace("\t", "⇥")
-    return "".join(sign if sign.isprintable() else f"\\u{{{ord(sign):x}}}" for sign in shown)
-
-
-def pieces(tokenizer: Any, ids: list[int]) -> list[str]:
-    """The text of each token on its own, its leading space with it; a part of a character is shown by its token."""
-    anchor = tokenizer("a", add_special_tokens=False)["input_ids"][:1]
-
-    def decode(part: list[int]) -> str:
-        return tokenizer.decode(part, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-
-    before = decode(anchor)
-    texts: list[str] = []
-    for token in ids:
-        text = decode([*anchor, token]).removeprefix(before)
-        texts.append(str(tokenizer.convert_ids_to_tokens(token)) if not text or "\ufffd" in text else text)
-    return texts
+        raise DataError(problem)
 
 
 def _line(out: Console, text: str) -> None:
@@ -117,7 +89,7 @@ def _print_text(out: Console, pairs: Pairs, row: int) -> None:
 
 def _print_tokens(out: Console, chat: Chat, example: Example) -> None:
     _line(out, f"\n{visible(example.where)} as tokens: │prompt, not scored│  [scored]  ⏎ newline")
-    special = set(chat.tokenizer.all_special_ids)
+    special = special_ids(chat.tokenizer)
     parts = (
         ("prompt", example.prompt, False, " (start cut)" if example.cut_prompt else ""),
         ("chosen", example.chosen, True, " (end cut)" if example.truncated_chosen else ""),

@@ -7,11 +7,12 @@ from typing import Any
 
 from mio_local import history, runs
 from mio_local.commands import screen
+from mio_local.demo import recipes
 from mio_local.errors import RunError
 from mio_local.plotting import draw
-from mio_local.recipe import Recipe, build, read_toml, runs_folder
+from mio_local.recipe import Recipe
+from mio_local.runs import runs_folder
 from mio_local.session import start
-from mio_local.shipped import recipe_folder
 from mio_local.trainer import train
 
 
@@ -29,16 +30,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Train both, then show a table and the curves."""
     folder = runs_folder(arguments.runs)
     out = screen.console()
-    file = recipe_folder() / "demo.toml"
-    overrides: dict[str, tuple[str, Any]] = {
-        "backend.name": ("--backend", arguments.backend),
-        "backend.device": ("--device", arguments.device),
-    }
-    if arguments.steps:
-        overrides["train.steps"] = ("--steps", arguments.steps)
-    mio = build(read_toml(file), str(file), overrides)
-    halved = {"loss.name": ("--loss", "dpo"), "loss.beta": ("--beta", mio.loss.beta / 2)}
-    dpo = build(read_toml(file), str(file), overrides | halved)
+    mio, dpo = recipes(arguments.backend, arguments.device, arguments.steps)
     out.print(
         f"mio-local demo: {Path(mio.model.name).parent.name} model, {mio.train.steps} steps of {mio.loss.name} at beta "
         f"{mio.loss.beta:g}, then of {dpo.loss.name} at beta {dpo.loss.beta:g}: the same first gradient"

@@ -11,7 +11,7 @@ from mio_local import __version__, blas
 from mio_local.backend import EXTRAS, installed, load_backend
 from mio_local.commands import screen
 from mio_local.errors import BackendError
-from mio_local.recipe import runs_folder
+from mio_local.runs import runs_folder
 
 OPTIONAL = {"bitsandbytes": "quantised bases on CUDA: pip install 'mio-local[cuda]'"}
 

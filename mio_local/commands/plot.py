@@ -7,7 +7,7 @@ from mio_local import history, runs
 from mio_local.commands import screen
 from mio_local.errors import RecipeError, RunError
 from mio_local.plotting import draw
-from mio_local.recipe import runs_folder
+from mio_local.runs import runs_folder
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ import argparse
 from mio_local import runs
 from mio_local.commands import screen
 from mio_local.errors import RunError
-from mio_local.recipe import runs_folder
+from mio_local.runs import runs_folder
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -11,8 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mio_local.events import Event
-from mio_local.recipe import runs_folder
-from mio_local.runs import Run
+from mio_local.runs import Run, runs_folder
 
 SIGNS = {"info": "·", "warning": "!", "error": "✗"}
 
@@ -81,11 +80,7 @@ def follow(events: Iterator[Event], total: int, out: Console, label: str = "") -
             elif event.type == "control" and event.values["command"] == "stop":
                 progress.console.print("stopping after this step; saving a checkpoint")
             elif event.type == "task":
-                values = event.values
-                progress.console.print(
-                    f"{event.step:>5}/{total} greedy task accuracy "
-                    f"{values['accuracy']:.3f} ({values['correct']} of {values['questions']})"
-                )
+                progress.console.print(f"{event.step:>5}/{total} {task_line(event.values)}")
     return kept
 
 
@@ -103,10 +98,20 @@ def eval_line(event: Event, total: int) -> str:
     )
 
 
+def task_line(values: dict[str, Any]) -> str:
+    """One round of task questions."""
+    return f"greedy task accuracy {values['accuracy']:.3f} ({values['correct']} of {values['questions']})"
+
+
 def called(run: Run) -> str:
     """How to name a run on the command line: with --runs, unless it lies where runs are looked for."""
     folder = run.path.parent
     return run.name if folder == runs_folder(None) else f"{run.name} --runs {shlex.quote(str(folder))}"
+
+
+def ways(run: Run) -> list[str]:
+    """The commands that deal with a run in the background."""
+    return [f"mio-local {command} {called(run)}" for command in ("attach", "pause", "stop")]
 
 
 def figure(value: object, form: str) -> str:

@@ -6,7 +6,7 @@ import time
 from mio_local import history, runs
 from mio_local.commands import screen
 from mio_local.losses import LOSSES
-from mio_local.recipe import runs_folder
+from mio_local.runs import runs_folder
 
 
 def main(arguments: argparse.Namespace) -> int:

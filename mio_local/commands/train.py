@@ -6,7 +6,8 @@ from mio_local.commands import screen
 from mio_local.errors import MioError, RunError, is_full_disk, one_line
 from mio_local.flags import recipe_from
 from mio_local.job import Job
-from mio_local.recipe import runs_folder
+from mio_local.launch import launch, lay_out
+from mio_local.runs import runs_folder
 from mio_local.session import start
 from mio_local.trainer import train
 
@@ -15,6 +16,12 @@ def main(arguments: argparse.Namespace) -> int:
     """Train; 0 when the run is done or was asked to stop."""
     recipe = recipe_from(arguments)
     out = screen.console()
+    if arguments.detach:
+        run = lay_out(recipe, runs_folder(arguments.runs), arguments.name)
+        launch([run])
+        out.print(f"{run.name} trains in the background")
+        screen.next_steps(out, *screen.ways(run))
+        return 0
     with screen.preparing(out) as report:
         job = start(recipe, runs_folder(arguments.runs), arguments.name, report)
     return watch(job, out)

@@ -1,0 +1,90 @@
+"""`mio-local watch`, `attach`, `pause` and `stop`: deal with a run that another process trains.
+
+`watch` only looks: Ctrl-C leaves the run alone. `attach` is as if the run had been started here: Ctrl-C stops and
+saves.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+
+from mio_local import control, runs
+from mio_local.commands import screen
+from mio_local.errors import RunError
+from mio_local.events import Event
+from mio_local.runs import LIVE, Run, runs_folder
+from mio_local.tail import Tail
+
+POLL = 0.2  # seconds
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Do what `arguments.command` says with the run; 130 where Ctrl-C ended the looking."""
+    run = runs.find(runs_folder(arguments.runs), arguments.run)
+    out = screen.console()
+    if arguments.command in ("pause", "stop"):
+        return ask(run, arguments.command, out)
+    interrupted = False
+    while True:
+        try:
+            return look(run, out)
+        except KeyboardInterrupt:
+            if arguments.command == "watch" or interrupted or run.read_status()["state"] not in LIVE:
+                out.print(f"{run.name} is left alone")
+                screen.next_steps(out, *screen.ways(run))
+                return 130
+            interrupted = True
+            control.request(run.control, "stop")
+            out.print("asked to stop and save; Ctrl-C again leaves without waiting")
+
+
+def ask(run: Run, command: str, out: screen.Console) -> int:
+    """Send a request to the run's trainer. Raises RunError where there is none."""
+    state = run.read_status()["state"]
+    if state not in LIVE:
+        raise RunError(f"run {run.name} is {state}, so there is nothing to {command}; see it with: "
+                       f"mio-local show {screen.called(run)}")
+    control.request(run.control, command)
+    if command == "stop":
+        out.print(f"{run.name} finishes its step, saves and ends")
+        screen.next_steps(out, f"mio-local watch {screen.called(run)}", f"mio-local resume {screen.called(run)}")
+    else:
+        out.print(f"{run.name} finishes its step, then waits with the model in memory")
+        screen.next_steps(out, f"mio-local resume {screen.called(run)}")
+    return 0
+
+
+def look(run: Run, out: screen.Console) -> int:
+    """Show the run's past and what is added to it, until it ends; 0 where it is done or stopped."""
+    status = run.read_status()
+    out.print(f"run {run.name}: {status['state']}, {status.get('loss_name', '')} on {status.get('model', '')}")
+    total = status.get("total_steps", 0)
+    screen.follow(_events(run), total, out)
+    status = run.read_status()
+    if status["state"] in ("failed", "lost"):
+        raise RunError(f"run {run.name} {status['state']}: {status.get('reason') or 'its process is gone'}; "
+                       f"mio-local resume {screen.called(run)}")
+    out.print(f"{status['state']} at step {status.get('step', 0)}: {run.path}")
+    next_step = "show" if status["state"] == "done" else "resume"
+    screen.next_steps(out, f"mio-local {next_step} {screen.called(run)}")
+    return 0
+
+
+def _events(run: Run) -> Iterator[Event]:
+    """The run's events as they come, none twice, until its trainer is gone and all is read."""
+    tail = Tail(run.events)
+    seen = 0
+    count = 0
+    while True:
+        live = run.read_status()["state"] in LIVE  # before the poll: what a dying trainer wrote last is read still
+        again, records = tail.poll()
+        count = 0 if again else count
+        for record in records:
+            count += 1
+            if count > seen:
+                yield Event(record["type"], record["step"], record)
+        seen = max(seen, count)
+        if not live and not tail.behind:
+            return
+        if not tail.behind:
+            time.sleep(POLL)

@@ -1,0 +1,98 @@
+"""What `launch` starts: `python -m mio_local.worker [--lock FD] RUN_DIR...` trains runs one after the other.
+
+Nobody looks at this process: what it has to say goes to status.json, events.jsonl and, in words, to trainer.log.
+"""
+
+import argparse
+import time
+import traceback
+from pathlib import Path
+
+from mio_local.blas import preload
+from mio_local.errors import MioError, one_line
+from mio_local.runs import Run
+
+REPORT_GAP = 0.2  # seconds between two writes of status.json
+
+
+class Stopped(Exception):
+    """A stop was asked for before the training began."""
+
+
+def main() -> None:
+    """Train every run that is named; those behind one that does not end as done stay queued."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--lock", type=int, default=-1, help="descriptor that holds the first run's lock")
+    parser.add_argument("runs", nargs="+", type=Path)
+    arguments = parser.parse_args()
+    preload(threads=1 if _small(arguments.runs[0]) else 0)
+    lock = arguments.lock
+    for path in arguments.runs:
+        run = Run(path)
+        try:
+            with run.locked(lock):
+                done = work(run)
+        except MioError as error:  # another trainer has it
+            print(error)
+            break
+        if not done:
+            break
+        lock = -1
+
+
+def _small(path: Path) -> bool:
+    """Whether the model is so small that a BLAS with several threads is slower than one."""
+    from mio_local.recipe import build, read_toml
+
+    try:
+        folder = Path(build(read_toml(path / "recipe.toml"), str(path)).model.name)
+    except MioError:
+        return False
+    return folder.is_dir() and sum(file.stat().st_size for file in folder.glob("*.safetensors")) < SMALL
+
+
+SMALL = 50_000_000  # bytes of weights
+
+
+def work(run: Run) -> bool:
+    """Prepare and train one run whose lock is held; whether it is done."""
+    from mio_local.commands import screen
+    from mio_local.control import Control
+    from mio_local.session import reopen
+    from mio_local.trainer import train
+
+    control = Control(run.control)
+    told = 0.0
+
+    def report(what: str, done: int, total: int) -> None:
+        nonlocal told
+        if control.stop_asked():
+            raise Stopped
+        if not done:
+            print(f"{time.strftime('%H:%M:%S')} {what}")
+        if not done or time.monotonic() - told > REPORT_GAP:
+            told = time.monotonic()
+            run.update_status(state="starting", reason="", doing=what, done=done, total=total)
+
+    try:
+        with control.signals():
+            report("importing", 0, 0)
+            job = reopen(run, report)
+            if control.stop_asked():
+                raise Stopped
+            end = screen.follow(train(job, control), job.total_steps, screen.console())[-1]
+        print(f"{end.values['state']}: {end.values['reason']}")
+        return end.values["state"] == "done"
+    except Stopped:
+        run.update_status(state="stopped", reason="asked to stop before the first step")
+    except MioError as error:
+        print(error)
+        run.update_status(state="failed", reason=str(error))
+    except Exception as error:
+        traceback.print_exc()
+        run.update_status(state="failed", reason=f"{type(error).__name__}: {one_line(error)}")
+    return False
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""The memory estimate against the measured peak of real steps, on a CPU.
+
+    python tests/bench/memory.py                         # six configurations of both backends; needs ../shared
+    python tests/bench/memory.py BACKEND FOLDER BATCH LENGTH on|off [SECTION.KEY=VALUE...]    # one, as JSON
+
+Each configuration runs in a process of its own: the peak of a process never falls. A step is what the trainer makes it:
+reference without gradient, forward, backward, update; three of them, after held-out pairs are scored.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGURATIONS = [("27m", 1, False), ("27m", 4, False), ("27m", 4, True),
+                  ("135m", 1, False), ("135m", 1, True), ("135m", 4, True)]
+LENGTH = 256
+STEPS = 3
+
+
+def measure(backend: str, folder: Path, batch: int, length: int, checkpoint: bool, settings: list[str]) -> dict:
+    """Estimate and peak, bytes; pairs of `length` tokens, half of them the prompt's."""
+    sys.path[:0] = [str(ROOT), str(ROOT / "backends")]
+    import numpy as np
+
+    from mio_local.adapters import choose_layers, draw_adapter
+    from mio_local.batching import collate
+    from mio_local.chat import Example
+    from mio_local.losses import objective
+    from mio_local.memory import estimate
+    from mio_local.recipe import build
+    from mio_local.shapes import read_shape
+
+    flags = {key: ("", value) for key, value in (setting.split("=", 1) for setting in settings)}
+    flags |= {"train.batch_size": ("", batch), "train.grad_checkpoint": ("", checkpoint)}
+    recipe = build({}, "bench", flags)
+    if backend == "mlx":
+        from mio_mlx import MlxBackend as Backend
+    else:
+        from mio_cuda import CudaBackend as Backend
+    model = Backend().load(folder, recipe.model, "cpu", grad_checkpoint=checkpoint, seed=0)
+    slots = model.add_lora(recipe.lora, recipe.train, choose_layers(model.linear_layers(), recipe.lora))
+    model.set_adapter(draw_adapter(slots, 0))
+    shape = read_shape(folder)
+    rng = np.random.default_rng(0)
+    half = length // 2
+    held = recipe.eval.batch_size or batch
+    ids = rng.integers(0, shape.vocabulary, (held + STEPS * batch, 2 * length - half)).tolist()
+    pairs = [Example(row[:half], row[half:length], row[length:], False, False, False, "") for row in ids]
+    goal = objective(recipe.loss.name, recipe.loss.beta, recipe.loss.reduction)
+    model.logps(collate(pairs, range(held), 0), reference=False)
+    for first in range(held, len(pairs), batch):
+        rows = collate(pairs, range(first, first + batch), 0)
+        model.accumulate(rows, model.logps(rows, reference=True), goal, 1 / batch)
+        model.apply(1e-5)
+    guess = estimate(shape, recipe, length, backend, "cpu")
+    return {"estimate": guess.total, "peak": model.memory().peak, "parts": dict(guess.parts)}
+
+
+def in_process(backend: str, folder: Path, batch: int, length: int, checkpoint: bool, *settings: str) -> dict:
+    """`measure` in a new process."""
+    sys.path[:0] = [str(ROOT)]
+    from mio_local.blas import fast_library
+
+    environment = dict(os.environ)
+    if backend == "mlx" and (library := fast_library()):
+        environment |= {"LD_PRELOAD": library, "OPENBLAS_NUM_THREADS": "1"}
+    words = [backend, str(folder), str(batch), str(length), "on" if checkpoint else "off", *settings]
+    done = subprocess.run([sys.executable, __file__, *words], capture_output=True, text=True, env=environment)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr[-2000:])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def make_model(size: str, folder: Path) -> Path:
+    """A random Llama of real shape, by the shared script."""
+    script = ROOT.parent / "shared" / "models" / "llama-shapes" / "make.py"
+    command = [sys.executable, str(script), str(folder / size), "--size", size]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder / size
+
+
+def main() -> None:
+    """One configuration, or the table."""
+    if len(sys.argv) > 1:
+        backend, folder, batch, length, checkpoint, *settings = sys.argv[1:]
+        print(json.dumps(measure(backend, Path(folder), int(batch), int(length), checkpoint == "on", settings)))
+        return
+    print("backend  model  batch  checkpoint  estimate MB  measured MB  off by")
+    with tempfile.TemporaryDirectory() as place:
+        folders = {size: make_model(size, Path(place)) for size in dict.fromkeys(size for size, *_ in CONFIGURATIONS)}
+        for backend in ("mlx", "cuda"):
+            for size, batch, checkpoint in CONFIGURATIONS:
+                seen = in_process(backend, folders[size], batch, LENGTH, checkpoint)
+                guess, peak = seen["estimate"] / 1e6, seen["peak"] / 1e6
+                print(f"{backend:8} {size:6} {batch:5}  {checkpoint!s:10} {guess:12.0f} {peak:12.0f} "
+                      f"{guess / peak - 1:+7.0%}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

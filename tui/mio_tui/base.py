@@ -1,0 +1,90 @@
+"""What every screen has: size classes, a word instead of a drawing where there is no room, a footer, and help."""
+
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+
+from mio_tui.text import line
+
+if TYPE_CHECKING:
+    from mio_tui.app import MioApp
+
+LEAST = (60, 16)
+WIDE = (110, 32)
+T = TypeVar("T")
+
+
+class MioScreen(Screen[T], Generic[T]):
+    """A full screen. `-small`, `-narrow` and `-wide` are its size classes, for CSS; `wide` and `small` for code."""
+
+    DEFAULT_CSS = """
+    MioScreen {
+        #too-small { display: none; width: 100%; height: 100%; }
+        &.-small > * { display: none; }
+        &.-small > #too-small { display: block; }
+    }
+    """
+    TITLE_WORDS: ClassVar[str] = ""  # what help calls this screen
+    HELP_WORDS: ClassVar[str] = ""  # what help says below the keys
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark,f1", "app.help", "Help", key_display="?", id="help"),
+    ]
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="too-small", markup=False)
+        yield from self.body()
+        yield Footer(compact=True, show_command_palette=False)
+
+    def body(self) -> ComposeResult:
+        """The screen's own widgets."""
+        raise NotImplementedError
+
+    def short(self) -> str:
+        """What must be seen even where there is no room: step and time left, say."""
+        return ""
+
+    @property
+    def mio(self) -> "MioApp":
+        """The app."""
+        from mio_tui.app import MioApp
+
+        assert isinstance(self.app, MioApp)
+        return self.app
+
+    @property
+    def wide(self) -> bool:
+        return self.size.width >= WIDE[0] and self.size.height >= WIDE[1]
+
+    @property
+    def small(self) -> bool:
+        return self.size.width < LEAST[0] or self.size.height < LEAST[1]
+
+    @property
+    def on_top(self) -> bool:
+        """Whether this screen is the one seen: one that is covered draws nothing."""
+        return self.app.screen is self
+
+    def on_resize(self, event: events.Resize) -> None:
+        before = self.has_class("-wide")
+        self.set_class(self.small, "-small")
+        self.set_class(self.wide, "-wide")
+        self.set_class(not self.wide, "-narrow")
+        self.tell_small()
+        if before != self.wide:
+            self.resized()
+
+    def resized(self) -> None:
+        """The screen went from narrow to wide or back: tables choose their columns anew."""
+
+    def tell_small(self) -> None:
+        """Say that there is no room, with what must be seen all the same."""
+        if self.small:
+            words = f"terminal too small ({self.size.width}x{self.size.height}), needs {LEAST[0]}x{LEAST[1]}"
+            text = line(words)
+            if short := self.short():
+                text = line(short).append("\n").append(words)
+            self.query_one("#too-small", Static).update(text)

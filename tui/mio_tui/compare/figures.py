@@ -1,0 +1,121 @@
+"""The figures in the table: of each run at a step that all of them reached, and the first less the second."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mio_local.history import History, is_number
+from mio_tui.chart.axes import value_text
+from mio_tui.compare.curves import View
+from mio_tui.compare.members import Member
+from mio_tui.text import NONE, duration
+
+
+@dataclass(frozen=True)
+class Common:
+    """The last step that has an event of `kind` in every drawn run; `kind` is empty where there is none."""
+
+    kind: str = ""  # eval, else step
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A run's figures at the common step, by column; absent ones are missing."""
+
+    values: dict[str, float] = field(default_factory=dict[str, float])
+
+    def cells(self, view: View) -> list[str]:
+        """As they are written."""
+        return [NONE if key not in self.values else _FORMS[key](self.values[key], view) for key in COLUMNS]
+
+
+def common(members: Sequence[Member]) -> Common:
+    """Where the drawn runs that have figures can be compared: held out if they can, else on training batches."""
+    drawn = [member.watched.past for member in members if member.drawn]
+    histories = [history for history in drawn if history.of("eval") or history.of("step")]
+    for kind in ("eval", "step"):
+        steps = [{event["step"] for event in history.of(kind)} for history in histories]
+        if steps and (shared := set[int].intersection(*steps)):
+            return Common(kind, max(shared))
+    return Common()
+
+
+def figures(history: History, at: Common, view: View) -> Figures:
+    """A run's figures there: speed (tokens/s, the median), memory (bytes, the peak) and time (s) up to that step."""
+    events = [event for event in history.of(at.kind) if event["step"] == at.step]
+    if not events:
+        return Figures()
+    keys = {"chosen": view.key("chosen"), "rejected": view.key("rejected"), "acc": "rewards/accuracies"}
+    found = {name: float(value) for name, key in keys.items() if is_number(value := events[-1].get(key))}
+    suffix = "_per_token" if view.per_token else ""
+    sides = [events[-1].get(f"delta/{side}{suffix}") for side in ("chosen", "rejected")]
+    if is_number(sides[0]) and is_number(sides[1]):
+        found["margin"] = sides[0] - sides[1]
+    for name, key, summary in _SPENT:
+        steps, values = history.column("step", key)
+        values = values[(steps <= at.step) & np.isfinite(values)]
+        if values.size:
+            found[name] = float(summary(values))
+    return Figures(found)
+
+
+def difference(first: Figures, second: Figures, view: View) -> list[str]:
+    """First less second, with signs; speed in percent of the second."""
+    cells: list[str] = []
+    for key in COLUMNS:
+        if key not in first.values or key not in second.values:
+            cells.append(NONE)
+            continue
+        a, b = first.values[key], second.values[key]
+        match key:
+            case "tok/s":
+                cells.append(_signed(100 * (a - b) / b, "+.0f") + " %" if b else NONE)
+            case "mem":
+                cells.append(_signed((a - b) / 1e9, "+.1f"))
+            case "time":
+                gap = duration(abs(a - b))
+                cells.append(gap if gap == "0s" else f"{'-' if a < b else '+'}{gap}")
+            case "acc":
+                cells.append(_signed(a - b, "+.2f"))
+            case _:
+                cells.append(_signed(a - b, _form(view)))
+    return cells
+
+
+def heads(view: View) -> list[str]:
+    """The columns' names."""
+    names = {"chosen": "chosen Δ", "rejected": "rejected Δ"} if view.change else {}
+    return [names.get(key, key) for key in COLUMNS]
+
+
+def _form(view: View) -> str:
+    return "+.3f" if view.per_token else "+.2f"
+
+
+def _signed(value: float, form: str) -> str:
+    """A difference; one that is rounded to nothing has no sign."""
+    text = value_text(value, form)
+    return text if any(digit in text for digit in "123456789") else "0"
+
+
+def _thousands(value: float, _: View) -> str:
+    return value_text(value / 1000, ".1f") + "k" if value >= 1000 else value_text(value, ".0f")
+
+
+_FORMS: dict[str, Callable[[float, View], str]] = {
+    "chosen": lambda value, view: value_text(value, _form(view)),
+    "rejected": lambda value, view: value_text(value, _form(view)),
+    "margin": lambda value, view: value_text(value, _form(view)),
+    "acc": lambda value, _: value_text(value, ".2f"),
+    "tok/s": _thousands,
+    "mem": lambda value, _: value_text(value / 1e9, ".1f"),
+    "time": lambda value, _: duration(value),
+}
+COLUMNS = tuple(_FORMS)
+_SPENT: tuple[tuple[str, str, Callable[[np.ndarray], float]], ...] = (
+    ("tok/s", "perf/tokens_per_second", lambda values: float(np.median(values))),
+    ("mem", "perf/memory_peak", lambda values: float(values.max())),
+    ("time", "perf/seconds", lambda values: float(values.sum())),
+)

@@ -1,0 +1,71 @@
+"""All that a comparison shows, made from the histories in one go. Runs in a thread."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rich.text import Text
+
+from mio_tui.chart.axes import Range
+from mio_tui.compare import facts
+from mio_tui.compare.curves import Panel, View, panels
+from mio_tui.compare.figures import Common, common, difference, figures
+from mio_tui.compare.members import Member
+from mio_tui.text import line
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Curves, the step of the figures, and their cells by letter; `gap` is first less second of two runs shown."""
+
+    view: View = field(default_factory=View)
+    panels: tuple[Panel, Panel] = (Panel("chosen", ()), Panel("rejected", ()))
+    at: Common = field(default_factory=Common)
+    cells: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    gap: tuple[str, list[str]] | None = None
+    head: Text = field(default_factory=Text)
+
+
+def picture(view: View, members: Sequence[Member], held: Range | None, values: bool) -> Picture:
+    """`held` is the y range that the likelihood panels have now; `values` puts the settings' values into the head."""
+    at = common(members)
+    readable = [member for member in members if member.watched.history is not None]
+    found = {member.letter: figures(member.watched.past, at, view) for member in readable}
+    drawn = [member.letter for member in members if member.drawn]
+    gap = None
+    if len(drawn) == 2:
+        gap = (" − ".join(drawn), difference(found[drawn[0]], found[drawn[1]], view))
+    cells = {letter: each.cells(view) for letter, each in found.items()}
+    return Picture(view, panels(view, members, held), at, cells, gap, _head(members, readable, values))
+
+
+def caption(seen: Picture, members: Sequence[Member]) -> Text:
+    """What the figures are, and where they stand in."""
+    if not any(member.drawn for member in members):
+        return line("no run is shown: space shows the one under the cursor")
+    against = "against the start" if seen.view.change else "absolute; margin against the start"
+    unit = f"{seen.view.unit} {against}"
+    match seen.at.kind:
+        case "eval":
+            return line(f"held out at step {seen.at.step} · {unit}")
+        case "step":
+            why = "no held-out step in common" if _any(members, "eval") else "no evaluations yet"
+            return line(f"{why}: training batches at step {seen.at.step} · {unit}")
+        case _:
+            return line("no step in common yet" if _any(members, "eval", "step") else "no figures yet")
+
+
+def _any(members: Sequence[Member], *kinds: str) -> bool:
+    return any(member.drawn and member.watched.past.of(kind) for member in members for kind in kinds)
+
+
+def _head(members: Sequence[Member], readable: Sequence[Member], values: bool) -> Text:
+    text = Text("Compare  ", style="bold", no_wrap=True, overflow="ellipsis")
+    count = len(members)
+    if count < 2:
+        words = "one run" if count else "no run"
+        return text.append(f"{words} · i adds another to compare with", style="not bold")
+    text.append(f"{count} runs", style="not bold")
+    if len(readable) > 1:
+        text.append(" · ", style="not bold")
+        text.append_text(facts.words([member.watched.past for member in readable], values))
+    return text

@@ -1,0 +1,134 @@
+"""The three lines at the top: which run in what state, how far it is, and how it goes."""
+
+import math
+from typing import Any
+
+from rich.text import Text
+
+from mio_local.history import History, is_number
+from mio_local.losses import LOSSES
+from mio_local.runs import LIVE, Run
+from mio_tui.live.plots import Look
+from mio_tui.live.reading import Reading
+from mio_tui.text import STATES, count, duration, line, number
+
+LEAST_BAR, MOST_BAR = 8, 60
+SEPARATOR = Text.assemble((" │ ", "dim"))  # a style of its own would be that of all that it joins
+
+
+def state_line(run: Run, status: dict[str, Any], history: History | None, color: str, width: int) -> Text:
+    """Sign, state, name, and what is trained how; `color` is the state's."""
+    state = str(status.get("state", ""))
+    sign = STATES.get(state, ("?", ""))[0]
+    text = Text.assemble((f" {sign} ", color), line(state.upper(), 20, f"bold {color}"), "  ")
+    text.append(line(run.name, style="bold"))
+    for fact in _facts(status, history):
+        text.append(" · ").append(line(fact, 60))
+    return _cut(text, width)
+
+
+def progress_line(
+    status: dict[str, Any], reading: Reading, now: float, since: float, color: str, width: int
+) -> Text:
+    """A bar with what is known of the time: of the steps, or before the first one of what is being prepared.
+
+    `since` is when that preparation began, `color` that of the part that is done.
+    """
+    state, doing = str(status.get("state", "")), str(status.get("doing") or "")
+    done, total = count(status.get("done")), count(status.get("total"))
+    if state == "queued":
+        return _cut(Text(" waits until the run before it is done"), width)
+    if state == "starting":
+        before = f" {doing or 'starting'}" + (f" {done:,}/{total:,}" if total > 0 else "")
+        after = f" {duration(now - since)}"
+        return _bar(before, after, done / total if total > 0 else math.nan, color, width)
+    before = f" step {reading.step:,}/{reading.total:,}" if reading.total else f" step {reading.step:,}"
+    share = reading.step / reading.total if reading.total else math.nan
+    after = "".join([f" {min(share, 1):.0%}" if math.isfinite(share) else "", *_times(status, reading, now)])
+    if doing and state in LIVE:
+        after = f" · {doing} {done:,}/{total:,}" if total > 0 else f" · {doing}"
+    return _bar(before, after, share, color, width)
+
+
+def short(status: dict[str, Any], reading: Reading) -> str:
+    """Step and time left, for where there is no room for more."""
+    words = f"step {reading.step}/{reading.total or '?'}"
+    left = reading.pace.left(reading.total - reading.step)
+    if status.get("state") == "training" and math.isfinite(left):
+        return f"{words} · left {duration(left)}"
+    return f"{words} · {status.get('state', '')}"
+
+
+def figures_line(reading: Reading, look: Look, colors: dict[str, str], width: int) -> Text:
+    """The newest held-out figures, or the newest step's where nothing is held out."""
+    shown = reading.figures
+    if not shown:
+        return Text("")
+    long = [_side(side, shown, look, colors[side], absolute=True) for side in ("chosen", "rejected")]
+    short = [_side(side, shown, look, colors[side], absolute=not look.change) for side in ("chosen", "rejected")]
+    rest = [
+        Text(f"margin {number(shown.get('rewards/margins'))}"),
+        Text(f"acc {number(shown.get('rewards/accuracies'), '.2f')}"),
+        Text(f"loss {number(shown.get('loss'), '.3f')}"),
+    ]
+    kind = f"held out, step {shown['step']}" if shown.get("type") == "eval" else f"training, step {shown['step']}"
+    fits = Text("")
+    for parts in (short + rest, long + rest, [*long, *rest, Text(f"{kind}, {look.unit}", style="dim")]):
+        text = Text(" ").append(SEPARATOR.join(parts))
+        if not fits.plain or text.cell_len <= width:
+            fits = text
+    return _cut(fits, width)
+
+
+def _facts(status: dict[str, Any], history: History | None) -> list[str]:
+    if history is None:
+        known = (status.get("loss_name"), status.get("model"))
+        return [str(value) for value in known if value]
+    recipe = history.recipe
+    beta = "" if recipe.loss.name == "sft" else f" β {recipe.loss.beta:g}"
+    data = recipe.data.source.rstrip("/").rpartition("/")[2]
+    facts = [f"{recipe.loss.name.upper()}{beta}", recipe.model.name.rstrip("/").rpartition("/")[2], data]
+    if recipe.loss.reduction != LOSSES[recipe.loss.name].reduction:
+        facts[0] += f" by {recipe.loss.reduction}"
+    return [*(fact for fact in facts if fact), f"LoRA r{recipe.lora.rank}"]
+
+
+def _times(status: dict[str, Any], reading: Reading, now: float) -> list[str]:
+    pace = reading.pace
+    if not math.isfinite(pace.last):
+        return []
+    found = [f"  {duration(pace.elapsed)}"]
+    if status.get("state") == "training":
+        idle = pace.idle(now)
+        left = pace.left(reading.total - reading.step)
+        found.append(f" · last step {duration(idle)} ago" if idle else f" · left {duration(left)}")
+    return found
+
+
+def _bar(before: str, after: str, share: float, color: str, width: int) -> Text:
+    """The bar takes the room between the words; a share that is not known draws none."""
+    head, tail = line(before, style=""), line(after)
+    head = Text(" ") + head
+    room = min(width - head.cell_len - tail.cell_len - 3, MOST_BAR)
+    if math.isfinite(share) and room >= LEAST_BAR:
+        halves = round(min(max(share, 0.0), 1.0) * room * 2)
+        full = "━" * (halves // 2) + "╸" * (halves % 2)
+        head.append(" ").append(full, style=color).append("─" * (room - len(full)), style="dim")
+    return _cut(head.append(" ").append(tail), width)
+
+
+def _side(side: str, shown: dict[str, Any], look: Look, color: str, absolute: bool) -> Text:
+    """`chosen -1.187 ▲ +0.020`: where it stands, and its change from the start."""
+    suffix = "_per_token" if look.per_token else ""
+    value, change = shown.get(f"logps/{side}{suffix}"), shown.get(f"delta/{side}{suffix}")
+    form = look.form.removeprefix("+")
+    arrow = ("▲" if change > 0 else "▼" if change < 0 else "=") if is_number(change) else ""
+    text = Text(f"{side} ", style=color)
+    if absolute:
+        text.append(f"{number(value, form)} ", style="")
+    return text.append(f"{arrow}{number(change, look.form)}", style="bold")
+
+
+def _cut(text: Text, width: int) -> Text:
+    text.truncate(max(width, 1), overflow="ellipsis")
+    return text

@@ -1,0 +1,110 @@
+"""The log panel: what happened, newest last, and what the trainer printed where that explains something."""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from mio_local.history import History, is_number
+from mio_local.pieces import visible_line
+from mio_tui.text import count, number
+
+MOST = 100  # entries that are shown
+BYTES, LINES = 16_000, 40  # of trainer.log
+LATEST = 4e10  # Unix seconds; what is later is no time, and the calendar ends
+SIGNS = {"info": "·", "warning": "!", "error": "✗"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the log. `level`: info, warning or error."""
+
+    step: int
+    time: float
+    level: str
+    words: str
+
+
+def entries(history: History, bad: int = 0) -> tuple[Entry, ...]:
+    """The newest entries of a run, oldest first; `bad` lines of its events were none."""
+    found = [
+        Entry(event["step"], when if is_number(when := event.get("time")) else 0.0, *told)
+        for kind in _WORDS
+        for event in history.of(kind)[-MOST:]
+        for told in _told(kind, event)
+    ]
+    found.sort(key=lambda entry: (entry.step, entry.time))
+    if bad:
+        lines = "1 line" if bad == 1 else f"{bad} lines"
+        found.append(Entry(found[-1].step if found else 0, 0.0, "warning", f"{lines} of events.jsonl are no events"))
+    return tuple(found[-MOST:])
+
+
+def tail(path: Path) -> tuple[str, ...]:
+    """The last lines of a file, which may be huge, hostile or missing."""
+    try:
+        with path.open("rb") as file:
+            begin = max(os.fstat(file.fileno()).st_size - BYTES, 0)
+            file.seek(begin)
+            data = file.read(BYTES)
+    except OSError:
+        return ()
+    lines = data.decode("utf-8", "replace").replace("\r", "\n").splitlines()
+    kept = [line for line in (lines[1:] if begin and len(lines) > 1 else lines) if line.strip()]
+    return tuple(visible_line(line, 400) for line in kept[-LINES:])
+
+
+def log_text(log: Sequence[Entry], printed: Sequence[str], colors: dict[str, str]) -> Text:
+    """The panel's text; `colors` gives "warning" and "error" a style."""
+    text = Text()
+    for entry in log:
+        clock = time.strftime("%H:%M:%S", time.localtime(entry.time)) if 0 < entry.time < LATEST else " " * 8
+        text.append(f"{clock} ", style="dim").append(f"{SIGNS[entry.level]} {entry.step:>4} ")
+        text.append(entry.words + "\n", style=colors.get(entry.level, ""))
+    if printed:
+        text.append("the end of trainer.log\n", style="bold")
+        text.append("\n".join(printed))
+    if not text.plain:
+        text.append("nothing happened yet", style="dim")
+    text.rstrip()
+    return text
+
+
+def _told(kind: str, event: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    level = str(event.get("level", "info")) if kind == "note" else "info"
+    words = visible_line(_WORDS[kind](event), 600)
+    if kind == "finished" and event.get("state") == "failed":
+        level = "error"
+    yield (level if level in SIGNS else "info"), words
+
+
+def _started(event: dict[str, Any]) -> str:
+    pairs, held_out = count(event.get("pairs")), count(event.get("held_out"))
+    return f"started: {pairs:,} pairs, {held_out:,} held out, {event.get('objective', '')} on {event.get('device', '')}"
+
+
+def _evaluated(event: dict[str, Any]) -> str:
+    return (
+        f"eval Δchosen {number(event.get('delta/chosen'))} Δrejected {number(event.get('delta/rejected'))} "
+        f"acc {number(event.get('rewards/accuracies'), '.2f')} loss {number(event.get('loss'), '.3f')}"
+    )
+
+
+def _task(event: dict[str, Any]) -> str:
+    return f"tasks: {count(event.get('correct'))} of {count(event.get('questions'))} right"
+
+
+_WORDS = {
+    "started": _started,
+    "eval": _evaluated,
+    "task": _task,
+    "note": lambda event: str(event.get("text", "")),
+    "checkpoint": lambda event: f"checkpoint {event.get('path', '')}",
+    "control": lambda event: f"asked: {event.get('command', '')}, {event.get('result', '')}",
+    "sample": lambda event: "sample answered",
+    "finished": lambda event: f"{event.get('state', '')}: {event.get('reason', '')}",
+}

@@ -1,0 +1,289 @@
+"""What the live screen shows, kept up to date, and the keys that change how it is looked at."""
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.worker import Worker, WorkerState
+
+from mio_local.errors import one_line
+from mio_local.runs import LIVE, Run
+from mio_tui import text
+from mio_tui.base import MioScreen
+from mio_tui.live import header
+from mio_tui.live.asked import Requests
+from mio_tui.live.notice import notice_text, notices
+from mio_tui.live.panels import SAMPLE, Panels
+from mio_tui.live.plots import Look, plots
+from mio_tui.live.reading import Reading, read
+from mio_tui.live.widgets import NAMES, Line, Picked, Tabs
+from mio_tui.text import STATES, paint
+from mio_tui.watched import Watched
+
+if TYPE_CHECKING:
+    from mio_tui.app import MioApp
+
+LAUNCHING = {"state": "starting", "doing": "starting the trainer", "done": 0, "total": 0}
+REST = 8  # times as long as the last drawing took: a run of many steps costs no more than a short one
+COLORS = ("chosen", "rejected", "warning", "error", "primary")
+
+
+class LiveView(MioScreen[None]):
+    """One run as its files tell it, read at every poll."""
+
+    AUTO_FOCUS = ""
+    DEFAULT_CSS = """
+    LiveView #live { height: 1fr; }
+    LiveView .line { height: 1; }
+    LiveView #state { background: $panel; }
+    LiveView #figures.-empty { display: none; }
+    LiveView #notice { height: auto; max-height: 8; padding: 0 1; display: none; }
+    LiveView #notice.-said { display: block; }
+    LiveView.-wide #tabs { display: none; }
+    LiveView.-zoomed .line, LiveView.-zoomed #notice { display: none; }
+    """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self.watched = Watched(run)
+        self.watched.refresh_status()
+        status = self.watched.status
+        self.reading = Reading(
+            plots=plots(None, Look()), step=text.count(status.get("step")), total=text.count(status.get("total_steps"))
+        )
+        self.drawn = self.reading  # what the panels show: an older one while the display is frozen
+        self.requests = Requests()
+        self.panels = Panels()
+        self.view = Look()
+        self.zoomed = self.frozen = self.launching = self.was_read = False
+        self._stale = self._at_once = True  # what is drawn is not what would be; and somebody waits for it
+        self._rested = 0.0  # until then nothing is drawn unasked (monotonic)
+        self._working = self._again = False
+        self._phase, self._since = "", 0.0
+
+    def body(self) -> ComposeResult:
+        with Vertical(id="live"):
+            for name in ("state", "progress", "figures"):
+                yield Line(id=name, classes="line")
+            yield Line(id="notice")
+            yield Tabs(id="tabs", classes="line")
+            yield self.panels
+
+    @property
+    def mio(self) -> "MioApp":
+        return cast("MioApp", self.app)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """status.json, or what will be in it once the trainer that was just started writes it."""
+        return {**self.watched.status, **LAUNCHING} if self.launching else self.watched.status
+
+    @property
+    def state(self) -> str:
+        return str(self.status.get("state", ""))
+
+    @property
+    def palette(self) -> dict[str, str]:
+        return {name: paint(self.app, name) for name in COLORS}
+
+    def on_mount(self) -> None:
+        self.set_interval(self.mio.poll_seconds, self.poll)
+        self.mio.theme_changed_signal.subscribe(self, lambda _: self.redraw())
+        self.lay_out()
+        self.work()
+
+    def on_screen_resume(self) -> None:
+        self.poll()
+        self.redraw()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.lay_out()
+        self.call_after_refresh(self.draw_now)
+
+    def short(self) -> str:
+        return header.short(self.status, self.reading)
+
+    def poll(self) -> None:
+        """Look at the status, and read what is new."""
+        if not self.on_top:
+            return
+        before = self.state
+        changed = self.watched.refresh_status()
+        if changed and (before == "starting" or before != self.state):
+            self._stale = True
+            self.refresh_bindings()
+        self.tell()
+        if changed or self._stale or self.state in LIVE or self.requests.waiting:
+            self.work()
+
+    def redraw(self) -> None:
+        """Draw anew, as soon as what is being read now is."""
+        self._stale = self._at_once = True
+        self.tell()
+        self.work()
+
+    def work(self) -> None:
+        """Read what is new, then draw it: one at a time, as nothing may be added to a history that is being read."""
+        self._again = True
+        if not self._working:
+            self._working = True
+            self.run_worker(self._work(), group="live", exit_on_error=False)
+
+    async def _work(self) -> None:
+        try:
+            while self._again:
+                self._again = False
+                if await self.watched.load():  # whoever wants a redraw meanwhile says so too
+                    self._stale = True
+                if self._stale and self.on_top and (self._at_once or time.monotonic() > self._rested):
+                    self._stale = self._at_once = False
+                    began = time.monotonic()
+                    await self._read()
+                    self._rested = time.monotonic() + REST * (time.monotonic() - began)
+        finally:
+            self._working = False
+
+    async def _read(self) -> None:
+        watched = self.watched
+        self.reading = await asyncio.to_thread(
+            read, watched.run, watched.history, self.status, self.view, watched.bad_lines
+        )
+        self.was_read = True
+        self.tell()
+        if not self.frozen:
+            self.drawn = self.reading
+            for index in self.panels.shown():
+                self.draw(index)
+                await asyncio.sleep(0)  # keys come first
+
+    def tell(self) -> None:
+        """The lines at the top, from the status as it is now and the files as they were last read."""
+        status, now, width = self.status, text.now(), self.size.width
+        phase = f"{self.state} {status.get('doing', '')}"
+        if phase != self._phase:
+            begun = status.get("time")
+            self._phase, self._since = phase, begun if isinstance(begun, float) and not self.launching else now
+        self.requests.settle(self.reading.answers, status)
+        colors, history = self.palette, self.watched.history
+        state_color = paint(self.app, STATES.get(self.state, ("", ""))[1])
+        lines = {
+            "state": header.state_line(self.watched.run, status, history, state_color, width),
+            "progress": header.progress_line(status, self.reading, now, self._since, colors["primary"], width),
+            "figures": header.figures_line(self.reading, self.view, colors, width),
+        }
+        for name, shown in lines.items():
+            self.query_one(f"#{name}", Line).show(shown)
+        found = notices(
+            self.watched.run, status, self.reading, history, self.requests, self.watched.trouble, self.frozen
+        )
+        self.query_one("#figures").set_class(not self.reading.figures, "-empty")
+        notice = self.query_one("#notice", Line)
+        notice.set_class(bool(found), "-said")
+        notice.show(notice_text(found, colors), layout=True)
+        self.tell_small()
+
+    def lay_out(self) -> None:
+        """All panels, or only the current one."""
+        self.set_class(self.zoomed, "-zoomed")
+        self.panels.lay_out(self.panels.current, self.zoomed or not self.wide)
+        self.query_one(Tabs).point_at(self.panels.current, self.size.width, self.palette["primary"])
+
+    def draw(self, index: int) -> None:
+        """One panel."""
+        self.panels.draw(index, self.drawn, self.empty, self.palette, self.state in LIVE)
+
+    def draw_now(self) -> None:
+        """The panels that can be seen."""
+        for index in self.panels.shown():
+            self.draw(index)
+
+    @property
+    def empty(self) -> str:
+        """What a chart without points says."""
+        if not self.was_read:
+            return "reading the events…"
+        if self.watched.trouble:
+            return "its curves cannot be drawn"
+        return "first point after step 1" if self.state in (*LIVE, "queued") else "it ended before the first step"
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        if event.state is WorkerState.ERROR:
+            error = event.worker.error
+            self.requests.say(f"{type(error).__name__}: {one_line(error) if error else ''}", True)
+            self.tell()
+
+    def on_picked(self, event: Picked) -> None:
+        self.action_panel(event.index)
+
+    def action_panel(self, index: int) -> None:
+        """Make a panel the current one."""
+        self.panels.current = index % len(NAMES)
+        self.lay_out()
+        self.draw_now()
+
+    def action_next_panel(self, by: int) -> None:
+        """The panel after the current one, or before it."""
+        self.action_panel(self.panels.current + by)
+
+    def action_zoom_panel(self) -> None:
+        """The current panel on the whole screen, or back."""
+        self.zoomed = not self.zoomed
+        self.lay_out()
+        self.draw_now()
+
+    def action_out(self) -> None:
+        """Out one layer: the zoom, the crosshair, this screen."""
+        if self.zoomed:
+            self.action_zoom_panel()
+        elif not self.panels.drop_cursor():
+            self.dismiss()
+
+    def action_turn(self, what: str) -> None:
+        """Change from the start or absolute; per token or per answer."""
+        change = self.view.change != (what == "change")
+        self.view = Look(change, self.view.per_token != (what == "per_token"))
+        self.redraw()
+
+    def action_smooth(self) -> None:
+        """More smoothing of the training curves, or none."""
+        self.panels.smooth()
+
+    def action_log(self) -> None:
+        """Powers of ten on the y axis."""
+        if not self.panels.turn_log():
+            self.notify("log y makes sense for loss and information: press 4 or 5 first", timeout=4, markup=False)
+            return
+        self.draw(self.panels.current)
+
+    def action_freeze(self) -> None:
+        """Hold the picture still while the run goes on."""
+        self.frozen = not self.frozen
+        self.redraw()
+
+    def action_cursor(self, columns: int) -> None:
+        """Move the crosshair."""
+        self.panels.move_cursor(columns)
+
+    def action_pan(self, share: float) -> None:
+        """Move along x."""
+        self.panels.pan(share)
+
+    def action_zoom(self, factor: float) -> None:
+        """Show less of x, or more."""
+        self.panels.zoom(factor)
+
+    def action_fit(self) -> None:
+        """Show all of x."""
+        self.panels.fit()
+
+    def action_sample(self, by: int) -> None:
+        """An older sample or a newer one."""
+        self.panels.step_sample(self.drawn, by)
+        self.action_panel(SAMPLE)
+
+    def action_scroll_panel(self, rows: int) -> None:
+        """Scroll the current panel."""
+        self.panels.scroll(rows)

@@ -1,0 +1,1 @@
+"""The New run screen: model, data, settings, review."""

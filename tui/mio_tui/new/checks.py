@@ -1,0 +1,103 @@
+"""What stands between the draft and a training that goes well."""
+
+from dataclasses import dataclass
+
+from mio_local.errors import RecipeError
+from mio_tui.new.state import State
+from mio_tui.new.stock import shown
+from mio_tui.text import size
+
+FINE, WAIT, CARE, WRONG = "✓", "…", "!", "✗"
+MODEL, DATA, SETTINGS, REVIEW = range(4)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding: its sign, its words, and the step where it is put right.
+
+    What is wrong stops the start; `told` says that its step shows it. `ask` wants the start key pressed a second time.
+    """
+
+    sign: str
+    words: str
+    step: int
+    key: str = ""
+    ask: bool = False
+    told: bool = False
+
+
+def checks(state: State) -> list[Check]:
+    """Every finding, in the order of the steps."""
+    return [*of_model(state), *of_data(state), *of_settings(state), *of_memory(state), *of_disk(state)]
+
+
+def of_model(state: State) -> list[Check]:
+    """Whether there is a model, here or to be downloaded."""
+    name = state.draft.text("model.name")
+    if not name:
+        return [Check(WRONG, "no model is chosen", MODEL)]
+    card, download = state.card, state.download
+    if card and card.complete:
+        template = [Check(FINE if "✓" in state.template else CARE, state.template.rstrip(" ✓"), MODEL)]
+        return [Check(FINE, f"{shown(name)} is on this disk", MODEL), *(template if state.template else [])]
+    if download and download.name == name and download.state == "running":
+        return [Check(WAIT, f"{shown(name)} is being downloaded: {download.share:.0%}", MODEL)]
+    much = f" ({size(card.size)})" if card and card.size and not card.on_disk else ""
+    return [Check(CARE, f"{shown(name)} is downloaded when the training starts{much}", MODEL)]
+
+
+def of_data(state: State) -> list[Check]:
+    """Whether there are pairs that can be trained on."""
+    data, source = state.data, state.draft.text("data.source")
+    if not source:
+        return [Check(WRONG, "no data is chosen", DATA)]
+    if data.error and data.key is not None:
+        return [Check(WRONG, data.error, DATA, told=True)]
+    if data.stops:
+        return [Check(WRONG, data.stops, DATA, told=True)]
+    if not data.opened:
+        words = data.error or "the pairs have not been read yet"
+        return [Check(WAIT, words, DATA, ask=True)]
+    found = [Check(FINE, f"{int(data.opened.get('pairs', 0)):,} pairs in {shown(source)}", DATA)]
+    if data.progress[1]:
+        found.append(Check(WAIT, f"counting their tokens: {data.progress[0]:,} of {data.progress[1]:,}", DATA))
+    return found + [Check(CARE, warning, DATA) for warning in data.warnings]
+
+
+def of_settings(state: State) -> list[Check]:
+    """What the recipe says of its values."""
+    errors = state.draft.errors()
+    found = [Check(WRONG, f"{key} {words}", step_of(key), key, told=True) for key, words in errors.items()]
+    if state.name_error:
+        found.append(Check(WRONG, state.name_error, SETTINGS, "run.name", told=True))
+    if found:
+        return found
+    try:
+        state.draft.recipes()
+    except RecipeError as error:
+        return [Check(WRONG, str(error), SETTINGS)]
+    return [Check(FINE, "the settings are valid", SETTINGS)]
+
+
+def step_of(key: str) -> int:
+    """The step where a key is edited."""
+    return {"model.name": MODEL, "data.source": DATA, "data.eval_source": DATA}.get(key, SETTINGS)
+
+
+def of_memory(state: State) -> list[Check]:
+    """Whether it fits; that is an estimate, so it asks and does not refuse."""
+    needs = state.needs
+    if not needs or not needs.total:
+        words = needs.unknown if needs else ""
+        return [Check(WAIT, f"memory not estimated{f': {words}' if words else ''}", SETTINGS)]
+    return [Check(FINE if needs.fits == "yes" else CARE, needs.line, SETTINGS, ask=needs.fits == "no")]
+
+
+def of_disk(state: State) -> list[Check]:
+    """Room for the checkpoints, each of the adapter and what the optimiser keeps."""
+    adapter = dict(state.needs.parts).get("adapter", 0) if state.needs else 0
+    wanted = adapter * (int(state.draft.value("train.keep")) + 2)
+    if not state.disk_free:
+        return []
+    words = f"disk: {size(state.disk_free)} free" + (f", up to {size(wanted)} for checkpoints" if wanted else "")
+    return [Check(FINE if wanted <= state.disk_free else CARE, words, SETTINGS, ask=wanted > state.disk_free)]

@@ -1,0 +1,178 @@
+"""One recipe key on the screen: its name, where its value is typed or chosen, and what there is to say of it."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, get_args, get_origin
+
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Input, Static
+
+from mio_tui.new.draft import KEYS, as_text
+from mio_tui.text import line
+
+
+class Choice(Widget, can_focus=True):
+    """One of a few values, all in sight where there is room: the chosen one is told by its mark, not by a colour."""
+
+    DEFAULT_CSS = """
+    Choice {
+        width: 1fr; height: 1;
+        &:focus { text-style: bold; background: $panel; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("right,space,enter", "turn(1)", "Next value", show=False),
+        Binding("left", "turn(-1)", "Value before", show=False),
+    ]
+
+    class Changed(Message):
+        """Another value was chosen."""
+
+        def __init__(self, choice: "Choice", value: str) -> None:
+            super().__init__()
+            self.choice, self.value = choice, value
+
+    def __init__(self, options: Sequence[tuple[str, str]], value: str, id: str | None = None) -> None:
+        """`options` are (value, words)."""
+        super().__init__(id=id)
+        self.options = list(options)
+        self.value = value
+
+    @property
+    def at(self) -> int:
+        """The index of the value; -1 for a value that is none of the options."""
+        return next((number for number, (value, _) in enumerate(self.options) if value == self.value), -1)
+
+    def _marked(self) -> list[str]:
+        return [f"({'•' if number == self.at else ' '}) {words}" for number, (_, words) in enumerate(self.options)]
+
+    def _fits(self) -> bool:
+        return len("  ".join(self._marked())) <= self.size.width and self.at >= 0
+
+    def render(self) -> Text:
+        if self._fits():
+            return Text("  ".join(self._marked()), no_wrap=True)
+        words = self.options[self.at][1] if self.at >= 0 else self.value
+        return line(f"‹ {words} › {self.at + 1} of {len(self.options)}")
+
+    def put(self, value: str) -> None:
+        """Show another value without telling anybody."""
+        self.value = value
+        self.refresh()
+
+    def action_turn(self, by: int) -> None:
+        """The next value, or the one before."""
+        self._take((self.at + by) % len(self.options))
+
+    def _take(self, number: int) -> None:
+        self.put(self.options[number][0])
+        self.post_message(self.Changed(self, self.value))
+
+    def on_click(self, event: events.Click) -> None:
+        if not self._fits():
+            self.action_turn(1)
+            return
+        end = 0
+        for number, marked in enumerate(self._marked()):
+            end += len(marked) + 2
+            if event.x < end:
+                self._take(number)
+                return
+
+
+class Field(Horizontal):
+    """One key. Tells of every change, typed or chosen, by `Field.Changed`."""
+
+    DEFAULT_CSS = """
+    Field {
+        height: 1; width: 1fr;
+        .name { width: 16; height: 1; color: $text-muted; }
+        &:focus-within .name { color: $foreground; text-style: bold; }
+        Input { width: 16; height: 1; border: none; padding: 0 1; background: $surface; }
+        Input:focus { border: none; background: $panel; }
+        .hint {
+            width: 1fr; height: 1; padding: 0 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis;
+        }
+        &.-wrong .hint { color: $error; }
+        &.-long .name { width: 26; }
+        &.-text Input { width: 1fr; }
+        &.-text .hint { width: auto; max-width: 50%; }
+    }
+    """
+
+    class Changed(Message):
+        """The value of a key was edited."""
+
+        def __init__(self, field: "Field", value: str) -> None:
+            super().__init__()
+            self.field, self.key, self.value = field, field.key, value
+
+    def __init__(
+        self, key: str, name: str, value: str, *, options: Sequence[tuple[str, str]] = (), placeholder: str = "",
+        classes: str = "",
+    ) -> None:  # fmt: skip
+        """`options` are (value, words), of which one is chosen; without any, the value is typed."""
+        super().__init__(id=field_id(key), classes=classes)
+        self.key, self.label, self.value = key, name, value
+        self.options, self.placeholder = options, placeholder
+
+    def compose(self) -> ComposeResult:
+        yield Static(line(self.label), classes="name", markup=False)
+        if self.options:
+            yield Choice(self.options, self.value)
+        else:
+            yield Input(self.value, placeholder=self.placeholder, select_on_focus=False)
+            yield Static(classes="hint", markup=False)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        if event.value != self.value:
+            self.value = event.value
+            self.post_message(self.Changed(self, self.value))
+
+    def on_choice_changed(self, event: Choice.Changed) -> None:
+        event.stop()
+        self.value = event.value
+        self.post_message(self.Changed(self, self.value))
+
+    def put(self, value: str) -> None:
+        """Show another value without telling anybody."""
+        self.value = value
+        for choice in self.query(Choice):
+            choice.put(value)
+        for box in self.query(Input):
+            with self.prevent(Input.Changed):
+                box.value = value
+
+    def tell(self, error: str, hint: str = "") -> None:
+        """Show what is wrong with the value, else `hint`."""
+        self.set_class(bool(error), "-wrong")
+        for words in self.query(".hint").results(Static):
+            words.update(line(f"✗ {error}" if error else hint))
+
+
+def field_id(key: str) -> str:
+    """The widget's id of a key's field."""
+    return f"field-{key.replace('.', '-')}"
+
+
+def choices(key: str) -> list[tuple[str, str]]:
+    """The values of a key that has only a few, as (value, words); none for one that is typed."""
+    kind = KEYS[key].annotation
+    if kind is bool:
+        return [("false", "no"), ("true", "yes")]
+    if get_origin(kind) is Literal:
+        values: tuple[Any, ...] = get_args(kind)
+        return [(as_text(value), as_text(value)) for value in values]
+    return []
+
+
+def editor(key: str, name: str, text: str, classes: str = "") -> Field:
+    """The field of a key, by the kind of its values; what is left empty is the default."""
+    default = as_text(KEYS[key].default)
+    return Field(key, name, text, options=choices(key), placeholder=default, classes=classes)

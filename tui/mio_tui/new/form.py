@@ -1,0 +1,202 @@
+"""Four steps over one draft, in any order; what is missing is said where it is missing."""
+
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.timer import Timer
+from textual.widgets import ContentSwitcher, Static
+
+from mio_local.errors import MioError, RecipeError
+from mio_tui.base import MioScreen
+from mio_tui.new import estimate
+from mio_tui.new.aside import aside
+from mio_tui.new.begin import name_error
+from mio_tui.new.checks import WRONG, checks
+from mio_tui.new.data import DataStep
+from mio_tui.new.draft import Draft
+from mio_tui.new.model import ModelStep
+from mio_tui.new.review import ReviewStep
+from mio_tui.new.settings import SettingsStep
+from mio_tui.new.state import State, Step
+from mio_tui.text import line
+
+if TYPE_CHECKING:
+    from mio_tui.app import MioApp
+
+NAMES = ("Model", "Data", "Settings", "Review")
+ESTIMATE_PAUSE = 0.15  # seconds without a key before the memory is estimated anew
+
+
+class StepName(Static):
+    """A step's name in the first row; a click goes there."""
+
+    class Clicked(Message):
+        """Go to a step."""
+
+        def __init__(self, number: int) -> None:
+            super().__init__()
+            self.number = number
+
+    def __init__(self, number: int) -> None:
+        super().__init__(classes="step-name", markup=False)
+        self.number = number
+
+    def on_click(self, event: events.Click) -> None:
+        event.stop()
+        self.post_message(self.Clicked(self.number))
+
+
+class Form(MioScreen[None]):
+    """The steps, which of them is shown, what is known of each, and the estimate that follows every edit."""
+
+    DEFAULT_CSS = """
+    Form {
+        #steps { height: 1; background: $panel; }
+        #steps > Static { width: auto; padding: 0 1; }
+        .step-name.-now { text-style: bold reverse; }
+        ContentSwitcher { height: 1fr; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+right,f3", "turn(1)", "Next", key_display="^→", priority=True, id="next"),
+        Binding("ctrl+left,f2", "turn(-1)", "Back", key_display="^←", priority=True, id="back"),
+    ]
+
+    def __init__(self, recipe_tables: dict[str, Any] | None = None, name: str = "") -> None:
+        super().__init__()
+        self.tables, self.run_name = recipe_tables, name
+        self.at = 0
+        self.steps: list[Step] = []
+        self.confirmed = False
+        self._pause: Timer | None = None
+        self.trouble: MioError | None = None
+
+    @property
+    def mio(self) -> "MioApp":
+        return cast("MioApp", self.app)
+
+    def body(self) -> ComposeResult:
+        try:
+            draft = Draft(self.tables, self.run_name)
+        except RecipeError as error:
+            draft, self.trouble = Draft(name=self.run_name), error
+        self.state = State(draft, self.mio.folder)
+        with Horizontal(id="steps"):
+            yield Static(" New run ", markup=False)
+            for number in range(len(NAMES)):
+                yield StepName(number)
+        self.models, self.data = ModelStep(self.state), DataStep(self.state)
+        self.settings, self.review = SettingsStep(self.state), ReviewStep(self.state)
+        self.steps = [self.models, self.data, self.settings, self.review]
+        with ContentSwitcher(initial="step-model"):
+            yield self.models
+
+    async def on_mount(self) -> None:
+        if self.trouble:
+            self.complain(self.trouble)
+        self.go(0)
+        self.look_at_name()
+        self.call_after_refresh(self._mount_rest)
+
+    async def _mount_rest(self) -> None:
+        """The other steps, once the first one is seen: all of them at once would make the form slow to open."""
+        for step in self.steps[1:]:
+            await self.query_one(ContentSwitcher).add_content(step)
+        self.data.sync()
+
+    def resized(self) -> None:
+        for step in self.steps:
+            step.set_class(self.wide, "-wide")
+            if isinstance(step, ModelStep) and step.is_mounted:
+                step.resized()
+
+    @property
+    def step(self) -> Step:
+        """The step that is shown."""
+        return self.steps[self.at]
+
+    def short(self) -> str:
+        return f"New run: {NAMES[self.at]}"
+
+    def complain(self, error: object) -> None:
+        """Say what went wrong, as text."""
+        self.app.notify(str(error), severity="error", timeout=10, markup=False)
+
+    # steps
+
+    def go(self, number: int) -> None:
+        """Show a step."""
+        number = max(0, min(number, len(NAMES) - 1))
+        if not self.steps[number].is_attached:
+            return
+        self.at = number
+        self.query_one(ContentSwitcher).current = self.step.id
+        self.step.put_all()
+        self.step.enter()
+        self.data.sync()
+        self.tell()
+
+    def action_turn(self, by: int) -> None:
+        """The next step, or the one before."""
+        self.go(self.at + by)
+
+    def on_step_name_clicked(self, event: StepName.Clicked) -> None:
+        self.go(event.number)
+
+    def on_step_next(self) -> None:
+        self.go(self.at + 1)
+
+    def tell(self) -> None:
+        """Show the names of the steps with what is known of each."""
+        found = checks(self.state)
+        for name in self.query(StepName):
+            own = [check for check in found if check.step == name.number]
+            done = bool(own) and not any(check.sign == WRONG or check.ask for check in own)
+            name.update(line(f"{name.number + 1} {NAMES[name.number]}{' ✓' if done else ''}"))
+            name.set_class(name.number == self.at, "-now")
+        self.review.asked = self.confirmed
+        self.step.tell()
+        self.tell_small()
+
+    def on_step_changed(self, event: Step.Changed) -> None:
+        """The draft was edited: what was confirmed is not any more."""
+        self.confirmed = False
+        if event.key == "run.name":
+            self.look_at_name()
+        else:
+            self.estimate_soon()
+        self.tell()
+
+    def on_step_found(self) -> None:
+        self.estimate_soon()
+        self.tell()
+
+    def look_at_name(self) -> None:
+        """Whether the run's name can be had."""
+        self.state.name_error = name_error(self.state.folder, self.state.draft.name)
+
+    # memory and disk
+
+    def estimate_soon(self) -> None:
+        """Estimate once the typing pauses."""
+        if self._pause:
+            self._pause.stop()
+        self._pause = self.set_timer(ESTIMATE_PAUSE, self._start_estimate)
+
+    def _start_estimate(self) -> None:
+        self.run_worker(self._estimate, group="needs", exclusive=True, exit_on_error=False)
+
+    async def _estimate(self) -> None:
+        state = self.state
+        state.disk_free = await aside(estimate.disk_free, state.folder)
+        try:
+            recipe = state.draft.recipe()
+        except RecipeError:
+            recipe = None
+        card = state.card
+        state.needs = await aside(estimate.needs, card, recipe, state.data.longest) if card and recipe else None
+        self.tell()

@@ -1,0 +1,223 @@
+"""The New run screen: pick a model and data, settle how to train, look at it all once more, and start."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+
+from mio_local.errors import MioError, RecipeError
+from mio_tui.dialogs import Answer, Ask, AskText
+from mio_tui.new.aside import aside
+from mio_tui.new.begin import begin
+from mio_tui.new.checks import SETTINGS, WRONG, checks
+from mio_tui.new.draft import recipe_file
+from mio_tui.new.edit import EditRecipe
+from mio_tui.new.fetch import Download
+from mio_tui.new.form import NAMES, Form
+from mio_tui.new.load import LoadRecipe
+from mio_tui.new.model import ModelStep
+from mio_tui.new.state import Step
+from mio_tui.new.stock import is_path, shown
+from mio_tui.text import size
+
+
+class NewRunScreen(Form):
+    """Nothing is trained, written or downloaded before it is asked for. `recipe_tables` fill the form in."""
+
+    TITLE_WORDS = "New run"
+    HELP_WORDS = (
+        "Model: type to filter and to search the hub; / . ~ begin a folder; enter chooses, and enter again goes on.\n"
+        "Data: ←/→ turn the pairs, page keys ten at a time. Underlined tokens are scored, bold ones are special.\n"
+        "Settings: ←/→ change a choice; what is left empty is the default.\n"
+        "A memory estimate never stops a start: press the start key twice."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "start", "Start", priority=True, id="start"),
+        Binding("ctrl+o", "load", "Load recipe", priority=True, id="load"),
+        Binding("ctrl+w", "save", "Save as recipe", show=False, priority=True, id="save"),
+        Binding("ctrl+e", "edit", "TOML", priority=True, id="edit"),
+        Binding("escape", "leave", "Leave", id="leave"),
+    ]
+
+    # the model
+
+    def on_model_step_chosen(self, event: ModelStep.Chosen) -> None:
+        """Take the model; where it is not here, ask whether to fetch it now."""
+        card, row = event.row.card, event.row
+        if card.complete:
+            self.take_model(card.name)
+            return
+        if card.on_disk and is_path(card.name):
+            self.complain(f"{shown(card.name)}: its weights are not all here; copy the folder again")
+            return
+        words = f"{card.name}\n{row.size} to download, {size(self.state.disk_free)} free"
+        if card.gated:
+            words += "\ngated: accept its terms on its page, then run: hf auth login"
+        answers = [Answer("d", "download", "Download it now"), Answer("l", "later", "Download it when the run starts")]
+        self.app.push_screen(Ask("Download this model?", words, answers), lambda answer: self._fetch(answer, card.name))
+
+    def take_model(self, name: str) -> None:
+        """Train this model."""
+        self.state.draft.choose_model(name)
+        models = self.models
+        models.take_card()
+        models.fill()
+        self.confirmed = False
+        self.data.sync()
+        self.on_step_found()
+
+    def _fetch(self, answer: str | None, name: str) -> None:
+        if not answer:
+            return
+        self.take_model(name)
+        if answer == "download":
+            if self.state.download:
+                self.state.download.stop()
+            revision = self.state.draft.text("model.revision")
+            self.state.download = Download(name, revision, self._downloaded)
+            self.run_worker(self.state.download.run, group="download", exit_on_error=False)
+            self._downloaded()
+
+    def _downloaded(self) -> None:
+        """A download got on, or ended."""
+        download = self.state.download
+        if not download or not self.is_mounted:
+            return
+        if download.state == "failed":
+            self.complain(download.error)
+        if download.state in ("failed", "stopped"):
+            self.state.start_after = False
+        if download.state != "running":
+            self.models.load_local()
+        if download.state == "done":
+            self.data.sync(again=bool(self.state.data.untokenised))
+        self.tell()
+        if download.state == "done" and self.state.start_after:
+            self.action_start()
+
+    # recipes
+
+    def action_load(self) -> None:
+        """Load a recipe."""
+        self.app.push_screen(LoadRecipe(), self._load)
+
+    def _load(self, path: Path | None) -> None:
+        if path:
+            try:
+                self.state.draft.load(path.expanduser())
+            except (MioError, RuntimeError) as error:
+                self.complain(error)
+                return
+            self.app.notify(f"loaded {path.name}", markup=False)
+            self.replaced()
+
+    def replaced(self) -> None:
+        """All of the draft may be another."""
+        for step in self.steps:
+            step.put_all()
+        self.models.load_local()
+        self.data.sync()
+        self.on_step_changed(Step.Changed())
+
+    def action_save(self) -> None:
+        """Save the draft as a recipe."""
+        try:
+            self.state.draft.recipe()
+        except RecipeError as error:
+            self.complain(error)
+            return
+        name = f"{self.state.draft.name or self.state.draft.text('loss.name')}.toml"
+        words = "Where to? Only what differs from the defaults is written."
+        self.app.push_screen(AskText("Save as a recipe", words, name), self._save)
+
+    def _save(self, typed: str | None, sure: bool = False) -> None:
+        if not typed or not typed.strip():
+            return
+        try:
+            there = recipe_file(typed)
+            if there.exists() and not sure:
+                answers = [Answer("r", "replace", "Replace it")]
+                ask = Ask("Replace the file?", f"{there.name} is there already.", answers)
+                self.app.push_screen(ask, lambda answer: self._save(typed if answer else "", sure=True))
+                return
+            self.state.draft.save(there)
+        except (MioError, OSError, RuntimeError, ValueError) as error:
+            self.complain(error)
+            return
+        self.app.notify(f"saved {there.name}; the same again: mio-local train {there.name}", markup=False)
+
+    def action_edit(self) -> None:
+        """Edit the draft as TOML."""
+        draft = self.state.draft
+        edit = EditRecipe(draft.toml(), draft.take_toml)
+        self.app.push_screen(edit, lambda taken: self.replaced() if taken else None)
+
+    # start and leave
+
+    def action_start(self) -> None:
+        """Start what is valid; what is doubtful is asked once more."""
+        if self.state.starting or self._waits():
+            return
+        found = checks(self.state)
+        wrong = next((check for check in found if check.sign == WRONG), None)
+        if wrong:
+            self.go(wrong.step)
+            if wrong.key and wrong.step == SETTINGS:
+                self.settings.focus_key(wrong.key)
+            if not wrong.told:
+                self.complain(wrong.words)
+            return
+        doubts = [check.words for check in found if check.ask]
+        if doubts and not self.confirmed:
+            self.confirmed = True
+            self.tell()
+            words = f"{doubts[0]}\nPress the start key again to start anyway"
+            self.app.notify(words, severity="warning", timeout=10, markup=False)
+            return
+        self.state.starting = True
+        self.state.start_after = False
+        self.app.notify("starting…", markup=False)
+        self.go(len(NAMES) - 1)
+        self.run_worker(self._start, group="start", exit_on_error=False)
+
+    def _waits(self) -> bool:
+        """Whether the model is on its way: the trainer would fetch it from the beginning."""
+        download = self.state.download
+        name = self.state.draft.text("model.name")
+        coming = bool(download and download.name == name and download.state == "running")
+        if coming:
+            self.state.start_after = True
+            self.app.notify(f"{shown(name)} is still on its way: the run starts when it is here", markup=False)
+        return coming
+
+    async def _start(self) -> None:
+        state = self.state
+        try:
+            if state.download:
+                state.download.stop()
+            total = state.needs.total if state.needs else 0
+            run = await aside(begin, state.draft.recipes(), state.folder, state.draft.name, total)
+        except (MioError, OSError) as error:
+            state.starting = False
+            self.complain(error)
+            self.tell()
+            return
+        self.dismiss()
+        self.mio.show_run(run)
+
+    def action_leave(self) -> None:
+        """Out one layer: a download first, then the screen; ask where something was entered."""
+        download = self.state.download
+        if download and download.state == "running" and self.at == 0:
+            download.stop()
+        elif self.state.draft.touched and not self.state.starting:
+            answers = [Answer("l", "leave", "Leave; what was entered is lost"), Answer("w", "save", "Save as a recipe")]
+            self.app.push_screen(Ask("Leave the new run?", "", answers), self._left)
+        elif not self.state.starting:
+            self.dismiss()
+
+    def _left(self, answer: str | None) -> None:
+        if answer == "leave":
+            self.dismiss()
+        elif answer == "save":
+            self.action_save()

@@ -1,0 +1,101 @@
+"""What the four steps share: the draft, and what was found out about its model, its data and its memory."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from textual.containers import Vertical
+from textual.message import Message
+
+from mio_local.hub import ModelCard
+from mio_tui.new.draft import Draft
+from mio_tui.new.estimate import Needs
+from mio_tui.new.fetch import Download
+from mio_tui.new.fields import Field
+
+
+@dataclass
+class Data:
+    """What the preview process said of the pairs of `key`, the settings that were sent to it."""
+
+    key: object = None
+    opened: dict[str, Any] = field(default_factory=dict[str, Any])
+    summary: dict[str, Any] = field(default_factory=dict[str, Any])
+    warnings: list[str] = field(default_factory=list[str])
+    stops: str = ""  # what would stop the training
+    error: str = ""  # why nothing is open
+    untokenised: str = ""  # why the pairs are shown as text
+    busy: str = ""
+    progress: tuple[int, int] = (0, 0)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest pair, as far as the statistics tell; 0 where there are none."""
+        parts = [self.summary.get(name) for name in ("prompt", "chosen", "rejected")]
+        largest = [int(part["largest"]) if isinstance(part, dict) else 0 for part in parts]
+        return largest[0] + max(largest[1:]) if all(largest) else 0
+
+    @property
+    def pairs(self) -> int:
+        """Pairs to train on: all but the held-out ones; 0 is unknown."""
+        if self.summary:
+            return max(0, int(self.summary["encoded"]) - int(self.summary["held_out_pairs"]))
+        return int(self.opened.get("pairs", 0))
+
+
+@dataclass
+class State:
+    """The form's state. `needs` is None while it is being estimated, or where there is no model."""
+
+    draft: Draft
+    folder: Path  # of the runs
+    card: ModelCard | None = None
+    template: str = ""  # what is known of the model's chat template
+    data: Data = field(default_factory=Data)
+    needs: Needs | None = None
+    download: Download | None = None
+    name_error: str = ""  # what is wrong with the run's name
+    disk_free: int = 0  # bytes in the runs folder
+    starting: bool = False
+    start_after: bool = False  # start when the download is done
+
+
+class Step(Vertical):
+    """One of the four steps."""
+
+    DEFAULT_CSS = """
+    Step { width: 1fr; height: 1fr; padding: 0 1; }
+    """
+
+    class Changed(Message):
+        """The draft was edited here; `key` is the recipe's key, or empty."""
+
+        def __init__(self, key: str = "") -> None:
+            super().__init__()
+            self.key = key
+
+    class Found(Message):
+        """Something was found out: a card, pairs, statistics, an end of a download."""
+
+    class Next(Message):
+        """This step is done."""
+
+    def __init__(self, state: State, id: str) -> None:
+        super().__init__(id=id)
+        self.state = state
+
+    def enter(self) -> None:
+        """The step is shown: put the focus where work begins."""
+
+    def tell(self) -> None:
+        """Show the state anew."""
+
+    def shown_value(self, key: str) -> str:
+        """What the field of a key shows."""
+        return self.state.draft.text(key)
+
+    def put_all(self) -> None:
+        """Show the draft's values anew: they were edited elsewhere."""
+        for entry in self.query(Field):
+            if entry.value != (value := self.shown_value(entry.key)):
+                entry.put(value)

@@ -1,0 +1,100 @@
+"""What there is to choose from on this disk: models, data, and what earlier runs used. Slow enough for a thread."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mio_local import hub, runs
+from mio_local.errors import MioError
+from mio_local.hub import ModelCard
+from mio_local.recipe import read_toml
+
+DATA_ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
+NEWEST_RUNS = 50
+MOST = 300
+
+
+@dataclass(frozen=True)
+class Recent:
+    """Models and data of earlier runs, the newest first."""
+
+    models: tuple[str, ...]
+    data: tuple[str, ...]
+
+
+def recent(folder: Path) -> Recent:
+    """What the newest runs in `folder` were trained on; runs that cannot be read are left out."""
+    models: dict[str, None] = {}
+    data: dict[str, None] = {}
+    try:
+        newest = runs.list_runs(folder)[:NEWEST_RUNS]
+    except OSError:
+        newest = []
+    for run in newest:
+        try:
+            tables = read_toml(run.recipe)
+        except MioError:
+            continue
+        for found, section, key in ((models, "model", "name"), (data, "data", "source")):
+            table = tables.get(section)
+            value = table.get(key) if isinstance(table, dict) else None
+            if isinstance(value, str) and value:
+                found[value] = None
+    return Recent(tuple(models), tuple(data))
+
+
+def local_models(folder: Path, named: str) -> list[ModelCard]:
+    """The models on this disk: the one `named` and those of earlier runs first, then the hub's cache and this folder's.
+    """
+    used = [named] * bool(named) + [name for name in recent(folder).models if name != named]
+    folders = [path for name in used if (path := Path(name).expanduser()).is_dir()]
+    cards = hub.on_disk([Path.cwd(), *folders])[:MOST]
+    order = {str(path.resolve()): number for number, path in enumerate(folders)}
+    order |= {name: number for number, name in enumerate(used)}
+    return sorted(cards, key=lambda card: order.get(card.name, len(used)))
+
+
+def models_at(typed: str) -> tuple[list[ModelCard], str]:
+    """The model in the folder that was typed, or those in the folders below it; and why there is none."""
+    path = Path(typed).expanduser()
+    if not path.is_dir():
+        return [], f"{typed}: no such folder"
+    cards = hub.on_disk([path])
+    here = str(path.resolve())
+    found = [card for card in cards if card.name == here or Path(card.name).parent == path.resolve()]
+    return found, "" if found else f"{typed}: no model here (config.json and *.safetensors)"
+
+
+def local_data(folder: Path) -> list[str]:
+    """Files that may hold pairs: those of earlier runs, then those of this folder."""
+    try:
+        here = sorted(
+            path.name for path in Path.cwd().iterdir() if path.suffix.lower() in DATA_ENDINGS and path.is_file()
+        )
+    except OSError:
+        here = []
+    return list(dict.fromkeys([*recent(folder).data, *here]))[:MOST]
+
+
+def is_path(typed: str) -> bool:
+    """Whether a folder or file is meant, and no name on the hub."""
+    return typed.startswith(("/", ".", "~"))
+
+
+def shown(name: str) -> str:
+    """A path as people write it: from this folder, or from home."""
+    path = Path(name)
+    if path.is_absolute():
+        for base, sign in ((Path.cwd(), "."), (Path.home(), "~")):
+            if path.is_relative_to(base):
+                return f"{sign}/{path.relative_to(base)}"
+    return name
+
+
+def has_template(folder: Path) -> bool:
+    """Whether a model's folder holds a chat template."""
+    if (folder / "chat_template.jinja").exists():
+        return True
+    try:
+        return '"chat_template"' in (folder / "tokenizer_config.json").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False

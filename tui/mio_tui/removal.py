@@ -1,0 +1,64 @@
+"""Deleting a run: asked first, and with its name to be typed where much would be lost."""
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+
+from textual import work
+
+from mio_local.runs import LIVE, Run
+from mio_tui.base import MioScreen
+from mio_tui.dialogs import Answer, Ask, AskText
+from mio_tui.text import size
+
+LARGE = 1e9  # bytes
+
+
+class Removal(MioScreen[None]):
+    """The part of the list of runs that deletes."""
+
+    @property
+    def run(self) -> Run | None:
+        """The run under the cursor."""
+        raise NotImplementedError
+
+    def look(self) -> object:
+        """Read the list anew."""
+        raise NotImplementedError
+
+    @work(exit_on_error=False)
+    async def action_delete(self) -> None:
+        """Ask, then delete the highlighted run."""
+        if not (run := self.run):
+            return
+        if run.is_locked() or run.read_status()["state"] in LIVE:
+            self.notify(f"{run.name} is training: stop it first (enter, then x)", severity="warning", markup=False)
+            return
+        used = await asyncio.to_thread(folder_size, run.path)
+        words = f"{run.name}: its settings, curves, checkpoints and adapter, {size(used)}."
+        if used > LARGE:
+            typed = await self.app.push_screen_wait(AskText("Delete?", f"{words}\nType the run's name to delete it."))
+            sure = typed == run.name
+        else:
+            answers = [Answer("d", "delete", "Delete it for good")]
+            sure = await self.app.push_screen_wait(Ask("Delete?", words, answers)) == "delete"
+        if not sure:
+            return
+        try:
+            await asyncio.to_thread(remove, run)
+        except OSError as error:
+            self.mio.complain(f"{run.name} could not be deleted: {error.strerror or error}")
+        self.look()
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of every file below."""
+    return sum(file.lstat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def remove(run: Run) -> None:
+    """Take the run out of sight in one rename, then delete it. Raises OSError."""
+    gone = run.path.with_name(f".deleted-{run.name}-{os.getpid()}")
+    run.path.rename(gone)
+    shutil.rmtree(gone)
