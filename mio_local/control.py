@@ -29,13 +29,21 @@ def request(path: Path, command: str) -> str:
     return identity
 
 
-class Control:
-    """What the trainer reads between steps: new lines of control.jsonl, and the interrupt signals."""
+def size(path: Path) -> int:
+    """Bytes of requests so far: where those of a new session begin."""
+    return path.stat().st_size if path.exists() else 0
 
-    def __init__(self, path: Path) -> None:
+
+class Control:
+    """What the trainer reads between steps: new lines of control.jsonl, and the interrupt signals.
+
+    The session's requests begin at byte `begin` of the file; without it, at the end that the file has now.
+    """
+
+    def __init__(self, path: Path, begin: int = -1) -> None:
         self._path = path
         # requests from before this session were meant for another trainer
-        self._offset = path.stat().st_size if path.exists() else 0
+        self._offset = size(path) if begin < 0 else begin
         self.interrupted = False
         self.kept: list[tuple[str, str]] = []
 

@@ -18,15 +18,6 @@ LARGEST = sys.float_info.max  # JSON allows whole numbers beyond it
 
 
 @dataclass
-class Column:
-    """One figure of one type of event as far as it was read: `seen` events went into `steps` and `values`."""
-
-    seen: int = 0
-    steps: "array[float]" = field(default_factory=lambda: array("d"))
-    values: "array[float]" = field(default_factory=lambda: array("d"))
-
-
-@dataclass
 class History:
     """A run's recipe, and its events by type, oldest first."""
 
@@ -34,12 +25,14 @@ class History:
     recipe: Recipe
     events: dict[str, list[dict[str, Any]]] = field(default_factory=dict[str, list[dict[str, Any]]])
     version: int = 0  # counts the changes
-    _columns: dict[tuple[str, str], Column] = field(default_factory=dict[tuple[str, str], Column])
+    _steps: dict[str, "array[float]"] = field(default_factory=dict[str, "array[float]"])
+    _columns: dict[tuple[str, str], "array[float]"] = field(default_factory=dict[tuple[str, str], "array[float]"])
 
     def add(self, records: Iterable[dict[str, Any]], *, again: bool = False) -> None:
         """Take in what a `Tail` read; `again` where the file began anew."""
         if again:
             self.events.clear()
+            self._steps.clear()
             self._columns.clear()
             self.version += 1
         for record in records:
@@ -67,13 +60,11 @@ class History:
         last call.
         """
         events = self.of(kind)
-        column = self._columns.setdefault((kind, key), Column())
-        for event in events[column.seen :]:
-            value = event.get(key)
-            column.steps.append(event["step"])
-            column.values.append(value if is_number(value) else math.nan)
-        column.seen = len(events)
-        steps, values = np.array(column.steps), np.array(column.values)
+        at, figure = self._steps.setdefault(kind, array("d")), self._columns.setdefault((kind, key), array("d"))
+        at.extend([event["step"] for event in events[len(at) :]])
+        if len(figure) < len(events):
+            figure.frombytes(_numbers([event.get(key) for event in events[len(figure) :]]).tobytes())
+        steps, values = np.array(at), np.array(figure)
         if by == "step" or (kind != "step" and not self.of("step")):
             return steps, values
         return self._place(steps, by), values
@@ -84,6 +75,18 @@ class History:
         figure = np.clip(np.nan_to_num(figure), 0, 1e15)
         amount = np.maximum.accumulate(figure) if by == "tokens" else np.cumsum(figure)
         return np.interp(steps, np.concatenate([[0.0], done]), np.concatenate([[0.0], amount]))
+
+
+def _numbers(values: list[Any]) -> np.ndarray:
+    """Float64 of what JSON gave; NaN for what is no finite number."""
+    if not {float, int}.issuperset(map(type, values)):
+        values = [value if is_number(value) else math.nan for value in values]
+    try:
+        numbers = np.array(values, np.float64)
+    except OverflowError:  # a whole number that no float holds
+        numbers = np.array([value if is_number(value) else math.nan for value in values], np.float64)
+    numbers[~np.isfinite(numbers)] = math.nan
+    return numbers
 
 
 def is_number(value: object) -> TypeGuard[float]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from mio_local import runs
+from mio_local import control, runs
 from mio_local.errors import RunError
 from mio_local.recipe import Recipe
 from mio_local.runs import Run
@@ -42,12 +42,13 @@ def launch(queue: Sequence[Run]) -> None:
     if first.read_status()["state"] == "done":
         raise RunError(f"run {first.name} is done; there is nothing to resume")
     with first.locked() as lock, first.log.open("ab") as log:
+        begin = control.size(first.control)  # from here on a stop is obeyed, however long the trainer takes to start
         first.update_status(state="starting", reason="", doing="starting", pid=0)
         paths = [str(run.path.absolute()) for run in queue]
         _started.append(
             subprocess.Popen(
                 # -P: no module is imported from the folder in which the app happens to run
-                [sys.executable, "-P", "-m", "mio_local.worker", "--lock", str(lock), *paths],
+                [sys.executable, "-P", "-m", "mio_local.worker", "--lock", str(lock), "--requests", str(begin), *paths],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
                 pass_fds=[lock], env=os.environ | {"PYTHONUNBUFFERED": "1"},
             )

@@ -5,7 +5,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-CHUNK = 4_000_000  # bytes read at once: a quarter of a second of parsing
+from pydantic_core import from_json
+
+CHUNK = 4_000_000  # bytes read at once: some hundredths of a second of parsing
 
 
 class Tail:
@@ -46,7 +48,7 @@ class Tail:
         found: list[dict[str, Any]] = []
         for line in whole.split(b"\n"):
             try:
-                record = json.loads(line)
+                record = _record(line)
             except (ValueError, RecursionError):
                 self.bad += bool(line.strip())
                 continue
@@ -55,6 +57,14 @@ class Tail:
             else:
                 self.bad += 1
         return found
+
+
+def _record(line: bytes) -> object:
+    """What `json.loads` makes of a line, in a third of its time."""
+    try:
+        return from_json(line, cache_strings="keys")
+    except ValueError:  # stricter than the standard library, which wrote the line: about lone surrogates, for one
+        return json.loads(line)
 
 
 def _whole_number(value: object) -> bool:

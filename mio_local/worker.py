@@ -1,4 +1,4 @@
-"""What `launch` starts: `python -m mio_local.worker [--lock FD] RUN_DIR...` trains runs one after the other.
+"""What `launch` starts: a process of its own that trains the runs whose directories it is given, one after the other.
 
 Nobody looks at this process: what it has to say goes to status.json, events.jsonl and, in words, to trainer.log.
 """
@@ -9,6 +9,7 @@ import traceback
 from pathlib import Path
 
 from mio_local.blas import preload
+from mio_local.control import Control
 from mio_local.errors import MioError, one_line
 from mio_local.runs import Run
 
@@ -23,21 +24,23 @@ def main() -> None:
     """Train every run that is named; those behind one that does not end as done stay queued."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--lock", type=int, default=-1, help="descriptor that holds the first run's lock")
+    parser.add_argument("--requests", type=int, default=-1, help="where the first run's new requests begin")
     parser.add_argument("runs", nargs="+", type=Path)
     arguments = parser.parse_args()
     preload(threads=1 if _small(arguments.runs[0]) else 0)
-    lock = arguments.lock
+    lock, begin = arguments.lock, arguments.requests
     for path in arguments.runs:
         run = Run(path)
         try:
             with run.locked(lock):
-                done = work(run)
+                # one that somebody trained by hand while it waited here is left as it is
+                done = run.read_status()["state"] == "done" or work(run, begin)
         except MioError as error:  # another trainer has it
             print(error)
             break
         if not done:
             break
-        lock = -1
+        lock = begin = -1
 
 
 def _small(path: Path) -> bool:
@@ -54,14 +57,9 @@ def _small(path: Path) -> bool:
 SMALL = 50_000_000  # bytes of weights
 
 
-def work(run: Run) -> bool:
-    """Prepare and train one run whose lock is held; whether it is done."""
-    from mio_local.commands import screen
-    from mio_local.control import Control
-    from mio_local.session import reopen
-    from mio_local.trainer import train
-
-    control = Control(run.control)
+def work(run: Run, begin: int = -1) -> bool:
+    """Prepare and train one run whose lock is held; whether it is done. `begin` is `Control`'s."""
+    control = Control(run.control, begin)
     told = 0.0
 
     def report(what: str, done: int, total: int) -> None:
@@ -77,6 +75,10 @@ def work(run: Run) -> bool:
     try:
         with control.signals():
             report("importing", 0, 0)
+            from mio_local.commands import screen
+            from mio_local.session import reopen
+            from mio_local.trainer import train
+
             job = reopen(run, report)
             if control.stop_asked():
                 raise Stopped
@@ -87,7 +89,7 @@ def work(run: Run) -> bool:
         run.update_status(state="stopped", reason="asked to stop before the first step")
     except MioError as error:
         print(error)
-        run.update_status(state="failed", reason=str(error))
+        run.update_status(state="failed", reason=" ".join(str(error).split()))
     except Exception as error:
         traceback.print_exc()
         run.update_status(state="failed", reason=f"{type(error).__name__}: {one_line(error)}")

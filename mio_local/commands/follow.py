@@ -5,6 +5,8 @@ saves.
 """
 
 import argparse
+import itertools
+import math
 import time
 from collections.abc import Iterator
 
@@ -24,10 +26,12 @@ def main(arguments: argparse.Namespace) -> int:
     out = screen.console()
     if arguments.command in ("pause", "stop"):
         return ask(run, arguments.command, out)
+    reader = Reader(run)
+    out.print(f"run {run.name}: {run.read_status()['state']}, {_subject(run)}")
     interrupted = False
     while True:
         try:
-            return look(run, out)
+            return look(reader, out)
         except KeyboardInterrupt:
             if arguments.command == "watch" or interrupted or run.read_status()["state"] not in LIVE:
                 out.print(f"{run.name} is left alone")
@@ -54,12 +58,15 @@ def ask(run: Run, command: str, out: screen.Console) -> int:
     return 0
 
 
-def look(run: Run, out: screen.Console) -> int:
+def look(reader: "Reader", out: screen.Console) -> int:
     """Show the run's past and what is added to it, until it ends; 0 where it is done or stopped."""
-    status = run.read_status()
-    out.print(f"run {run.name}: {status['state']}, {status.get('loss_name', '')} on {status.get('model', '')}")
-    total = status.get("total_steps", 0)
-    screen.follow(_events(run), total, out)
+    run = reader.run
+    events = reader.events()
+    with out.status("waiting for the first step"):
+        first = next(events, None)
+    if first and first.type == "started":  # status.json holds the number only once it trains
+        reader.total = first.values.get("total_steps", reader.total)
+    screen.follow(itertools.chain([first] if first else [], events), reader.total, out)
     status = run.read_status()
     if status["state"] in ("failed", "lost"):
         raise RunError(f"run {run.name} {status['state']}: {status.get('reason') or 'its process is gone'}; "
@@ -70,21 +77,34 @@ def look(run: Run, out: screen.Console) -> int:
     return 0
 
 
-def _events(run: Run) -> Iterator[Event]:
-    """The run's events as they come, none twice, until its trainer is gone and all is read."""
-    tail = Tail(run.events)
-    seen = 0
-    count = 0
-    while True:
-        live = run.read_status()["state"] in LIVE  # before the poll: what a dying trainer wrote last is read still
-        again, records = tail.poll()
-        count = 0 if again else count
-        for record in records:
-            count += 1
-            if count > seen:
-                yield Event(record["type"], record["step"], record)
-        seen = max(seen, count)
-        if not live and not tail.behind:
-            return
-        if not tail.behind:
-            time.sleep(POLL)
+def _subject(run: Run) -> str:
+    status = run.read_status()
+    return f"{status.get('loss_name', '')} on {status.get('model', '')}"
+
+
+class Reader:
+    """What a run has written and goes on to write; no event twice, also when an interrupt ended the first look."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.total: int = run.read_status().get("total_steps", 0)
+        self._seen = 0
+
+    def events(self) -> Iterator[Event]:
+        """Events as they come, until the trainer is gone and all is read. A figure that was not finite is nan again."""
+        tail = Tail(self.run.events)
+        count = 0
+        while True:
+            live = self.run.read_status()["state"] in LIVE  # before the poll: a dying trainer's last words count
+            again, records = tail.poll()
+            count = 0 if again else count
+            for record in records:
+                count += 1
+                if count > self._seen:
+                    self._seen = count
+                    values = {key: math.nan if value is None else value for key, value in record.items()}
+                    yield Event(record["type"], record["step"], values)
+            if not live and not tail.behind:
+                return
+            if not tail.behind:
+                time.sleep(POLL)

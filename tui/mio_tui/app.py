@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
 from mio_local import runs
@@ -15,6 +16,7 @@ from mio_local.runs import LIVE, Run
 from mio_tui.base import MioScreen
 from mio_tui.dialogs import Answer, Ask
 from mio_tui.screens.runs import RunsScreen
+from mio_tui.text import block, line
 from mio_tui.theme import DARK, DEFAULTS, LIGHT
 
 
@@ -115,6 +117,13 @@ class MioApp(App[str]):
         if self.start(queue):
             self.show_run(queue[0])
 
+    def notify(
+        self, message: str, *, title: str = "", severity: SeverityLevel = "information", timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:  # fmt: skip
+        """As Textual's, but without markup unless asked for, and with control characters made visible."""
+        super().notify(block(message).plain, title=title, severity=severity, timeout=timeout, markup=markup)
+
     def complain(self, error: object) -> None:
         """Show what went wrong, as text."""
         self.notify(str(error), severity="error", timeout=10, markup=False)
@@ -167,14 +176,12 @@ class MioApp(App[str]):
 def _state(run: Run) -> str:
     try:
         return str(run.read_status()["state"])
-    except (MioError, OSError):
+    except (MioError, OSError, RecursionError):
         return "damaged"
 
 
 def _parting(run: Run, answer: str) -> str:
+    name = line(run.name).plain
     if answer == "stop":
-        return f"{run.name} finishes its step, saves and ends. Go on with it: mio-local resume {run.name}"
-    return (
-        f"{run.name} keeps training. Back: mio-local   As text: mio-local watch {run.name}   "
-        f"Stop it: mio-local stop {run.name}"
-    )
+        return f"{name} finishes its step, saves and ends. Go on with it: mio-local resume {name}"
+    return f"{name} keeps training. Back: mio-local   As text: mio-local watch {name}   Stop it: mio-local stop {name}"

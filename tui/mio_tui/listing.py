@@ -43,7 +43,7 @@ def read(folder: Path) -> list[Row]:
     for run in list_runs(folder):
         try:
             rows.append(_row(run.name, run.read_status()))
-        except (RunError, OSError, ValueError, TypeError, AttributeError) as error:
+        except (RunError, OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             rows.append(Row(run.name, "damaged", note=str(error)))
     return rows
 
@@ -67,7 +67,7 @@ def _figure(figures: dict[str, Any], key: str) -> float | None:
 
 def _note(status: dict[str, Any], state: str) -> str:
     if state == "starting" and status.get("doing"):
-        of = f" {status['done']}/{status['total']}" if status.get("total") else ""
+        of = f" {status.get('done', 0)}/{status['total']}" if status.get("total") else ""
         return f"{status['doing']}{of}"
     if state == "lost":
         return "its process is gone"
@@ -77,7 +77,7 @@ def _note(status: dict[str, Any], state: str) -> str:
 def columns(wide: bool) -> tuple[str, ...]:
     """The table's columns."""
     if wide:
-        return ("", "run", "loss", "model", "data", "step", "Δchosen", "acc", "when")
+        return ("", "run", "loss", "model", "step", "Δchosen", "acc", "when")
     return ("", "run", "loss", "model", "step", "Δchosen", "acc")
 
 
@@ -92,12 +92,17 @@ def cells(app: App[Any], row: Row, marked: bool, wide: bool) -> list[Text]:
         name,
         line(row.objective.upper(), 6),
         line(row.model, 22 if wide else 14),
-        *([line(row.data, 14)] if wide else []),
         line(row.step, 12),
-        Text(number(row.change) + arrow, justify="right"),
-        Text(number(row.accuracy, ".2f"), justify="right"),
+        _right(number(row.change) + arrow),
+        _right(number(row.accuracy, ".2f")),
     ]
     return [*made, line(f"{when}: {row.note}" if row.note else when, 24)] if wide else made
+
+
+def _right(figure: str) -> Text:
+    made = line(figure, 12)
+    made.justify = "right"
+    return made
 
 
 def arrange(rows: Sequence[Row], words: str, sort: str) -> list[Row]:

@@ -1,5 +1,7 @@
 """The highlighted run beside the list: what it is, its likelihood curves, its newest figures."""
 
+from pathlib import Path
+
 from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
@@ -8,7 +10,7 @@ from textual.widgets import Static
 
 from mio_local.history import History
 from mio_local.runs import Run
-from mio_tui.chart import Chart
+from mio_tui.chart import SMOOTHING, Chart
 from mio_tui.live.plots import Look, plots
 from mio_tui.text import STATES, block, count, line, number
 from mio_tui.watched import Watched
@@ -29,10 +31,13 @@ class RunPreview(Vertical):
     def __init__(self) -> None:
         super().__init__()
         self.watched: Watched | None = None
+        self.reading: Watched | None = None
 
     def compose(self) -> ComposeResult:
         yield Static(id="what", markup=False)
-        yield Chart(empty="no figures yet")
+        chart = Chart(empty="no figures yet")
+        chart.smoothing = SMOOTHING[2]
+        yield chart
         yield Static(id="figures", markup=False)
 
     def show(self, run: Run | None) -> None:
@@ -43,11 +48,17 @@ class RunPreview(Vertical):
             self.watched = Watched(run)
         self.read(self.watched)
 
-    @work(exclusive=True, exit_on_error=False)
+    @work(exit_on_error=False)
     async def read(self, watched: Watched) -> None:
-        """Read what is new, then draw."""
+        """Read what is new, then draw. A read that goes on is not cancelled: what it has read would be lost."""
+        if watched is self.reading:
+            return
+        self.reading = watched
         watched.refresh_status()
-        await watched.load()
+        try:
+            await watched.load()
+        finally:
+            self.reading = None if self.reading is watched else self.reading
         if watched is self.watched:
             self.draw(watched)
 
@@ -64,8 +75,8 @@ class RunPreview(Vertical):
         recipe = watched.history.recipe
         lora, train = recipe.lora, recipe.train
         what.append(f"\n{recipe.loss.name.upper()} β {recipe.loss.beta:g} · LoRA r{lora.rank} α{lora.alpha:g}")
-        what.append(f" · lr {train.learning_rate:g}\n").append_text(line(recipe.model.name, 120))
-        what.append("\n").append_text(line(recipe.data.source, 120))
+        what.append(f" · lr {train.learning_rate:g}\n").append_text(line(_short(recipe.model.name), 120))
+        what.append("\n").append_text(line(_short(recipe.data.source), 120))
         if reason := str(watched.status.get("reason") or ""):
             what.append("\n").append_text(line(reason, 160))
         self.query_one("#what", Static).update(what)
@@ -81,7 +92,12 @@ def _figures(history: History) -> Text:
     if not last:
         return Text("no evaluation yet")
     chosen, rejected = (number(last.get(f"delta/{side}")) for side in ("chosen", "rejected"))
-    margin, accuracy = number(last.get("rewards/margins")), number(last.get("rewards/accuracies"), ".2f")
+    accuracy = number(last.get("rewards/accuracies"), ".2f")
     where = "held out" if kind == "eval" else "training"
     words = f"{where}, step {last['step']}\nchosen {chosen}  rejected {rejected}\n"
-    return Text(f"{words}margin {margin}  accuracy {accuracy}")
+    return Text(f"{words}accuracy {accuracy}  loss {number(last.get('loss'), '.3f')}")
+
+
+def _short(name: str) -> str:
+    """A hub name as it is; of a path the last two parts."""
+    return "/".join(Path(name).parts[-2:])

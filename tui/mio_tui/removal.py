@@ -7,7 +7,7 @@ from pathlib import Path
 
 from textual import work
 
-from mio_local.runs import LIVE, Run
+from mio_local.runs import Run
 from mio_tui.base import MioScreen
 from mio_tui.dialogs import Answer, Ask, AskText
 from mio_tui.text import size
@@ -32,8 +32,7 @@ class Removal(MioScreen[None]):
         """Ask, then delete the highlighted run."""
         if not (run := self.run):
             return
-        if run.is_locked() or run.read_status()["state"] in LIVE:
-            self.notify(f"{run.name} is training: stop it first (enter, then x)", severity="warning", markup=False)
+        if self.lives(run):
             return
         used = await asyncio.to_thread(folder_size, run.path)
         words = f"{run.name}: its settings, curves, checkpoints and adapter, {size(used)}."
@@ -43,13 +42,24 @@ class Removal(MioScreen[None]):
         else:
             answers = [Answer("d", "delete", "Delete it for good")]
             sure = await self.app.push_screen_wait(Ask("Delete?", words, answers)) == "delete"
-        if not sure:
+        if not sure or self.lives(run):  # it may have been resumed while the question stood
             return
         try:
             await asyncio.to_thread(remove, run)
         except OSError as error:
             self.mio.complain(f"{run.name} could not be deleted: {error.strerror or error}")
         self.look()
+
+    def lives(self, run: Run) -> bool:
+        """Whether a trainer has the run, said to the user."""
+        try:
+            alive = run.is_locked()
+        except OSError as error:
+            self.mio.complain(f"{run.name} could not be deleted: {error.strerror or error}")
+            return True
+        if alive:
+            self.notify(f"{run.name} is training: stop it first (enter, then x)", severity="warning", markup=False)
+        return alive
 
 
 def folder_size(folder: Path) -> int:

@@ -31,7 +31,7 @@ class RunsScreen(Removal):
     )
     DEFAULT_CSS = """
     RunsScreen {
-        #empty { display: none; height: 1fr; padding: 1 8; }
+        #empty { display: none; height: 1fr; padding: 1 2; }
         &.-empty #empty { display: block; }
         &.-empty #main { display: none; }
         #main { height: 1fr; }
@@ -67,6 +67,7 @@ class RunsScreen(Removal):
         self.sort = listing.SORTS[0]
         self.words = ""
         self.drawn: list[tuple[object, ...]] = []
+        self.reading = False
 
     def body(self) -> ComposeResult:
         yield Static(id="head", classes="head", markup=False)
@@ -81,11 +82,12 @@ class RunsScreen(Removal):
         self.query_one("#filter", Input).can_focus = False
         self.columns()
         self.look()
-        self.set_interval(REFRESH, self.look)
+        self.set_interval(REFRESH, self.tick)
 
     def resized(self) -> None:
+        here = self.highlighted
         self.columns()
-        self.draw()
+        self.draw(here)
         if self.wide:
             self.preview()
 
@@ -103,23 +105,34 @@ class RunsScreen(Removal):
             self.table.add_column(Text(name), key=name)
         self.drawn = []
 
+    def tick(self) -> None:
+        """Look again, unless the folder is so slow that the last look still goes on."""
+        if not self.reading:
+            self.look()
+
     @work(exclusive=True, group="look", exit_on_error=False)
     async def look(self) -> None:
         """Read every run's status, off the event loop."""
         if not self.on_top and self.rows is not None:
             return
-        found = await asyncio.to_thread(listing.read, self.mio.folder)
+        self.reading = True
+        try:
+            found = await asyncio.to_thread(listing.read, self.mio.folder)
+        finally:
+            self.reading = False
         if found != self.rows:
             self.rows = found
             self.draw()
             if self.wide:
                 self.preview()
 
-    def draw(self) -> None:
-        """Show the rows that pass the filter, in order; the cursor stays on its run."""
+    def draw(self, here: str = "") -> None:
+        """Show the rows that pass the filter, in order; the cursor stays on its run, or goes to `here`."""
         if self.rows is None:
             return
         self.set_class(not self.rows, "-empty")
+        if self.rows and self.focused is None:
+            self.table.focus()  # a table that was hidden has lost it
         self.refresh_bindings()
         self.query_one("#head", Static).update(listing.head(self.rows, self.mio.folder, self.sort, self.words))
         if not self.rows:
@@ -130,7 +143,7 @@ class RunsScreen(Removal):
         cells = [(row.name, *listing.cells(self.app, row, row.name in self.marked, self.wide)) for row in shown]
         if cells == self.drawn:
             return
-        here = self.highlighted
+        here = here or self.highlighted
         with self.app.batch_update():
             if [row[0] for row in cells] == [row[0] for row in self.drawn]:
                 self.redraw(cells)
@@ -141,6 +154,8 @@ class RunsScreen(Removal):
                 names = [row.name for row in shown]
                 if here in names:
                     self.table.move_cursor(row=names.index(here), animate=False)
+                # a frame drawn before the table measured the new rows would stay in its cache
+                self.table.call_after_refresh(self.table.notify_style_update)
         self.drawn = list(cells)
 
     def redraw(self, cells: list[tuple[str, *tuple[Text, ...]]]) -> None:

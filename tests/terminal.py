@@ -1,0 +1,52 @@
+"""A real terminal for tests: tmux with keys in and rows out."""
+
+import shlex
+import subprocess
+import time
+import uuid
+from collections.abc import Callable
+from typing import Self
+
+
+class Terminal:
+    """A tmux server of its own with one window. Use it as a context manager."""
+
+    def __init__(self, width: int, height: int, environment: dict[str, str]) -> None:
+        self.name = f"mio-{uuid.uuid4().hex[:8]}"
+        settings = [f"{key}={value}" for key, value in environment.items()]
+        shell = ["env", *settings, "bash", "--norc", "--noprofile"]
+        self._tmux("new-session", "-d", "-x", str(width), "-y", str(height), shlex.join(shell))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._tmux("kill-server")
+
+    def _tmux(self, *words: str) -> str:
+        command = ["tmux", "-u", "-L", self.name, "-f", "/dev/null", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout
+
+    def keys(self, *names: str) -> None:
+        """Press keys, by tmux's names."""
+        self._tmux("send-keys", *names)
+
+    def type(self, command: str) -> None:
+        """Type a line into the shell."""
+        self._tmux("send-keys", "-l", command)
+        self.keys("Enter")
+
+    def text(self) -> str:
+        """What is on the screen."""
+        return self._tmux("capture-pane", "-p")
+
+    def wait(self, seen: str | Callable[[str], object], seconds: float = 30) -> str:
+        """The screen once `seen` is on it; fails with the screen's last text."""
+        found = (lambda text: seen in text) if isinstance(seen, str) else seen
+        end = time.monotonic() + seconds
+        while True:
+            text = self.text()
+            if found(text):
+                return text
+            assert time.monotonic() < end, f"not seen after {seconds} s: {seen}\n{text}"
+            time.sleep(0.1)
