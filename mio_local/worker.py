@@ -13,6 +13,7 @@ from mio_local.control import Control
 from mio_local.errors import MioError, one_line
 from mio_local.runs import Run
 
+SMALL = 50_000_000  # bytes of weights
 REPORT_GAP = 0.2  # seconds between two writes of status.json
 
 
@@ -49,12 +50,9 @@ def _small(path: Path) -> bool:
 
     try:
         folder = Path(build(read_toml(path / "recipe.toml"), str(path)).model.name)
-    except MioError:
+        return folder.is_dir() and sum(file.stat().st_size for file in folder.glob("*.safetensors")) < SMALL
+    except (MioError, OSError):
         return False
-    return folder.is_dir() and sum(file.stat().st_size for file in folder.glob("*.safetensors")) < SMALL
-
-
-SMALL = 50_000_000  # bytes of weights
 
 
 def work(run: Run, begin: int = -1) -> bool:
