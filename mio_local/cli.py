@@ -75,7 +75,10 @@ def parser(command_name: str = "") -> Parser:
         ("pause", "let a run wait after its step, its model in memory; resume lets it go on"),
         ("stop", "let a run finish its step, save and end"),
     ):
-        command(name, help).add_argument("run", metavar="RUN")
+        follow = command(name, help)
+        follow.add_argument("run", metavar="RUN")
+        if name == "watch":
+            follow.add_argument("--tui", action="store_true", help="in the terminal app")
 
     command("runs", "list the runs")
 
@@ -145,12 +148,14 @@ def open_app(arguments: argparse.Namespace) -> int:
         if arguments.command is None:
             parser().print_help()
             return 0
-        raise RecipeError("demo --tui: this is no terminal; use mio-local demo, or mio-local train --detach and watch")
-    from mio_local.runs import runs_folder
+        raise RecipeError(f"{arguments.command} --tui: this is no terminal; leave --tui out")
+    from mio_local.runs import find, runs_folder
 
+    folder = runs_folder(arguments.runs).absolute()
+    run = str(find(folder, arguments.run).path) if arguments.command == "watch" else ""
     module = importlib.import_module("mio_tui.app")  # by name: the core knows of no screen
     backend = {key: getattr(arguments, key) for key in ("backend", "device", "steps") if hasattr(arguments, key)}
-    parting = module.MioApp(runs_folder(arguments.runs).absolute(), demo=backend or None).run()
+    parting = module.MioApp(folder, open_run=run, demo=backend or None).run()
     if parting:
         print(parting)
     return 0

@@ -245,8 +245,12 @@ def list_runs(runs: Path) -> list[Run]:
     """Every run in the folder, newest first."""
     if not runs.is_dir():
         return []
-    found = [run for entry in runs.iterdir() if not entry.name.startswith(".") and (run := Run(entry)).exists()]
-    return sorted(found, key=lambda run: run.recipe.stat().st_mtime, reverse=True)
+    found: list[tuple[float, Run]] = []
+    for entry in runs.iterdir():
+        with suppress(OSError):  # no run, or one that is being deleted
+            if not entry.name.startswith("."):
+                found.append((Run(entry).recipe.stat().st_mtime, Run(entry)))
+    return [run for _, run in sorted(found, key=lambda pair: pair[0], reverse=True)]
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -254,7 +258,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(f"{path}: missing, so this is no complete run directory") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise RunError(f"{path}: damaged (not JSON)") from None
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror or error}") from None

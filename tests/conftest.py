@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from tokenizers.pre_tokenizers import ByteLevel
 
 from mio_local.cli import main
 
+os.environ["TZ"] = "UTC"  # the app shows clock times
+time.tzset()
+os.environ["MIO_LOCAL_THEME"] = "mio-dark"  # else the app would choose by this terminal's colours
 os.environ["MIO_LOCAL_PRELOAD"] = "0"  # else a command run in this process would start pytest again
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

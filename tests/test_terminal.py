@@ -29,7 +29,8 @@ def test_demo_from_the_empty_state_to_the_export(tmp_path: Path, width: int, hei
     folder = tmp_path / "runs"
     mio, dpo = Run(folder / "demo-mio"), Run(folder / "demo-dpo")
     app = f"{sys.executable} -m mio_local.cli --runs {folder}"
-    environment = {"PATH": os.environ["PATH"], "TERM": "tmux-256color", "PS1": "$ ", "LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"}
+    environment = {"TERM": "tmux-256color", "PS1": "$ ", "LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"}
+    environment["PATH"] = os.environ["PATH"]
     with Terminal(width, height, environment) as terminal:
         terminal.type(f"cd {tmp_path} && {app}")
         terminal.wait("No runs yet")
@@ -42,7 +43,7 @@ def test_demo_from_the_empty_state_to_the_export(tmp_path: Path, width: int, hei
         terminal.keys("p")
         text = terminal.wait("PAUSED")
         paused = step(text)
-        assert terminal.wait(lambda text: step(text) >= 0) and step(terminal.text()) == paused
+        assert step(terminal.wait(lambda text: step(text) >= 0)) == paused
         terminal.keys("p")
         terminal.wait(lambda text: "TRAINING" in text and step(text) > paused)
 

@@ -160,11 +160,7 @@ class CudaModel:
             return Memory(torch.cuda.memory_allocated(self.device), torch.cuda.max_memory_allocated(self.device))
         if self.device.type == "mps":
             return Memory(torch.mps.current_allocated_memory(), torch.mps.driver_allocated_memory())
-        import resource
-        import sys
-
-        unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS, in KiB on Linux
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        peak = _most_resident()
         return Memory(peak, peak)
 
     @contextmanager
@@ -181,3 +177,14 @@ class CudaModel:
         finally:
             for name, parameter in self.parameters.items():
                 parameter.data = policy[name]
+
+
+def _most_resident() -> int:
+    """Bytes of memory that this process had at most."""
+    status = Path("/proc/self/status")
+    if status.exists():  # the rusage of a forked process begins at what its parent had
+        found = [line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:")]
+        return int(found[0].split()[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS

@@ -34,10 +34,11 @@ class MioApp(App[str]):
         Binding("ctrl+t", "turn_theme", "Light or dark", show=False, id="theme"),
     ]
 
-    def __init__(self, folder: Path, *, demo: dict[str, Any] | None = None) -> None:
-        """`demo`: begin the demo with these arguments of `mio_local.demo.recipes`."""
+    def __init__(self, folder: Path, *, open_run: str = "", demo: dict[str, Any] | None = None) -> None:
+        """`open_run`: the folder of a run to open; `demo`: begin it, with these arguments of `demo.recipes`."""
         super().__init__()
         self.folder = folder
+        self.open_run = open_run
         self.demo = demo
         self.poll_seconds = 0.5 if "SSH_CONNECTION" in os.environ else 0.25
         self.register_theme(DARK)
@@ -54,9 +55,12 @@ class MioApp(App[str]):
         self.call_after_refresh(self.open_first)
 
     def open_first(self) -> None:
-        """The demo where it was asked for, else the run that trains now."""
+        """What was asked for, else the run that trains now."""
         if self.demo is not None:
             self.action_demo()
+            return
+        if self.open_run:
+            self.show_run(Run(Path(self.open_run)))
             return
         living = [run for run in runs.list_runs(self.folder) if _state(run) in LIVE]
         if len(living) == 1:
