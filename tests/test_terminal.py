@@ -30,14 +30,14 @@ def test_demo_from_the_empty_state_to_the_export(tmp_path: Path, width: int, hei
     mio, dpo = Run(folder / "demo-mio"), Run(folder / "demo-dpo")
     app = f"{sys.executable} -m mio_local.cli --runs {folder}"
     environment = {"TERM": "tmux-256color", "PS1": "$ ", "LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"}
-    environment["PATH"] = os.environ["PATH"]
+    environment |= {"PATH": os.environ["PATH"], "MIO_LOCAL_PRELOAD": "1"}  # with the fast BLAS, as a user has it
     with Terminal(width, height, environment) as terminal:
         terminal.type(f"cd {tmp_path} && {app}")
         terminal.wait("No runs yet")
 
         terminal.keys("d")
         terminal.wait("STARTING", 3)
-        text = terminal.wait(lambda text: step(text) >= 2, 90)
+        text = terminal.wait(lambda text: step(text) >= 2, 180)
         assert "TRAINING" in text
         assert BRAILLE.search(text)
         terminal.keys("p")
@@ -54,7 +54,7 @@ def test_demo_from_the_empty_state_to_the_export(tmp_path: Path, width: int, hei
         assert mio.is_locked()
         terminal.keys("C-l")
         terminal.type(app)
-        terminal.wait(lambda text: "TRAINING" in text and "demo-mio" in text and step(text) >= 21, 60)
+        terminal.wait(lambda text: "TRAINING" in text and "demo-mio" in text and step(text) >= 21, 120)
 
         terminal.keys("x")
         terminal.wait("Stop and save")
@@ -69,7 +69,7 @@ def test_demo_from_the_empty_state_to_the_export(tmp_path: Path, width: int, hei
         if "demo-dpo" not in highlighted(terminal, folder):
             terminal.keys("Down")
         terminal.keys("r")
-        terminal.wait(lambda text: "TRAINING" in text and "demo-dpo" in text and step(text) >= 21, 90)
+        terminal.wait(lambda text: "TRAINING" in text and "demo-dpo" in text and step(text) >= 21, 180)
         terminal.keys("x")
         terminal.wait("Stop and save")
         terminal.keys("Enter")

@@ -1,6 +1,7 @@
 """One run as the app sees it: its status, and its history as far as it was read."""
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING, Any
 
 from mio_local.errors import MioError
@@ -42,17 +43,22 @@ class Watched:
         self.status = status
         return changed
 
-    async def load(self) -> bool:
-        """Read what is new, off the event loop; whether anything was. Never two at once."""
+    async def load(self, *, part: bool = False) -> bool:
+        """Read what is new, off the event loop; whether anything was. Never two at once.
+
+        With `part`, a few thousand events at most; `behind` says whether there are more.
+        """
         if self._busy:
             return False
         self._busy = True
+        gc.disable()  # events hold no cycles, and each search for some would walk through all that were read
         try:
-            return await self._load()
+            return await self._load(part)
         finally:
+            gc.enable()
             self._busy = False
 
-    async def _load(self) -> bool:
+    async def _load(self, part: bool) -> bool:
         if self.history is None:
             self.history = await asyncio.to_thread(self._open)
         if (history := self.history) is None:
@@ -61,7 +67,7 @@ class Watched:
         while True:
             again, records = await asyncio.to_thread(self._tail.poll)
             history.add(records, again=again)
-            if not self._tail.behind:
+            if part or not self.behind:
                 return history.version != before
 
     def _open(self) -> "History | None":
@@ -75,6 +81,11 @@ class Watched:
             return None
         self.trouble = ""
         return History(self.run, recipe)
+
+    @property
+    def behind(self) -> bool:
+        """Whether the last reading ended before the file did."""
+        return self._tail.behind
 
     @property
     def bad_lines(self) -> int:

@@ -136,8 +136,13 @@ class LiveView(MioScreen[None]):
         try:
             while self._again:
                 self._again = False
-                if await self.watched.load():  # whoever wants a redraw meanwhile says so too
+                behind = self.watched.behind
+                if await self.watched.load(part=True):  # whoever wants a redraw meanwhile says so too
                     self._stale = True
+                if self.watched.behind:  # the first part is drawn at once, then all of it
+                    self._again = True
+                elif behind:
+                    self._at_once = True
                 if self._stale and self.on_top and (self._at_once or time.monotonic() > self._rested):
                     self._stale = self._at_once = False
                     began = time.monotonic()
