@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, decoders
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 
+from mio_local import launch as launching
 from mio_local.cli import main
 
 os.environ["TZ"] = "UTC"  # the app shows clock times
@@ -138,3 +139,16 @@ def files_below(folder: Path) -> dict[str, tuple[int, int]]:
     """Every file and folder with its size and time of change."""
     found = {str(path): path.lstat() for path in folder.rglob("*")}
     return {path: (stat.st_size, stat.st_mtime_ns) for path, stat in found.items()}
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """What would have been trained in the background."""
+    queues = []
+    monkeypatch.setattr(launching, "launch", lambda queue: queues.append([run.name for run in queue]))
+    return queues
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "runs"
