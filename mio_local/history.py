@@ -25,14 +25,12 @@ class History:
     recipe: Recipe
     events: dict[str, list[dict[str, Any]]] = field(default_factory=dict[str, list[dict[str, Any]]])
     version: int = 0  # counts the changes
-    _steps: dict[str, "array[float]"] = field(default_factory=dict[str, "array[float]"])
-    _columns: dict[tuple[str, str], "array[float]"] = field(default_factory=dict[tuple[str, str], "array[float]"])
+    _columns: dict[str, dict[str, "array[float]"]] = field(default_factory=dict[str, dict[str, "array[float]"]])
 
     def add(self, records: Iterable[dict[str, Any]], *, again: bool = False) -> None:
         """Take in what a `Tail` read; `again` where the file began anew."""
         if again:
             self.events.clear()
-            self._steps.clear()
             self._columns.clear()
             self.version += 1
         for record in records:
@@ -59,15 +57,21 @@ class History:
         `by` gives x: optimiser steps, tokens trained on, or seconds spent in steps. Costs only what is new since the
         last call.
         """
-        events = self.of(kind)
-        at, figure = self._steps.setdefault(kind, array("d")), self._columns.setdefault((kind, key), array("d"))
-        at.extend([event["step"] for event in events[len(at) :]])
-        if len(figure) < len(events):
-            figure.frombytes(_numbers([event.get(key) for event in events[len(figure) :]]).tobytes())
-        steps, values = np.array(at), np.array(figure)
+        steps, values = self._numbers(kind, "step"), self._numbers(kind, key)
         if by == "step" or (kind != "step" and not self.of("step")):
             return steps, values
         return self._place(steps, by), values
+
+    def _numbers(self, kind: str, key: str) -> np.ndarray:
+        """A copy of one column. What is new is read for all columns that are as far: a pass for each takes longer."""
+        events, columns = self.of(kind), self._columns.setdefault(kind, {})
+        done = len(columns.setdefault(key, array("d")))
+        if done < len(events):
+            behind = {name: column for name, column in columns.items() if len(column) == done}
+            found = _numbers([event.get(name) for event in events[done:] for name in behind])
+            for column, numbers in zip(behind.values(), found.reshape(-1, len(behind)).T, strict=True):
+                column.frombytes(numbers.tobytes())
+        return np.array(columns[key])
 
     def _place(self, steps: np.ndarray, by: Axis) -> np.ndarray:
         """Tokens or seconds at the given steps."""
@@ -79,7 +83,7 @@ class History:
 
 def _numbers(values: list[Any]) -> np.ndarray:
     """Float64 of what JSON gave; NaN for what is no finite number."""
-    if not {float, int}.issuperset(map(type, values)):
+    if not {float, int, type(None)}.issuperset(map(type, values)):
         values = [value if is_number(value) else math.nan for value in values]
     try:
         numbers = np.array(values, np.float64)

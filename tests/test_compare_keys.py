@@ -46,6 +46,7 @@ async def test_a_click_moves_the_cursor(tmp_path, pair):
     app = MioApp(tmp_path)
     async with app.run_test(size=WIDE) as pilot:
         screen = await opened(pilot, *pair)
+        await settled(pilot, lambda: screen.query_one("#table").region.height >= 3)
         await pilot.click("#table", offset=(10, 2))
         assert screen.cursor == 1
         await pilot.click("#table", offset=(10, 3))  # the difference is no run

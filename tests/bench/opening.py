@@ -38,7 +38,7 @@ def points(app):
 
 async def opening(run, steps, size):
     """(seconds to the first points, seconds to all, longest wait in seconds)."""
-    app, gaps, first = MioApp(run.path.parent), [0.0], 0.0
+    app, gaps, first = MioApp(run.path / "no runs"), [0.0], 0.0
     async with app.run_test(size=size) as pilot:
         await pilot.pause(0.3)
         beating = asyncio.create_task(beat(gaps))

@@ -1,5 +1,6 @@
 """The highlighted run beside the list: what it is, its likelihood curves, its newest figures."""
 
+import asyncio
 from pathlib import Path
 
 from rich.text import Text
@@ -11,7 +12,7 @@ from textual.widgets import Static
 from mio_local.history import History
 from mio_local.runs import Run
 from mio_tui.chart import SMOOTHING, Chart
-from mio_tui.live.plots import Look, plots
+from mio_tui.live.plots import Look, Plot, likelihood
 from mio_tui.text import STATES, block, count, line, number
 from mio_tui.watched import Watched
 
@@ -31,7 +32,7 @@ class RunPreview(Vertical):
     def __init__(self) -> None:
         super().__init__()
         self.watched: Watched | None = None
-        self.reading: Watched | None = None
+        self.busy: Watched | None = None
 
     def compose(self) -> ComposeResult:
         yield Static(id="what", markup=False)
@@ -51,18 +52,19 @@ class RunPreview(Vertical):
     @work(exit_on_error=False)
     async def read(self, watched: Watched) -> None:
         """Read what is new, then draw. A read that goes on is not cancelled: what it has read would be lost."""
-        if watched is self.reading:
+        if watched is self.busy:
             return
-        self.reading = watched
+        self.busy = watched
         watched.refresh_status()
         try:
             await watched.load()
+            plot = await asyncio.to_thread(_plot, watched)
         finally:
-            self.reading = None if self.reading is watched else self.reading
+            self.busy = None if self.busy is watched else self.busy
         if watched is self.watched:
-            self.draw(watched)
+            self.draw(watched, plot)
 
-    def draw(self, watched: Watched) -> None:
+    def draw(self, watched: Watched, plot: Plot) -> None:
         """The words and the curves."""
         state = watched.state
         sign, _ = STATES.get(state, STATES["damaged"])
@@ -81,9 +83,13 @@ class RunPreview(Vertical):
             what.append("\n").append_text(line(reason, 160))
         self.query_one("#what", Static).update(what)
         total = count(watched.status.get("total_steps"))
-        first = plots(watched.history, Look(True, True))[0]
-        self.query_one(Chart).show(first.curves, first.guides, float(total) if total else None)
+        self.query_one(Chart).show(plot.curves, plot.guides, float(total) if total else None)
         self.query_one("#figures", Static).update(_figures(watched.history))
+
+
+def _plot(watched: Watched) -> Plot:
+    with watched.lock:
+        return likelihood(watched.history, Look())
 
 
 def _figures(history: History) -> Text:

@@ -1,8 +1,11 @@
-"""One run as the app sees it: its status, and its history as far as it was read."""
+"""One run as a screen sees it: its status, and its history as far as it was read."""
 
 import asyncio
 import gc
+import os
+import threading
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from mio_local.errors import MioError
 from mio_local.runs import Run
@@ -12,16 +15,71 @@ if TYPE_CHECKING:
     from mio_local.history import History
 
 
+class Reader:
+    """Reads a run's events, in threads, once for all the screens that show it.
+
+    Whoever looks through `history` in a thread holds `lock`, as nothing may be added to it meanwhile.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.trouble = ""
+        self.history: History | None = None
+        self.tail = Tail(run.events)
+        self.lock = threading.Lock()
+
+    def more(self) -> None:
+        """Read the next few thousand events, or as many as there are."""
+        with self.lock:
+            if self.history is None:
+                self.history = self._open()
+            if self.history is None:
+                return
+            gc.disable()  # events hold no cycles, and each search for some would walk through all that were read
+            try:
+                again, records = self.tail.poll()
+                self.history.add(records, again=again)
+            finally:
+                gc.enable()
+
+    def _open(self) -> "History | None":
+        from mio_local.history import History
+        from mio_local.recipe import build, read_toml
+
+        self.trouble = ""
+        try:
+            return History(self.run, build(read_toml(self.run.recipe), str(self.run.recipe)))
+        except (MioError, OSError) as error:
+            self.trouble = str(error)
+            return None
+
+
+_readers: WeakValueDictionary[str, Reader] = WeakValueDictionary()  # by folder, while a screen shows it
+
+
 class Watched:
     """A run that is read as it grows. Nothing here writes; everything may be damaged, and then says so in `trouble`."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.status: dict[str, Any] = {"state": "starting"}
-        self.trouble = ""
-        self.history: History | None = None  # once `load` has been awaited
-        self._tail = Tail(run.events)
-        self._busy = False
+        self._reader = _readers.setdefault(os.path.realpath(run.path), Reader(run))
+        self._version = 0  # of the history, when this screen last took from it
+
+    @property
+    def lock(self) -> threading.Lock:
+        """Held by whoever looks through the history in a thread."""
+        return self._reader.lock
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no history, empty where there is."""
+        return self._reader.trouble
+
+    @property
+    def history(self) -> "History | None":
+        """What was read, once `load` has been awaited."""
+        return self._reader.history
 
     @property
     def past(self) -> "History":
@@ -44,50 +102,22 @@ class Watched:
         return changed
 
     async def load(self, *, part: bool = False) -> bool:
-        """Read what is new, off the event loop; whether anything was. Never two at once.
+        """Read what is new, off the event loop; whether there is anything that this screen did not have.
 
         With `part`, a few thousand events at most; `behind` says whether there are more.
         """
-        if self._busy:
-            return False
-        self._busy = True
-        gc.disable()  # events hold no cycles, and each search for some would walk through all that were read
-        try:
-            return await self._load(part)
-        finally:
-            gc.enable()
-            self._busy = False
-
-    async def _load(self, part: bool) -> bool:
-        if self.history is None:
-            self.history = await asyncio.to_thread(self._open)
-        if (history := self.history) is None:
-            return False
-        before = history.version
-        while True:
-            again, records = await asyncio.to_thread(self._tail.poll)
-            history.add(records, again=again)
-            if part or not self.behind:
-                return history.version != before
-
-    def _open(self) -> "History | None":
-        from mio_local.history import History
-        from mio_local.recipe import build, read_toml
-
-        try:
-            recipe = build(read_toml(self.run.recipe), str(self.run.recipe))
-        except (MioError, OSError) as error:
-            self.trouble = str(error)
-            return None
-        self.trouble = ""
-        return History(self.run, recipe)
+        await asyncio.to_thread(self._reader.more)
+        while self.behind and not part:
+            await asyncio.to_thread(self._reader.more)
+        before, self._version = self._version, self.history.version if self.history else 0
+        return before != self._version
 
     @property
     def behind(self) -> bool:
         """Whether the last reading ended before the file did."""
-        return self._tail.behind
+        return self._reader.tail.behind
 
     @property
     def bad_lines(self) -> int:
         """Lines of events.jsonl that are no events."""
-        return self._tail.bad
+        return self._reader.tail.bad

@@ -1,6 +1,7 @@
 """All that a comparison shows, made from the histories in one go. Runs in a thread."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from rich.text import Text
@@ -27,6 +28,13 @@ class Picture:
 
 def picture(view: View, members: Sequence[Member], held: Range | None, values: bool) -> Picture:
     """`held` is the y range that the likelihood panels have now; `values` puts the settings' values into the head."""
+    with ExitStack() as locks:
+        for member in members:
+            locks.enter_context(member.watched.lock)
+        return _picture(view, members, held, values)
+
+
+def _picture(view: View, members: Sequence[Member], held: Range | None, values: bool) -> Picture:
     at = common(members)
     readable = [member for member in members if member.watched.history is not None]
     found = {member.letter: figures(member.watched.past, at, view) for member in readable}

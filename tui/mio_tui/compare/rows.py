@@ -27,7 +27,8 @@ def table_rows(seen: Picture, members: Sequence[Member], paint: Callable[[str], 
 def _run_row(seen: Picture, member: Member, paint: Callable[[str], str], beta: bool) -> Row:
     lead = f"{member.letter} {member.sign}"
     if member.trouble:
-        return Row(lead, member.name, words=member.trouble, style=paint("error"))
+        words = member.trouble.replace(f"{member.watched.run.path}/", "")  # the name beside it says where
+        return Row(lead, member.name, words=words, style=paint("error"))
     rest = "" if member.shown else "dim"
     if member.letter not in seen.cells:
         return Row(lead, member.name, words="reading…", style=paint(f"run-{member.color}"), rest=rest)

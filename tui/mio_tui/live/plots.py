@@ -51,12 +51,17 @@ class Plot:
 def plots(history: History | None, look: Look) -> tuple[Plot, ...]:
     """The plots of `CHARTS`, in that order; without a history they are empty."""
     return (
-        Plot(_title(look), _likelihoods(history, look), _lines(history, look), look.form),
+        likelihood(history, look),
         Plot("margin of the rewards", _single(history, "rewards/margins"), (Guide(0, "start"),)),
         Plot("accuracy", _single(history, "rewards/accuracies"), (Guide(0.5, "chance"),), ".2f", (0, 1)),
         Plot("loss", _single(history, "loss"), _start(history), ".3f"),
         Plot("mutual information, nats", _information(history), (), "+.3f"),
     )
+
+
+def likelihood(history: History | None, look: Look) -> Plot:
+    """The first of them."""
+    return Plot(_title(look), _likelihoods(history, look), _lines(history, look), look.form)
 
 
 def target(history: History, look: Look) -> float | None:

@@ -11,6 +11,7 @@ from mio_tui.live.log import Entry, entries, tail
 from mio_tui.live.pace import Pace, pace
 from mio_tui.live.plots import Look, Plot, plots
 from mio_tui.live.system import Machine, machine
+from mio_tui.watched import Watched
 
 RECENT = 300.0  # seconds before the newest event in which a note is still news
 
@@ -35,8 +36,13 @@ class Reading:
     adapter: Path | None = None
 
 
-def read(run: Run, history: History | None, status: dict[str, Any], look: Look, bad: int = 0) -> Reading:
-    """Look at a run's files. `history` may be None, where its recipe cannot be read."""
+def read(watched: Watched, status: dict[str, Any], look: Look) -> Reading:
+    """Look at a run's files. There may be no history, where its recipe cannot be read."""
+    with watched.lock:
+        return _read(watched.run, watched.history, status, look, watched.bad_lines)
+
+
+def _read(run: Run, history: History | None, status: dict[str, Any], look: Look, bad: int) -> Reading:
     info = _info(run)
     state = str(status.get("state"))
     printed = tail(run.log) if state in ("starting", "failed", "lost") else ()

@@ -152,10 +152,7 @@ class LiveView(MioScreen[None]):
             self._working = False
 
     async def _read(self) -> None:
-        watched = self.watched
-        self.reading = await asyncio.to_thread(
-            read, watched.run, watched.history, self.status, self.view, watched.bad_lines
-        )
+        self.reading = await asyncio.to_thread(read, self.watched, self.status, self.view)
         self.was_read = True
         self.tell()
         if not self.frozen:

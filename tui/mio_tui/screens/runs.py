@@ -88,11 +88,11 @@ class RunsScreen(Removal):
         here = self.highlighted
         self.columns()
         self.draw(here)
-        if self.wide:
-            self.preview()
+        self.preview()
 
     def on_screen_resume(self) -> None:
         self.look()
+        self.preview()
 
     @property
     def table(self) -> "DataTable[Text]":
@@ -123,8 +123,7 @@ class RunsScreen(Removal):
         if found != self.rows:
             self.rows = found
             self.draw()
-            if self.wide:
-                self.preview()
+            self.preview()
 
     def draw(self, here: str = "") -> None:
         """Show the rows that pass the filter, in order; the cursor stays on its run, or goes to `here`."""
@@ -184,7 +183,9 @@ class RunsScreen(Removal):
         return next((row.state for row in self.rows or [] if row.name == run.name), "damaged")
 
     def preview(self) -> None:
-        """Show the highlighted run beside the table."""
+        """Show the highlighted run beside the table, where there is room and somebody looks."""
+        if not (self.wide and self.on_top and self.run):
+            return
         from mio_tui.preview import RunPreview
 
         side = self.query_one("#side", Vertical)
@@ -196,8 +197,7 @@ class RunsScreen(Removal):
         shown.show(self.run)
 
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
-        if self.wide:
-            self.preview()
+        self.preview()
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
         if run := self.run:
