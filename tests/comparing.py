@@ -22,7 +22,7 @@ async def settled(pilot, ready=lambda: True, seconds: float = 8):
     while time.monotonic() < ends:
         await pilot.pause(0.05)
         screen = pilot.app.screen
-        busy = isinstance(screen, CompareScreen) and (screen._working or screen._stale or screen.exporting)
+        busy = isinstance(screen, CompareScreen) and (screen.working or screen._stale or screen.exporting)
         if not busy and ready():
             return
     raise AssertionError("\n".join(screen_text(pilot.app)))
@@ -46,10 +46,6 @@ def row(app: MioApp, start: str) -> list[str]:
     found = [text for text in screen_text(app) if text.removeprefix("› ").strip().startswith(start)]
     assert len(found) == 1, found
     return found[0].removeprefix("› ").split()
-
-
-def text_of(app: MioApp) -> str:
-    return "\n".join(screen_text(app))
 
 
 def curves(screen: CompareScreen, side: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -2,12 +2,12 @@
 
 import contextlib
 import re
-import time
 
 from mio_tui.app import MioApp
 from mio_tui.screens.live import LiveScreen
 from mio_tui.screens.runs import RunsScreen
 from tests import looks
+from tests.looks import seen, until
 
 SIGNS = {
     "queued": "◌", "starting": "◌", "training": "●", "paused": "‖", "stopping": "●",
@@ -45,17 +45,6 @@ async def listed(folder, size=(100, 30), rows=None):
             await until(pilot, lambda: screen.table.row_count == rows)
             await pilot.pause(0.1)
         yield pilot, screen
-
-
-async def until(pilot, truth, seconds=5.0):
-    end = time.monotonic() + seconds
-    while not truth():
-        assert time.monotonic() < end, seen(pilot)
-        await pilot.pause(0.02)
-
-
-def seen(pilot):
-    return "\n".join(looks.screen_text(pilot.app))
 
 
 def row(pilot, name):

@@ -1,11 +1,14 @@
 """A screen as text that can be kept beside the tests and read in a diff: its characters, then their styles."""
 
 import string
+import time
+from collections.abc import Callable
 from typing import Any
 
 from rich.style import Style
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from textual.app import App
+from textual.pilot import Pilot
 
 LETTERS = string.ascii_letters + string.digits
 
@@ -23,6 +26,19 @@ class Looks(SingleFileSnapshotExtension):
 def screen_text(app: App[Any]) -> list[str]:
     """The rows of the screen as they are drawn, without trailing spaces."""
     return ["".join(segment.text for segment in strip).rstrip() for strip in _strips(app)]
+
+
+def seen(pilot: Pilot[Any]) -> str:
+    """All that stands on the screen."""
+    return "\n".join(screen_text(pilot.app))
+
+
+async def until(pilot: Pilot[Any], truth: Callable[[], object], seconds: float = 5.0) -> None:
+    """Wait for something to become true; AssertionError with the screen where it does not."""
+    end = time.monotonic() + seconds
+    while not truth():
+        assert time.monotonic() < end, seen(pilot)
+        await pilot.pause(0.02)
 
 
 def look(app: App[Any]) -> str:

@@ -23,7 +23,7 @@ from mio_tui.new import estimate, fetch
 from mio_tui.new.estimate import Needs
 from mio_tui.new.fields import Field
 from mio_tui.new.screen import NewRunScreen
-from tests.looks import screen_text
+from tests.looks import screen_text, until
 
 GB = 1_000_000_000
 CONFIG = {"model_type": "qwen3", "num_hidden_layers": 28, "hidden_size": 1024}
@@ -149,15 +149,6 @@ async def form(
         await until(pilot, lambda: not screen.models.looking)
         await pilot.pause(0.1)
         yield pilot, screen
-
-
-async def until(pilot: Pilot[Any], fine: Callable[[], object], seconds: float = 5) -> None:
-    """Wait until `fine()`."""
-    for _ in range(round(seconds / 0.02)):
-        if fine():
-            return
-        await pilot.pause(0.02)
-    raise AssertionError("it did not come about in time")
 
 
 TABLES = {"model": {"name": "Qwen/Qwen3-0.6B"}, "data": {"source": "pairs.jsonl"}}

@@ -10,7 +10,8 @@ from mio_local.runs import Run
 from mio_tui.app import MioApp
 from mio_tui.compare.comparison import Comparison
 from tests import fakes
-from tests.comparing import NARROW, WIDE, curves, opened, pair_in, press, row, settled, text_of
+from tests.comparing import NARROW, WIDE, curves, opened, pair_in, press, row, settled
+from tests.looks import seen
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ async def test_table_at_the_last_common_evaluation_and_first_less_second(tmp_pat
             ("a", 1, "logps", "", "+.2f"), ("u", 100, "logps", "_per_token", "+.3f"),
         ):  # fmt: skip
             await press(pilot, *keys)
-            assert "held out at step 400" in text_of(app)
+            assert "held out at step 400" in seen(pilot)
             sides = [f"{prefix}/{side}{suffix}" for side in ("chosen", "rejected")]
             for start, loss, figures in (("A ━ one", "MIO", a), ("B ╍ two", "DPO", b)):
                 margin = (figures["delta/chosen"] - figures["delta/rejected"]) / per
@@ -69,7 +70,7 @@ async def test_without_evaluations_training_figures_are_used_and_named_so(tmp_pa
     app = MioApp(tmp_path)
     async with app.run_test(size=WIDE) as pilot:
         screen = await opened(pilot, *runs)
-        assert "no evaluations yet: training batches at step 30" in text_of(app)
+        assert "no evaluations yet: training batches at step 30" in seen(pilot)
         assert list(curves(screen, 0)) == ["B two", "A one"]
         assert curves(screen, 0)["B two"][0].tolist() == list(range(1, 41))
 
@@ -80,7 +81,7 @@ async def test_runs_without_a_step_in_common_say_so(tmp_path):
     app = MioApp(tmp_path)
     async with app.run_test(size=NARROW) as pilot:
         await opened(pilot, one, two)
-        assert "no step in common yet" in text_of(app)
+        assert "no step in common yet" in seen(pilot)
         assert row(app, "A ━ one")[3:] == ["MIO", *"—" * 7]
 
 
@@ -94,7 +95,7 @@ async def test_x_is_steps_tokens_or_seconds(tmp_path, pair):
         for shown, each in (("step", 1), ("tokens", 6000), ("time", 0.5), ("step", 1)):
             for name, last in (("A one", 1000), ("B two", 400)):
                 np.testing.assert_allclose(curves(screen, 0)[name][0], each * np.arange(0, last + 1, 50))
-            assert f"x: {shown}" in text_of(app)
+            assert f"x: {shown}" in seen(pilot)
             await press(pilot, "b")
 
 
@@ -143,7 +144,7 @@ async def test_log_y_is_for_what_is_positive(tmp_path, pair):
     async with app.run_test(size=WIDE) as pilot:
         screen = await opened(pilot, *pair)
         await press(pilot, "l")
-        assert "log y is for loss and information" in text_of(app)
+        assert "log y is for loss and information" in seen(pilot)
         await press(pilot, "m", "m", "l")
         assert [chart.log_y for chart in screen.query_one(Comparison).charts] == [True, True]
         await press(pilot, "m")
@@ -173,12 +174,12 @@ async def test_a_run_that_trains_goes_on_growing(tmp_path, pair):
         await pilot.pause()
         with fakes.alive(live):
             screen = await opened(pilot, pair[0], live)
-            assert "held out at step 50" in text_of(app)
+            assert "held out at step 50" in seen(pilot)
             assert row(app, "B ╍ live")[-1] == "60/1000"
             assert screen.query_one(Comparison).charts[0].x_range == (0, 1000)
             fakes.append(live, *list(fakes.events(200))[2 + 3 * 2 + 60 :])
             fakes.set_status(live, step=200)
-            await settled(pilot, lambda: "held out at step 200" in text_of(app))
+            await settled(pilot, lambda: "held out at step 200" in seen(pilot))
             assert row(app, "B ╍ live")[-1] == "200/1000"
             assert curves(screen, 0)["B live"][0].tolist() == [0, 50, 100, 150, 200]
         await settled(pilot, lambda: row(app, "B ╍ live")[-1] == "lost")  # the lock is free
@@ -215,7 +216,7 @@ async def test_opens_50_000_events_and_a_key_answers(tmp_path, pair):
     async with app.run_test(size=WIDE) as pilot:
         began = time.monotonic()
         screen = await opened(pilot, *runs)
-        await settled(pilot, lambda: "training batches at step 25000" in text_of(app))
+        await settled(pilot, lambda: "training batches at step 25000" in seen(pilot))
         assert time.monotonic() - began < 8  # measured 1.6 s on a slow core
         began = time.process_time()
         await press(pilot, "m")

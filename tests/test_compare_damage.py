@@ -8,8 +8,8 @@ from mio_local.runs import Run
 from mio_tui.app import MioApp
 from mio_tui.dialogs import Ask
 from tests import fakes
-from tests.comparing import NARROW, WIDE, curves, opened, pair_in, press, row, settled, text_of
-from tests.looks import screen_text
+from tests.comparing import NARROW, WIDE, curves, opened, pair_in, press, row, settled
+from tests.looks import screen_text, seen
 
 
 @pytest.fixture
@@ -71,9 +71,9 @@ async def test_hostile_values_stay_values(tmp_path):
         await opened(pilot, *runs)
         for keys in ("u", "a", "b", "b", "m", "m", "l", "s", "z", "left"):
             await press(pilot, keys)
-            assert "\x1b" not in text_of(app)
-        assert "[INST] [red]x" in text_of(app)
-        assert "\\u{1b}[31m" in text_of(app)
+            assert "\x1b" not in seen(pilot)
+        assert "[INST] [red]x" in seen(pilot)
+        assert "\\u{1b}[31m" in seen(pilot)
 
 
 async def test_what_cannot_be_drawn_is_said_and_the_app_lives(tmp_path, pair, monkeypatch):
@@ -84,10 +84,10 @@ async def test_what_cannot_be_drawn_is_said_and_the_app_lives(tmp_path, pair, mo
             "mio_tui.screens.compare.picture", lambda *given: (_ for _ in ()).throw(ValueError("[red]bad\x1b[31m"))
         )
         await press(pilot, "m")
-        assert "✗ ValueError: [red]bad\\u{1b}[31m" in text_of(app)
+        assert "✗ ValueError: [red]bad\\u{1b}[31m" in seen(pilot)
         monkeypatch.undo()
         await press(pilot, "m")
-        assert "✗" not in text_of(app)
+        assert "✗" not in seen(pilot)
         assert app.screen is screen
 
 

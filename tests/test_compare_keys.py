@@ -11,8 +11,8 @@ from mio_tui.compare.pick import PickRun
 from mio_tui.dialogs import Ask
 from mio_tui.screens.compare import CompareScreen
 from tests import fakes
-from tests.comparing import NARROW, WIDE, curves, opened, pair_in, press, row, settled, text_of
-from tests.looks import screen_text
+from tests.comparing import NARROW, WIDE, curves, opened, pair_in, press, row, settled
+from tests.looks import screen_text, seen
 
 
 @pytest.fixture
@@ -28,16 +28,16 @@ async def test_space_hides_a_run_and_the_difference_is_of_the_two_that_are_shown
     app = MioApp(tmp_path)
     async with app.run_test(size=WIDE) as pilot:
         screen = await opened(pilot, *pair, third)
-        assert "−" not in text_of(app)
-        assert "held out at step 250" in text_of(app)
+        assert "−" not in seen(pilot)
+        assert "held out at step 250" in seen(pilot)
         await press(pilot, "down", "space")
-        assert "B · two" in text_of(app)
+        assert "B · two" in seen(pilot)
         assert row(app, "A − C")
         assert not any(name.startswith("B") for name in curves(screen, 0))
         await press(pilot, "down", "space")
-        assert "held out at step 1000" in text_of(app)
+        assert "held out at step 1000" in seen(pilot)
         await press(pilot, "up", "up", "space")
-        assert "no run is shown" in text_of(app)
+        assert "no run is shown" in seen(pilot)
         await press(pilot, "space", "down", "space")
         assert row(app, "A − B")
 
@@ -59,10 +59,10 @@ async def test_more_runs_than_letters_and_the_same_run_twice(tmp_path):
     async with app.run_test(size=WIDE) as pilot:
         screen = await opened(pilot, runs[0], *runs)
         assert [member.name for member in screen.members] == ["run-0", "run-1", "run-2", "run-3"]
-        assert "the first 4 of 6 runs" in text_of(app)
+        assert "the first 4 of 6 runs" in seen(pilot)
         await press(pilot, "i")
         assert app.screen is screen
-        assert "4 runs are compared already" in text_of(app)
+        assert "4 runs are compared already" in seen(pilot)
 
 
 async def test_one_run_asks_for_another(tmp_path, pair):
@@ -75,11 +75,11 @@ async def test_one_run_asks_for_another(tmp_path, pair):
         assert shown[0].startswith("✓ two · dpo · Qwen3-0.6B")
         await pilot.press("escape")
         await settled(pilot, lambda: app.screen is screen)
-        assert "i adds another to compare with" in text_of(app)
+        assert "i adds another to compare with" in seen(pilot)
         await pilot.press("i")
         await settled(pilot, lambda: isinstance(app.screen, PickRun))
         await pilot.press("enter")
-        await settled(pilot, lambda: app.screen is screen and "A − B" in text_of(app))
+        await settled(pilot, lambda: app.screen is screen and "A − B" in seen(pilot))
 
 
 async def test_no_run_to_compare_with(tmp_path):
@@ -88,7 +88,7 @@ async def test_no_run_to_compare_with(tmp_path):
     async with app.run_test(size=NARROW) as pilot:
         await opened(pilot, only)
         await settled(pilot, lambda: isinstance(app.screen, PickRun))
-        assert "No other run in this folder" in text_of(app)
+        assert "No other run in this folder" in seen(pilot)
         await pilot.press("enter", "escape")
         await settled(pilot, lambda: isinstance(app.screen, CompareScreen))
 
@@ -184,11 +184,11 @@ async def test_export_writes_both_files_and_says_where(tmp_path, pair, monkeypat
         await opened(pilot, *pair)
         await pilot.press("e")
         await settled(pilot, lambda: isinstance(app.screen, Ask))
-        assert "compare-one-two in " in text_of(app)
+        assert "compare-one-two in " in seen(pilot)
         await pilot.press("b")
         await pilot.pause(0.1)
-        assert "writing CSV and PNG…" in text_of(app)
-        await settled(pilot, lambda: "✓ wrote compare-one-two.csv and compare-one-two.png" in text_of(app), 30)
+        assert "writing CSV and PNG…" in seen(pilot)
+        await settled(pilot, lambda: "✓ wrote compare-one-two.csv and compare-one-two.png" in seen(pilot), 30)
         assert sorted(file.name for file in here.iterdir()) == ["compare-one-two.csv", "compare-one-two.png"]
 
 
@@ -202,8 +202,8 @@ async def test_export_of_what_is_shown_alone_and_its_errors_in_one_line(tmp_path
         screen = await opened(pilot, *pair)
         await press(pilot, "space", "e")
         await pilot.press("c")
-        await settled(pilot, lambda: app.screen is screen and "✗" in text_of(app))
-        assert "compare-two.csv: cannot be written: Is a directory" in text_of(app)
+        await settled(pilot, lambda: app.screen is screen and "✗" in seen(pilot))
+        assert "compare-two.csv: cannot be written: Is a directory" in seen(pilot)
         await press(pilot, "down", "space", "e")
         assert app.screen is screen
-        assert "nothing to export" in text_of(app)
+        assert "nothing to export" in seen(pilot)

@@ -45,7 +45,7 @@ async def settled(pilot) -> None:
     await pilot.pause(0.1)
     for _ in range(200):
         screen = pilot.app.screen
-        if not isinstance(screen, CompareScreen) or not (screen._working or screen._stale):
+        if not isinstance(screen, CompareScreen) or not (screen.working or screen._stale):
             return
         await pilot.pause(0.02)
 

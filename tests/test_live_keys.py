@@ -5,7 +5,8 @@ import pytest
 from mio_tui.chart import SMOOTHING
 from mio_tui.screens.live import LiveScreen
 from tests import fakes
-from tests.living import opened, seen, shown, until
+from tests.living import opened, shown
+from tests.looks import seen, until
 
 
 @pytest.fixture

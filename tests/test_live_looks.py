@@ -9,8 +9,8 @@ import pytest
 from mio_tui import text
 from mio_tui.live import reading
 from tests import fakes
-from tests.living import opened, until
-from tests.looks import Looks, look, screen_text
+from tests.living import opened
+from tests.looks import Looks, look, screen_text, until
 
 SIZES = ((80, 24), (140, 45))
 THEN = fakes.NOW - 3600 + 207  # a second after step 412
@@ -42,7 +42,7 @@ def picture(folder, snapshot):
                 for key in keys:
                     await pilot.press(key)
                 await pilot.pause(0.15)
-                await until(pilot, lambda: not screen._working)
+                await until(pilot, lambda: not screen.working)
                 assert look(pilot.app) == snapshot(extension_class=Looks)
 
     return picture

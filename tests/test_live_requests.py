@@ -15,7 +15,8 @@ from mio_tui.dialogs import Ask
 from mio_tui.live import asked
 from mio_tui.screens import live
 from tests import fakes
-from tests.living import opened, seen, until
+from tests.living import opened
+from tests.looks import seen, until
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from mio_tui.dialogs import Ask
 from mio_tui.new.estimate import Needs
 from mio_tui.new.fields import Choice
 from tests import newrunning
-from tests.looks import screen_text
+from tests.looks import screen_text, until
 from tests.newrunning import (
     HOSTILE,
     TABLES,
@@ -31,7 +31,6 @@ from tests.newrunning import (
     text,
     toasts,
     type_into,
-    until,
 )
 
 folder = newrunning.folder

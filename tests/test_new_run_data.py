@@ -11,17 +11,8 @@ from mio_local.errors import MioError
 from mio_tui.new.columns import ColumnSelect
 from mio_tui.new.pairview import PairView
 from tests import newrunning
-from tests.newrunning import (
-    TABLES,
-    FakePreview,
-    box,
-    form,
-    go,
-    settled,
-    text,
-    type_into,
-    until,
-)
+from tests.looks import until
+from tests.newrunning import TABLES, FakePreview, box, form, go, settled, text, type_into
 
 folder = newrunning.folder
 launched = newrunning.launched

@@ -13,8 +13,8 @@ from mio_local.errors import HubError
 from mio_tui import text
 from mio_tui.new.fields import Field
 from tests import fakes
-from tests.looks import Looks, look, screen_text
-from tests.newrunning import TABLES, FakePreview, form, settled, stage, until
+from tests.looks import Looks, look, screen_text, until
+from tests.newrunning import TABLES, FakePreview, form, settled, stage
 
 Same = Callable[[Any, Any], Awaitable[None]]
 SIZES = ((80, 24), (140, 45))

@@ -12,18 +12,8 @@ from mio_local.runs import Run
 from mio_tui.dialogs import Ask
 from mio_tui.new.estimate import Needs
 from tests import newrunning
-from tests.looks import screen_text
-from tests.newrunning import (
-    TABLES,
-    choose_remote,
-    downloader,
-    form,
-    on_disk,
-    on_hub,
-    text,
-    toasts,
-    until,
-)
+from tests.looks import screen_text, until
+from tests.newrunning import TABLES, choose_remote, downloader, form, on_disk, on_hub, text, toasts
 
 folder = newrunning.folder
 shown = newrunning.shown

@@ -13,8 +13,8 @@ from mio_tui.new.edit import EditRecipe
 from mio_tui.new.fields import Choice, Field
 from mio_tui.new.load import LoadRecipe
 from tests import newrunning
-from tests.looks import screen_text
-from tests.newrunning import TABLES, box, field, form, go, settled, text, toasts, type_into, until
+from tests.looks import screen_text, until
+from tests.newrunning import TABLES, box, field, form, go, settled, text, toasts, type_into
 
 folder = newrunning.folder
 launched = newrunning.launched

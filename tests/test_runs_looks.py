@@ -9,8 +9,8 @@ from mio_tui import text
 from mio_tui.app import MioApp
 from mio_tui.screens.runs import RunsScreen
 from tests import fakes
-from tests.listed import LIVE, SIGNS, until
-from tests.looks import Looks, look, screen_text
+from tests.listed import LIVE, SIGNS
+from tests.looks import Looks, look, screen_text, until
 
 SIZES = ((80, 24), (140, 45))
 

@@ -8,16 +8,8 @@ from mio_tui.dialogs import Ask
 from mio_tui.screens.compare import CompareScreen
 from mio_tui.screens.live import LiveScreen
 from tests import fakes, looks
-from tests.listed import (
-    LIVE,
-    SIGNS,
-    go,
-    listed,
-    names,
-    row,
-    seen,
-    until,
-)
+from tests.listed import LIVE, SIGNS, go, listed, names, row
+from tests.looks import seen, until
 
 
 @pytest.mark.parametrize("size", [(80, 24), (140, 45)])

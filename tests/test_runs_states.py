@@ -9,16 +9,8 @@ from mio_tui import text
 from mio_tui.dialogs import Ask
 from mio_tui.screens.live import LiveScreen
 from tests import fakes, looks
-from tests.listed import (
-    BROKEN,
-    HOSTILE,
-    go,
-    listed,
-    names,
-    row,
-    seen,
-    until,
-)
+from tests.listed import BROKEN, HOSTILE, go, listed, names, row
+from tests.looks import seen, until
 
 
 async def test_the_empty_state_starts_the_demo(folder, launched):

@@ -32,7 +32,7 @@ def points(app):
     """How many points of the first chart's training curve are drawn."""
     if not (isinstance(app.screen, LiveScreen) and app.screen.was_read):
         return 0
-    curves = {curve.name: curve for curve in app.screen.panels.charts[0]._curves}
+    curves = {curve.name: curve for curve in app.screen.panels.charts[0].curves}
     return curves["chosen train"].x.size if "chosen train" in curves else 0
 
 

@@ -62,7 +62,7 @@ class MioApp(App[str]):
         if self.open_run:
             self.show_run(Run(Path(self.open_run)))
             return
-        living = [run for run in runs.list_runs(self.folder) if _state(run) in LIVE]
+        living = _living(self.folder)
         if len(living) == 1:
             self.show_run(living[0])
 
@@ -148,7 +148,7 @@ class MioApp(App[str]):
         """Leave; ask first while something trains."""
         if isinstance(self.screen, Ask):
             return
-        living = [run for run in runs.list_runs(self.folder) if _state(run) in LIVE]
+        living = _living(self.folder)
         if not living:
             self.exit("")
             return
@@ -175,6 +175,10 @@ class MioApp(App[str]):
         yield from super().get_system_commands(screen)
         yield SystemCommand("New run", "Pick a model, data and settings", self.action_new_run)
         yield SystemCommand("Demo", "Train the shipped model with MIO, then with DPO", self.action_demo)
+
+
+def _living(folder: Path) -> list[Run]:
+    return [run for run in runs.list_runs(folder) if _state(run) in LIVE]
 
 
 def _state(run: Run) -> str:

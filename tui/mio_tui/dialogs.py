@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -22,16 +22,39 @@ class Answer:
     words: str
 
 
-class Ask(ModalScreen[str]):
+T = TypeVar("T")
+
+
+class Dialog(ModalScreen[T], Generic[T]):
+    """A box over the screen, with a title."""
+
+    DEFAULT_CSS = """
+    Dialog {
+        align: center middle;
+        #dialog {
+            width: 72; max-width: 95%; height: auto; max-height: 90%;
+            padding: 1 2; border: round $primary; background: $surface;
+        }
+    }
+    """
+    heading = ""
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="dialog") as dialog:
+            dialog.border_title = line(self.heading)  # pyright: ignore[reportAttributeAccessIssue] - takes Text
+            yield from self.body()
+
+    def body(self) -> ComposeResult:
+        """What stands in it."""
+        raise NotImplementedError
+
+
+class Ask(Dialog[str]):
     """A question. Returns the answer's name; the first one is Enter's, escape returns an empty string."""
 
     DEFAULT_CSS = """
     Ask {
-        align: center middle;
-        #dialog {
-            width: auto; min-width: 40; max-width: 90%; height: auto; max-height: 90%;
-            padding: 1 2; border: round $primary; background: $surface; overflow-y: auto;
-        }
+        #dialog { width: auto; min-width: 40; max-width: 90%; overflow-y: auto; }
         #dialog > Static { width: auto; height: auto; max-width: 100%; }
         .answer { width: auto; min-width: 0; background: $surface; }
         .answer:focus { text-style: bold reverse; }
@@ -46,18 +69,16 @@ class Ask(ModalScreen[str]):
 
     def __init__(self, title: str, words: str, answers: Sequence[Answer]) -> None:
         super().__init__()
-        self.title_words, self.words, self.answers = title, words, answers
+        self.heading, self.words, self.answers = title, words, answers
         for answer in answers:
             self._bindings.bind(answer.key, f"answer({answer.name!r})", answer.words, show=False)
 
-    def compose(self) -> ComposeResult:
-        with Vertical(id="dialog") as dialog:
-            dialog.border_title = line(self.title_words)  # pyright: ignore[reportAttributeAccessIssue] - takes Text
-            if self.words:
-                yield Static(block(self.words), id="words", markup=False)
-            for answer in self.answers:
-                yield self.button(answer.key, answer.words, answer.name)
-            yield self.button("esc", "Stay here", "")
+    def body(self) -> ComposeResult:
+        if self.words:
+            yield Static(block(self.words), id="words", markup=False)
+        for answer in self.answers:
+            yield self.button(answer.key, answer.words, answer.name)
+        yield self.button("esc", "Stay here", "")
 
     def button(self, key: str, words: str, name: str) -> Button:
         """An answer as a line that can be chosen."""
@@ -75,13 +96,12 @@ class Ask(ModalScreen[str]):
         self.dismiss(name)
 
 
-class AskText(ModalScreen[str]):
+class AskText(Dialog[str]):
     """A question answered with a line of text; escape returns an empty string."""
 
     DEFAULT_CSS = """
     AskText {
-        align: center middle;
-        #dialog { width: 70; max-width: 95%; height: auto; padding: 1 2; border: round $primary; background: $surface; }
+        #dialog { width: 70; }
         #words { height: auto; margin-bottom: 1; }
     }
     """
@@ -89,13 +109,11 @@ class AskText(ModalScreen[str]):
 
     def __init__(self, title: str, words: str, value: str = "", placeholder: str = "") -> None:
         super().__init__()
-        self.title_words, self.words, self.value, self.placeholder = title, words, value, placeholder
+        self.heading, self.words, self.value, self.placeholder = title, words, value, placeholder
 
-    def compose(self) -> ComposeResult:
-        with Vertical(id="dialog") as dialog:
-            dialog.border_title = line(self.title_words)  # pyright: ignore[reportAttributeAccessIssue] - takes Text
-            yield Static(block(self.words), id="words", markup=False)
-            yield Input(self.value, placeholder=self.placeholder)
+    def body(self) -> ComposeResult:
+        yield Static(block(self.words), id="words", markup=False)
+        yield Input(self.value, placeholder=self.placeholder)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()

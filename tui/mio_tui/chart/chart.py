@@ -33,7 +33,7 @@ class Chart(Widget):
 
     `smoothing` is the number of points in the moving mean that is drawn instead of each curve that has no marks;
     `log_y` draws powers of ten, on which non-positive values are gaps. In NO_COLOR terminals dash, dimness and label
-    tell curves apart.
+    tell curves apart. `x_kind`, `y_format` and `empty` are looked at when the next curves are shown.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"chart--{name}" for name in STYLES}
@@ -70,12 +70,12 @@ class Chart(Widget):
         classes: str | None = None,
     ) -> None:
         super().__init__(name=name, id=id, classes=classes)
-        self._title, self._empty, self._marks = title, empty, marks
-        self._x_kind: XKind = x_kind
-        self._y_format = y_format
-        self._curves: tuple[Curve, ...] = ()
+        self._title, self.empty, self._marks = title, empty, marks
+        self.x_kind: XKind = x_kind
+        self.y_format = y_format
+        self.curves: tuple[Curve, ...] = ()
         self._guides: tuple[Guide, ...] = ()
-        self._x_end: float | None = None
+        self.x_end: float | None = None
         self._y_fixed: Range | None = None
         self._zoomed: Range | None = None
         self._cursor: float | None = None
@@ -98,11 +98,15 @@ class Chart(Widget):
         x spans [0, `x_end`], or the data where that goes further. y is `y_fixed`, else it holds the data and each
         guide that is not absurdly far, and stays as it is while they lie inside it. The arrays must not change later.
         """
-        if [curve.name for curve in curves] != [curve.name for curve in self._curves] or y_fixed != self._y_fixed:
-            self._held_y, self._margin = None, 0
-        self._curves, self._guides = tuple(curves), tuple(guides)
-        self._x_end, self._y_fixed = x_end, y_fixed
+        if [curve.name for curve in curves] != [curve.name for curve in self.curves] or y_fixed != self._y_fixed:
+            self.forget_y()
+        self.curves, self._guides = tuple(curves), tuple(guides)
+        self.x_end, self._y_fixed = x_end, y_fixed
         self._redraw()
+
+    def forget_y(self) -> None:
+        """The next curves are in another unit: their range of y begins anew."""
+        self._held_y, self._margin = None, 0
 
     @property
     def x_range(self) -> Range:
@@ -205,14 +209,14 @@ class Chart(Widget):
         self._styles, self._strips = {}, [None] * len(self._strips)
 
     def _extent(self) -> Range:
-        ends = [float(end) for curve in self._curves if curve.x.size for end in (curve.x[0], curve.x[-1])]
-        low, high = min([0.0, *ends]), max([self._x_end or 0.0, *ends])
+        ends = [float(end) for curve in self.curves if curve.x.size for end in (curve.x[0], curve.x[-1])]
+        low, high = min([0.0, *ends]), max([self.x_end or 0.0, *ends])
         return (low, high) if high > low else (low, low + 1)
 
     def _newest(self) -> float:
         """The x of the newest point, held within what is drawn."""
         low, high = self.x_range
-        return min(max([low, *(float(curve.x[-1]) for curve in self._curves if curve.x.size)]), high)
+        return min(max([low, *(float(curve.x[-1]) for curve in self.curves if curve.x.size)]), high)
 
     def _look_at(self, low: float, width: float) -> None:
         whole = self._extent()
@@ -239,11 +243,11 @@ class Chart(Widget):
     def _scene(self) -> Scene:
         curves = [
             curve if curve.marks else replace(curve, y=smoothed(curve.y, self.smoothing))
-            for curve in self._curves
+            for curve in self.curves
         ]
         x = self.x_range
         return Scene(
-            curves, self._guides, x, self._fitted_y(curves, x), self._title, self._empty, self._x_kind, self._y_format,
+            curves, self._guides, x, self._fitted_y(curves, x), self._title, self.empty, self.x_kind, self.y_format,
             self.log_y, self._marks == "ascii", self._cursor, self._margin,
         )  # fmt: skip
 

@@ -9,11 +9,11 @@ class PanelChart(Chart):
 
     def look(self, panel: Panel, view: View, x_end: float | None, log: bool) -> None:
         """Draw the panel as it is looked at."""
-        if view.axis != self._x_kind:
-            self._x_kind = view.axis
+        if view.axis != self.x_kind:
+            self.x_kind = view.axis
             self.set_cursor(None)
             self.fit()
-        self._y_format = panel.y_format
+        self.y_format = panel.y_format
         log = log and panel.log
         self.smoothing, self.log_y = view.smoothing, log
         self.show(panel.curves, panel.guides, x_end, None if log else panel.y_fixed)

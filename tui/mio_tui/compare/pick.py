@@ -8,12 +8,11 @@ from typing import ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 
 from mio_local.errors import MioError
 from mio_local.runs import Run, list_runs
+from mio_tui.dialogs import Dialog
 from mio_tui.text import STATES, line
 
 MOST = 300  # rows of the list: more take longer to lay out than a key press may
@@ -26,34 +25,28 @@ def choices(folder: Path, taken: Collection[str]) -> list[Choice]:
     return [(run, _words(run)) for run in free[:MOST]]
 
 
-class PickRun(ModalScreen[Run | None]):
+class PickRun(Dialog[Run | None]):
     """A list of runs; returns the chosen one, or None."""
 
     DEFAULT_CSS = """
     PickRun {
-        align: center middle;
-        #dialog {
-            width: 72; max-width: 95%; height: auto; max-height: 90%; padding: 1 2; border: round $primary;
-            background: $surface;
-        }
         OptionList, OptionList:focus { height: auto; max-height: 12; border: none; background: $surface; }
         Static { height: auto; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back")]
+    heading = "Compare with"
 
     def __init__(self, choices: Sequence[Choice]) -> None:
         super().__init__()
         self.choices = choices
 
-    def compose(self) -> ComposeResult:
-        with Vertical(id="dialog") as dialog:
-            dialog.border_title = line("Compare with")  # pyright: ignore[reportAttributeAccessIssue] - takes Text
-            if self.choices:
-                yield OptionList(*(words for _, words in self.choices), markup=False)
-            else:
-                yield Static(line("No other run in this folder. Train one more, then compare: n on the list of runs."))
-            yield Static(line("enter adds · esc back" if self.choices else "esc back", style="dim"), id="keys")
+    def body(self) -> ComposeResult:
+        if self.choices:
+            yield OptionList(*(words for _, words in self.choices), markup=False)
+        else:
+            yield Static(line("No other run in this folder. Train one more, then compare: n on the list of runs."))
+        yield Static(line("enter adds · esc back" if self.choices else "esc back", style="dim"), id="keys")
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()

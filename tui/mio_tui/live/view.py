@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from textual import events
 from textual.app import ComposeResult
@@ -12,7 +12,6 @@ from textual.worker import Worker, WorkerState
 from mio_local.errors import one_line
 from mio_local.runs import LIVE, Run
 from mio_tui import text
-from mio_tui.base import MioScreen
 from mio_tui.live import header
 from mio_tui.live.asked import Requests
 from mio_tui.live.notice import notice_text, notices
@@ -21,17 +20,15 @@ from mio_tui.live.plots import Look, plots
 from mio_tui.live.reading import Reading, read
 from mio_tui.live.widgets import NAMES, Line, Picked, Tabs
 from mio_tui.text import STATES, paint
+from mio_tui.turns import Turns
 from mio_tui.watched import Watched
-
-if TYPE_CHECKING:
-    from mio_tui.app import MioApp
 
 LAUNCHING = {"state": "starting", "doing": "starting the trainer", "done": 0, "total": 0}
 REST = 8  # times as long as the last drawing took: a run of many steps costs no more than a short one
 COLORS = ("chosen", "rejected", "warning", "error", "primary")
 
 
-class LiveView(MioScreen[None]):
+class LiveView(Turns[None]):
     """One run as its files tell it, read at every poll."""
 
     AUTO_FOCUS = ""
@@ -61,7 +58,6 @@ class LiveView(MioScreen[None]):
         self.zoomed = self.frozen = self.launching = self.was_read = False
         self._stale = self._at_once = True  # what is drawn is not what would be; and somebody waits for it
         self._rested = 0.0  # until then nothing is drawn unasked (monotonic)
-        self._working = self._again = False
         self._phase, self._since = "", 0.0
 
     def body(self) -> ComposeResult:
@@ -71,10 +67,6 @@ class LiveView(MioScreen[None]):
             yield Line(id="notice")
             yield Tabs(id="tabs", classes="line")
             yield self.panels
-
-    @property
-    def mio(self) -> "MioApp":
-        return cast("MioApp", self.app)
 
     @property
     def status(self) -> dict[str, Any]:
@@ -125,31 +117,19 @@ class LiveView(MioScreen[None]):
         self.tell()
         self.work()
 
-    def work(self) -> None:
-        """Read what is new, then draw it: one at a time, as nothing may be added to a history that is being read."""
-        self._again = True
-        if not self._working:
-            self._working = True
-            self.run_worker(self._work(), group="live", exit_on_error=False)
-
-    async def _work(self) -> None:
-        try:
-            while self._again:
-                self._again = False
-                behind = self.watched.behind
-                if await self.watched.load(part=True):  # whoever wants a redraw meanwhile says so too
-                    self._stale = True
-                if self.watched.behind:  # the first part is drawn at once, then all of it
-                    self._again = True
-                elif behind:
-                    self._at_once = True
-                if self._stale and self.on_top and (self._at_once or time.monotonic() > self._rested):
-                    self._stale = self._at_once = False
-                    began = time.monotonic()
-                    await self._read()
-                    self._rested = time.monotonic() + REST * (time.monotonic() - began)
-        finally:
-            self._working = False
+    async def turn(self) -> None:
+        behind = self.watched.behind
+        if await self.watched.load(part=True):  # whoever wants a redraw meanwhile says so too
+            self._stale = True
+        if self.watched.behind:  # the first part is drawn at once, then all of it
+            self.again = True
+        elif behind:
+            self._at_once = True
+        if self._stale and self.on_top and (self._at_once or time.monotonic() > self._rested):
+            self._stale = self._at_once = False
+            began = time.monotonic()
+            await self._read()
+            self._rested = time.monotonic() + REST * (time.monotonic() - began)
 
     async def _read(self) -> None:
         self.reading = await asyncio.to_thread(read, self.watched, self.status, self.view)

@@ -32,8 +32,8 @@ class PlotChart(Chart):
     def look(self, plot: Plot, x_end: float | None, empty: str) -> None:
         """Draw a plot; `empty` is said where it has no points."""
         if plot.title != self._unit:
-            self._held_y, self._margin = None, 0
-        self._unit, self._y_format, self._empty = plot.title, plot.form, empty
+            self.forget_y()
+        self._unit, self.y_format, self.empty = plot.title, plot.form, empty
         self.show(plot.curves, plot.guides, x_end, None if self.log_y else plot.fixed)
 
 

@@ -6,42 +6,36 @@ from typing import ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from mio_local.shipped import recipes
+from mio_tui.dialogs import Dialog
 from mio_tui.text import line
 
 
-class LoadRecipe(ModalScreen[Path | None]):
+class LoadRecipe(Dialog[Path | None]):
     """Returns the file that was chosen, or None."""
 
     DEFAULT_CSS = """
     LoadRecipe {
-        align: center middle;
-        #dialog {
-            width: 90; max-width: 96%; height: auto; max-height: 90%; padding: 1 2; border: round $primary;
-            background: $surface;
-        }
+        #dialog { width: 90; max-width: 96%; }
         OptionList { height: auto; max-height: 12; background: $surface; padding: 0; text-wrap: nowrap; }
         Input { margin-top: 1; }
         Static { height: auto; color: $text-muted; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Stay here")]
+    heading = "Load a recipe"
 
     def __init__(self) -> None:
         super().__init__()
         self.files = recipes()
 
-    def compose(self) -> ComposeResult:
-        with Vertical(id="dialog") as dialog:
-            dialog.border_title = "Load a recipe"
-            yield OptionList(*(Option(_prompt(file)) for file in self.files), markup=False, compact=True)
-            yield Input(placeholder="or a file: ./recipe.toml", compact=True)
-            yield Static("what was entered before is replaced · tab to the file · esc stays", markup=False)
+    def body(self) -> ComposeResult:
+        yield OptionList(*(Option(_prompt(file)) for file in self.files), markup=False, compact=True)
+        yield Input(placeholder="or a file: ./recipe.toml", compact=True)
+        yield Static("what was entered before is replaced · tab to the file · esc stays", markup=False)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()

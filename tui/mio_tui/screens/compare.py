@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -14,7 +14,6 @@ from textual.worker import Worker, WorkerState
 from mio_local.errors import RunError
 from mio_local.history import History
 from mio_local.runs import LIVE, Run
-from mio_tui.base import MioScreen
 from mio_tui.chart import SMOOTHING
 from mio_tui.chart.axes import Range
 from mio_tui.compare import export
@@ -25,12 +24,10 @@ from mio_tui.compare.pick import PickRun, choices
 from mio_tui.compare.picture import picture
 from mio_tui.compare.table import CompareTable
 from mio_tui.text import line
-
-if TYPE_CHECKING:
-    from mio_tui.app import MioApp
+from mio_tui.turns import Turns
 
 
-class CompareScreen(MioScreen[None]):
+class CompareScreen(Turns[None]):
     """The comparison of some runs, `MOST` at most. They may still train: it follows them."""
 
     DEFAULT_CSS = "CompareScreen #head { text-wrap: nowrap; text-overflow: ellipsis; }"
@@ -74,15 +71,10 @@ class CompareScreen(MioScreen[None]):
         self.cursor = 0
         self.exporting = False
         self._stale = True  # what would be drawn is not what is
-        self._working = self._again = False
 
     def body(self) -> ComposeResult:
         yield Static(id="head", classes="head", markup=False)
         yield Comparison()
-
-    @property
-    def mio(self) -> "MioApp":
-        return cast("MioApp", self.app)
 
     @property
     def parts(self) -> Comparison:
@@ -123,24 +115,12 @@ class CompareScreen(MioScreen[None]):
         self.draw_table()
         self.work()
 
-    def work(self) -> None:
-        """Read what is new, then draw it: one at a time, as nothing may be added to a history that is being read."""
-        self._again = True
-        if not self._working:
-            self._working = True
-            self.run_worker(self._work(), group="compare", exit_on_error=False)
-
-    async def _work(self) -> None:
-        try:
-            while self._again:
-                self._again = False
-                for member in list(self.members):
-                    self._stale |= member.watched.refresh_status() | await member.watched.load()
-                if self._stale and self.on_top:
-                    self._stale = False
-                    await self._draw()
-        finally:
-            self._working = False
+    async def turn(self) -> None:
+        for member in list(self.members):
+            self._stale |= member.watched.refresh_status() | await member.watched.load()
+        if self._stale and self.on_top:
+            self._stale = False
+            await self._draw()
 
     async def _draw(self) -> None:
         members = [replace(member) for member in self.members]
