@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from mio_local import __version__
 from mio_local.errors import MioError, RecipeError, is_full_disk, nearest, one_line
+from mio_local.pieces import visible
 
 WHERE = "where runs live (default: MIO_LOCAL_RUNS, else user data)"
 
@@ -111,7 +112,7 @@ def add_flags(command: argparse.ArgumentParser) -> None:
 
 def run(argv: Sequence[str]) -> int:
     """Run one command. Returns the exit code; raises MioError for a user's mistake."""
-    arguments = parser(argv[0] if argv else "").parse_args(argv)
+    arguments = parser(command_of(argv)).parse_args(argv)
     if arguments.command is None or getattr(arguments, "tui", False):
         return open_app(arguments)
     if arguments.command in ("demo", "train", "resume") and not getattr(arguments, "detach", False):
@@ -142,6 +143,16 @@ def run(argv: Sequence[str]) -> int:
     return module.main(arguments)
 
 
+def command_of(argv: Sequence[str]) -> str:
+    """The command's name: the first argument that is neither a flag nor the value of --runs. Empty without one."""
+    before = ""
+    for word in argv:
+        if before != "--runs" and not word.startswith("-"):
+            return word
+        before = word
+    return ""
+
+
 def open_app(arguments: argparse.Namespace) -> int:
     """The terminal app; where there is no terminal, the help."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
@@ -155,10 +166,11 @@ def open_app(arguments: argparse.Namespace) -> int:
     run = str(find(folder, arguments.run).path) if arguments.command == "watch" else ""
     module = importlib.import_module("mio_tui.app")  # by name: the core knows of no screen
     backend = {key: getattr(arguments, key) for key in ("backend", "device", "steps") if hasattr(arguments, key)}
-    parting = module.MioApp(folder, open_run=run, demo=backend or None).run()
+    app = module.MioApp(folder, open_run=run, demo=backend or None)
+    parting = app.run()
     if parting:
         print(parting)
-    return 0
+    return app.return_code or 0
 
 
 def main() -> None:
@@ -185,7 +197,7 @@ def main() -> None:
 
 
 def _complain(text: str) -> int:
-    print(f"mio-local: {' '.join(text.split())}", file=sys.stderr)
+    print(f"mio-local: {visible(' '.join(text.split()))}", file=sys.stderr)
     return 2
 
 

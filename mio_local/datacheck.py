@@ -28,7 +28,7 @@ class Summary:
 
     `longer_chosen` counts pairs whose chosen answer has more tokens than the rejected one, `extra_tokens` is the mean
     of that difference. `contradictory` counts pairs that another pair of the same prompt turns round. Lengths are None
-    where nothing was encoded.
+    where nothing was encoded. `longest` is the tokens of the longest prompt with one of its answers.
     """
 
     layout: str
@@ -45,6 +45,7 @@ class Summary:
     prompt: Lengths | None
     chosen: Lengths | None
     rejected: Lengths | None
+    longest: int
     truncated: int
     cut_prompts: int
     longer_chosen: int
@@ -87,6 +88,7 @@ def summarise(
         prompt=lengths([len(example.prompt) for example in examples]),
         chosen=lengths([len(example.chosen) for example in examples]),
         rejected=lengths([len(example.rejected) for example in examples]),
+        longest=max((len(e.prompt) + max(len(e.chosen), len(e.rejected)) for e in examples), default=0),
         truncated=sum(example.truncated_chosen or example.truncated_rejected for example in examples),
         cut_prompts=counts.cut_prompts,
         longer_chosen=sum(difference > 0 for difference in differences),

@@ -11,6 +11,7 @@ place in the cache where the client looks for them: blobs/SHA256, and blobs/SHA2
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,17 +69,21 @@ def fetch(name: str, revision: str, report: Report) -> Path:
     info = ask_for_files(name, revision)
     total = sum(file.size for file in wanted_files(info))
     cache = Path(constants.HF_HUB_CACHE)
+    # the branch may move meanwhile: all files are those of one commit
+    commit = str(info.get("sha") or "") or revision or None
     weights = _weights(info, name, cache)
     here = sum(one.arrived for one in weights)
     _check_space(name, cache, total - here)
     try:
         # what is small comes first: with it, a download that broke off is seen for what it is
-        snapshot_download(name, revision=revision or None, allow_patterns=WANTED, ignore_patterns=["*.safetensors"])
+        snapshot_download(name, revision=commit, allow_patterns=WANTED, ignore_patterns=["*.safetensors"])
         done = total - sum(one.size for one in weights)
         for one in weights:
             _fetch_one(one, name, lambda arrived, one=one, done=done: report(done + arrived, total, one.file))
             done += one.size
-        folder = snapshot_download(name, revision=revision or None, allow_patterns=WANTED)
+        folder = snapshot_download(name, revision=commit, allow_patterns=WANTED)
+        _refer(_repository(name, cache), revision or "main", commit)
+        _clean(_repository(name, cache), {one.blob.name for one in weights})
     except MioError:
         raise
     except Exception as error:
@@ -90,12 +96,46 @@ def _weights(info: dict[str, Any], name: str, cache: Path) -> list[Weights]:
     """The files of weights that the hub keeps by their hash; any other is small, and left to the client."""
     from huggingface_hub import hf_hub_url
 
-    commit, blobs = str(info.get("sha") or "main"), cache / f"models--{name.replace('/', '--')}" / "blobs"
+    commit, blobs = str(info.get("sha") or "main"), _repository(name, cache) / "blobs"
     return [
         Weights(file.name, hf_hub_url(name, file.name, revision=commit), file.size, blobs / file.sha256)
         for file in wanted_files(info)
         if file.name.endswith(".safetensors") and file.sha256 and file.size
     ]
+
+
+def _repository(name: str, cache: Path) -> Path:
+    return cache / f"models--{name.replace('/', '--')}"
+
+
+def _refer(repository: Path, revision: str, commit: str | None) -> None:
+    """Say which commit a branch or tag is, as the client does: without a network, a name leads to it by this."""
+    if commit and revision != commit:
+        ref = repository / "refs" / revision
+        ref.parent.mkdir(parents=True, exist_ok=True)
+        building = ref.with_name(f".{ref.name}.{os.getpid()}")
+        building.write_text(commit, encoding="utf-8")
+        os.replace(building, ref)
+
+
+def _clean(repository: Path, wanted: set[str]) -> None:
+    """Delete what has arrived of weights that the model no longer has, unless another process is at it."""
+    from filelock import Timeout
+
+    for part in (repository / "blobs").glob("*.incomplete"):
+        digest = part.name.partition(".")[0]
+        if digest not in wanted:
+            with contextlib.suppress(Timeout), _locked(part.with_name(digest), 0.1):
+                part.unlink(missing_ok=True)
+
+
+def _locked(blob: Path, seconds: float) -> AbstractContextManager[object]:
+    """Hold the client's own lock for a blob. Raises filelock's Timeout where another process has it for so long."""
+    from huggingface_hub.utils import WeakFileLock
+
+    locks = blob.parents[2] / ".locks" / blob.parents[1].name
+    locks.mkdir(parents=True, exist_ok=True)
+    return WeakFileLock(locks / f"{blob.name}.lock", timeout=seconds)
 
 
 def _check_space(name: str, cache: Path, needed: int) -> None:
@@ -111,13 +151,10 @@ def _check_space(name: str, cache: Path, needed: int) -> None:
 def _fetch_one(one: Weights, name: str, report: Callable[[int], None]) -> None:
     """Bring one file of weights from what there is of it to its blob."""
     from filelock import Timeout
-    from huggingface_hub.utils import WeakFileLock
 
     one.blob.parent.mkdir(parents=True, exist_ok=True)
-    locks = one.blob.parents[2] / ".locks" / one.blob.parents[1].name  # the client's own lock for this blob
-    locks.mkdir(parents=True, exist_ok=True)
     try:
-        with WeakFileLock(locks / f"{one.blob.name}.lock", timeout=1):
+        with _locked(one.blob, 1):
             if one.arrived > one.size:
                 one.part.unlink()
             report(one.arrived)

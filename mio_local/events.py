@@ -19,11 +19,14 @@ rather than on the recipe are named `perf/*`; all others are the same when the s
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
+
+LARGEST = sys.float_info.max  # JSON allows whole numbers beyond it
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,11 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
             continue
         if isinstance(record, dict) and "type" in record:
             yield record
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether an event's value is a finite number; JSON knows no others, and anything may stand in a damaged file."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
 
 
 def rewind(path: Path, offset: int) -> None:

@@ -14,6 +14,7 @@ from mio_local.shapes import Shape
 TIGHT = 0.8  # share of the free memory above which a run is tight: an estimate is within a quarter
 WIRED = 0.75  # share of unified memory that macOS lets a GPU use
 SHORTEST = 128  # tokens: no shorter rows are proposed
+MOST_PARTS = 1024  # into which a batch is cut at most: any number can be typed
 STEP = 64  # tokens between the proposed lengths
 
 
@@ -34,10 +35,13 @@ def available(kind: str, gpu: int = 0, meminfo: Path = Path("/proc/meminfo")) ->
 
 
 def _gpu_memory(gpu: int) -> int:
-    """Free bytes of an NVIDIA GPU, as its driver tells."""
-    if not (tool := shutil.which("nvidia-smi")):
+    """Free bytes of an NVIDIA GPU, as its driver tells, which numbers those too that this process does not see."""
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = [name.strip() for name in seen.split(",")] if seen is not None else []
+    name = str(gpu) if seen is None else names[gpu] if gpu < len(names) else ""
+    if not name or not (tool := shutil.which("nvidia-smi")):
         return 0
-    query = [tool, f"--id={gpu}", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    query = [tool, f"--id={name}", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
@@ -67,9 +71,9 @@ def remedy(shape: Shape, recipe: Recipe, longest: int, backend: str, kind: str, 
     train = recipe.train
     if fit("train"):
         return ""
-    for size in range(train.batch_size - 1, 0, -1):
-        times = train.accumulate * train.batch_size // size
-        if train.batch_size % size == 0 and fit("train", batch_size=size, accumulate=times):
+    for parts in range(2, min(train.batch_size, MOST_PARTS) + 1):
+        size, times = train.batch_size // parts, train.accumulate * parts
+        if train.batch_size % parts == 0 and fit("train", batch_size=size, accumulate=times):
             return f"batch {train.batch_size} -> {size} with accumulate x{times}"
     if not train.grad_checkpoint and fit("train", grad_checkpoint=True):
         return "grad_checkpoint on"

@@ -1,6 +1,7 @@
 """Command-line flags, made from the recipe's keys."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -52,7 +53,7 @@ def recipe_from(arguments: argparse.Namespace) -> Recipe:
 
 def find_recipe(name: str) -> Path:
     """A recipe file by path, or a shipped one by name."""
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))  # unlike Path's own, leaves a user that is not there as it is
     if path.is_file() or path.suffix or "/" in name:
         return path
     shipped = {file.stem: file for file in recipes()}

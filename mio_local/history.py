@@ -1,20 +1,18 @@
 """A finished or growing run, read back from its events: series for the tables and the curves."""
 
 import math
-import sys
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 
-from mio_local.events import read_events
+from mio_local.events import is_number, read_events
 from mio_local.recipe import Recipe, build, read_toml
 from mio_local.runs import Run
 
 Axis = str  # step, tokens or time
-LARGEST = sys.float_info.max  # JSON allows whole numbers beyond it
 
 
 @dataclass
@@ -91,11 +89,6 @@ def _numbers(values: list[Any]) -> np.ndarray:
         numbers = np.array([value if is_number(value) else math.nan for value in values], np.float64)
     numbers[~np.isfinite(numbers)] = math.nan
     return numbers
-
-
-def is_number(value: object) -> TypeGuard[float]:
-    """Whether an event's value is a finite number; JSON knows no others, and anything may stand in a damaged file."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
 
 
 def read(run: Run) -> History:

@@ -82,7 +82,7 @@ def on_disk(folders: Sequence[Path] = ()) -> list[ModelCard]:
 
 
 def _in_cache(cache: Path) -> Iterator[tuple[str, Path, int]]:
-    """Name and snapshot of every model in the hub's cache, and the bytes here of one that is not all here."""
+    """Name and snapshot of every model in the hub's cache, and the bytes of files that are here in part."""
     for entry, repository in _entries(cache).items():
         snapshots = _entries(repository / "snapshots") if entry.startswith("models--") else {}
         if not snapshots:
@@ -93,9 +93,9 @@ def _in_cache(cache: Path) -> Iterator[tuple[str, Path, int]]:
             commit = ""
         snapshot = snapshots.get(commit) or max(snapshots.values(), key=_changed)
         blobs = _entries(repository / "blobs")
-        begun = any(blob.endswith(".incomplete") for blob in blobs)
-        here = sum(stat.st_size for blob in blobs.values() if (stat := _stat(blob))) if begun else 0
-        yield entry.removeprefix("models--").replace("--", "/"), snapshot, here
+        parts = [path for blob, path in blobs.items() if blob.endswith(".incomplete")]
+        begun = sum(stat.st_size for part in parts if (stat := _stat(part)))
+        yield entry.removeprefix("models--").replace("--", "/"), snapshot, begun
 
 
 def _card(name: str, folder: Path, begun: int) -> tuple[float, ModelCard] | None:
@@ -115,7 +115,7 @@ def _card(name: str, folder: Path, begun: int) -> tuple[float, ModelCard] | None
     size = sum(stat.st_size for stat in stats.values() if stat)
     quant = _quant(config)
     card = ModelCard(
-        name, folder, complete, size if complete else max(size, begun), config=config, quant=quant,
+        name, folder, complete, size if complete else size + begun, config=config, quant=quant,
         parameters=_parameters(sum(stat.st_size for stat in there), quant) if complete else 0,
     )  # fmt: skip
     return max((max(stat.st_atime, stat.st_mtime) for stat in there), default=_changed(folder)), card

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mio_local import control, runs
-from mio_local.errors import RunError
 from mio_local.recipe import Recipe
 from mio_local.runs import Run
 
@@ -39,8 +38,7 @@ def launch(queue: Sequence[Run]) -> None:
     """
     reap()
     first = queue[0]
-    if first.read_status()["state"] == "done":
-        raise RunError(f"run {first.name} is done; there is nothing to resume")
+    first.unfinished()
     with first.locked() as lock, first.log.open("ab") as log:
         begin = control.size(first.control)  # from here on a stop is obeyed, however long the trainer takes to start
         first.update_status(state="starting", reason="", doing="starting", pid=0)

@@ -45,7 +45,7 @@ def draw(histories: Sequence[History], out: Path) -> None:
         axis.tick_params(labelsize=8)
         axis.grid(alpha=0.25)
     accuracy.set_ylim(0, 1)
-    if len(histories) > 1:
+    if len(histories) > 1 or not histories[0].of("eval"):
         margin.legend(fontsize=8, frameon=False)
     beside = out.with_name(f".{out.name}.{os.getpid()}{out.suffix}")
     try:
@@ -65,8 +65,9 @@ def _likelihoods(axis: Any, history: History) -> None:
     ):
         steps, values = history.series("step", key)
         axis.plot(steps, values, dash, color=colour, alpha=0.3, linewidth=0.8)
-        steps, values = history.series("eval", key)
-        axis.plot(steps, values, dash, color=colour, linewidth=2, marker="o", markersize=3)
+        if history.of("eval"):
+            steps, values = history.series("eval", key)
+            axis.plot(steps, values, dash, color=colour, linewidth=2, marker="o", markersize=3)
         if values:
             axis.annotate(f" {name} {values[-1]:+.1f}", (steps[-1], values[-1]), color=colour, fontsize=8, va="center")
     axis.axhline(0, color="0.4", linewidth=0.8)
@@ -84,13 +85,17 @@ def _likelihoods(axis: Any, history: History) -> None:
 
 
 def _compare(axis: Any, history: History, key: str, style: dict[str, Any]) -> None:
+    kind = "eval" if history.of("eval") else "step"
+    if kind == "step":
+        style = {**style, "marker": ""}
     if key == "margin":
-        chosen, rejected = (dict(zip(*history.series("eval", f"delta/{side}"), strict=True)) for side in SIDES)
+        chosen, rejected = (dict(zip(*history.series(kind, f"delta/{side}"), strict=True)) for side in SIDES)
         steps = [step for step in chosen if step in rejected]
         values = [chosen[step] - rejected[step] for step in steps]
     else:
-        steps, values = history.series("eval", key)
-    axis.plot(steps, values, label=_plain(history.run.name), **style)
+        steps, values = history.series(kind, key)
+    label = _plain(history.run.name) + (" (training batches)" if kind == "step" else "")
+    axis.plot(steps, values, label=label, **style)
 
 
 def _plain(text: str) -> str:

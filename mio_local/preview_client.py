@@ -13,6 +13,7 @@ from mio_local.errors import DataError, MioError, one_line
 from mio_local.pieces import visible_line
 
 LONGEST_LINE = 10 * 2**20  # bytes
+PATIENCE = 2.0  # seconds that an open may still take when another one is asked
 COMMAND = ("-P", "-m", "mio_local.preview")  # -P: the user's folder may hold a json.py of theirs
 
 Answer = dict[str, Any]
@@ -30,8 +31,8 @@ class Preview:
     """A preview process, started when it is first needed and again after it died.
 
     Every `ask` raises `PreviewError` (a DataError) with the process's error line, and `MioError` when the process died
-    or was closed. After a death nothing is open: `open` again. Requests may be made at the same time; a cancelled one
-    is forgotten.
+    or was closed. After a death nothing is open, which is a MioError too: `open` again. Requests may be made at the
+    same time; a cancelled one is forgotten. An open that takes long gives way to the next: it may be a large download.
     """
 
     def __init__(self) -> None:
@@ -41,6 +42,9 @@ class Preview:
         self._waiting: dict[int, asyncio.Queue[Answer | MioError]] = {}
         self._asked = 0
         self._closed = False
+        self._open_asked = 0  # the number of the process's last open; 0 before there was one
+        self._open_ended = asyncio.Event()
+        self._overtaken = False
 
     async def start(self) -> None:
         """Start the process unless it runs; it answers its first request when it is ready."""
@@ -57,6 +61,7 @@ class Preview:
                 )
             except OSError as error:
                 raise MioError(f"the data preview cannot be started: {one_line(error)}") from None
+            self._open_asked, self._overtaken = 0, False
             self._listening = asyncio.create_task(self._listen(self._process))
 
     async def ask(self, do: str, **fields: Any) -> Answer:
@@ -81,11 +86,18 @@ class Preview:
     async def _exchange(
         self, do: str, fields: Answer, progress: Callable[[int, int], None] | None = None
     ) -> Answer:
+        if do == "open":
+            await self._overtake()
         await self.start()
         assert self._process
         assert self._process.stdin
         self._asked += 1
         number = self._asked
+        if do == "open":
+            self._open_asked = number
+            self._open_ended.clear()
+        elif not self._open_asked:
+            raise MioError("the data preview was started again, and nothing is open yet; open the pairs again")
         answers = self._waiting[number] = asyncio.Queue()
         try:
             self._process.stdin.write(json.dumps({"id": number, "do": do, **fields}).encode() + b"\n")
@@ -104,6 +116,18 @@ class Preview:
         finally:
             del self._waiting[number]
 
+    async def _overtake(self) -> None:
+        """Let an open that is under way end soon, or end the process that is at it."""
+        process, listening = self._process, self._listening
+        if not process or not listening or not self._open_asked:
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._open_ended.wait(), PATIENCE)
+        if not self._open_ended.is_set() and not listening.done():
+            self._overtaken = True
+            kill(process)
+            await asyncio.shield(listening)
+
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
         """Hand out the answers until the process ends, then tell all who wait."""
         assert process.stdin
@@ -114,6 +138,8 @@ class Preview:
         try:
             async for line in process.stdout:
                 answer = json.loads(line)
+                if answer["id"] == self._open_asked:
+                    self._open_ended.set()
                 if answer["id"] in self._waiting:
                     self._waiting[answer["id"]].put_nowait(answer)
         except ValueError as error:  # too long a line, or the rest of one
@@ -125,7 +151,9 @@ class Preview:
         process.stdin.close()
         broken = broken or await said
         words = broken or (f"signal {-code}" if code < 0 else f"exit code {code}")
-        ended = "is closed" if self._closed else f"ended unexpectedly ({visible_line(words, 300)}); try again"
+        ended = f"ended unexpectedly ({visible_line(words, 300)}); try again"
+        ended = "is closed" if self._closed else "began anew for another source" if self._overtaken else ended
+        self._open_ended.set()
         for answers in self._waiting.values():
             answers.put_nowait(MioError(f"the data preview {ended}"))
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from mio_local.errors import RecipeError, nearest
+from mio_local.errors import RecipeError, nearest, one_line
 from mio_local.losses import LOSSES
 
 
@@ -166,18 +166,29 @@ class Recipe(Section):
 
 
     def absolute(self) -> "Recipe":
-        """The recipe with its local paths made absolute, so that a frozen copy works from anywhere."""
+        """The recipe with its local paths made absolute, so that a frozen copy works from anywhere.
+
+        Raises RecipeError for what can be no path.
+        """
         recipe = self
         for section, key in PATHS:
             table = getattr(recipe, section)
-            value = getattr(table, key)
-            if value and (path := Path(value).expanduser()).exists():
-                recipe = recipe.model_copy(update={section: table.model_copy(update={key: str(path.resolve())})})
+            if there := _existing(f"{section}.{key}", getattr(table, key)):
+                recipe = recipe.model_copy(update={section: table.model_copy(update={key: there})})
         return recipe
 
 
 PATHS = (("model", "name"), ("data", "source"), ("data", "eval_source"), ("data", "template"),
          ("lora", "init_adapter"), ("eval", "tasks"))
+
+
+def _existing(key: str, value: str) -> str:
+    """The whole path of what is there, else an empty string. Raises RecipeError for what can be no path."""
+    try:
+        path = Path(value).expanduser()
+        return str(path.resolve()) if value and path.exists() else ""
+    except (RuntimeError, ValueError) as error:  # no such user, a loop of links
+        raise RecipeError(f"{key} = {_shown(value)}: no path ({one_line(error)}); write it from / or ./") from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import fcntl
 import json
 import os
 import re
+import shlex
 import shutil
 import time
 from collections.abc import Generator
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from mio_local.errors import RunError, is_full_disk, nearest
+from mio_local.pieces import visible
 
 LIVE = ("starting", "training", "paused", "stopping")
 RESUMABLE = ("queued", "stopped", "failed", "lost")
@@ -91,12 +93,13 @@ class Run:
 
     def saved(self) -> list[Path]:
         """Complete checkpoints, oldest first."""
-        return sorted(path for path in self.checkpoints.glob("step-*") if (path / "trainer.json").exists())
+        found = [path for path in self.checkpoints.glob("step-*") if (path / "trainer.json").exists()]
+        return sorted((path for path in found if _step(path).isdecimal()), key=lambda path: int(_step(path)))
 
     def last_step(self) -> int:
         """The step of the newest checkpoint; 0 where there is none."""
         found = self.saved()
-        return int(found[-1].name.removeprefix("step-")) if found else 0
+        return int(_step(found[-1])) if found else 0
 
     def exists(self) -> bool:
         """Whether a run was started here."""
@@ -112,6 +115,14 @@ class Run:
         status.setdefault("state", "starting")
         if status["state"] in LIVE and not self.is_locked():
             status["state"] = "lost"
+        return status
+
+    def unfinished(self) -> dict[str, Any]:
+        """The status of a run that can go on. Raises RunError where it is done."""
+        status = self.read_status()
+        if status["state"] == "done":
+            shown = f"See it with: mio-local show {called(self)}"
+            raise RunError(f"run {self.name} is done; there is nothing to resume. {shown}")
         return status
 
     def write_status(self, **values: Any) -> None:
@@ -169,9 +180,14 @@ class Run:
 
 
 def runs_folder(given: str | None) -> Path:
-    """Where runs live: the flag, else MIO_LOCAL_RUNS, else `runs` in the user's data folder."""
+    """Where runs live: the flag, else MIO_LOCAL_RUNS, else `runs` in the user's data folder. Raises RunError for the
+    home of a user that is not there."""
     if chosen := given or os.environ.get("MIO_LOCAL_RUNS"):
-        return Path(chosen).expanduser()
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError:
+            name = "--runs" if given else "MIO_LOCAL_RUNS"
+            raise RunError(f"{name} {chosen}: there is no such user; choose another --runs folder") from None
     import platformdirs
 
     return platformdirs.user_data_path("mio-local") / "runs"
@@ -231,7 +247,7 @@ def free_name(runs: Path, stem: str) -> str:
 
 def find(runs: Path, name: str) -> Run:
     """The run called `name`, or at that path. Raises RunError with the nearest name."""
-    as_path = Run(Path(name).expanduser())
+    as_path = Run(Path(os.path.expanduser(name)))  # unlike Path's own, leaves a user that is not there as it is
     if as_path.exists():
         return Run(as_path.path.resolve())
     run = Run(runs / name)
@@ -242,15 +258,34 @@ def find(runs: Path, name: str) -> Run:
 
 
 def list_runs(runs: Path) -> list[Run]:
-    """Every run in the folder, newest first."""
-    if not runs.is_dir():
-        return []
+    """Every run in the folder, newest first. Raises RunError where the folder cannot be listed."""
+    try:
+        entries = list(runs.iterdir()) if runs.is_dir() else []
+    except OSError as error:
+        raise RunError(f"{runs}: cannot be read: {error.strerror or error}") from None
     found: list[tuple[float, Run]] = []
-    for entry in runs.iterdir():
+    for entry in entries:
         with suppress(OSError):  # no run, or one that is being deleted
             if not entry.name.startswith("."):
                 found.append((Run(entry).recipe.stat().st_mtime, Run(entry)))
     return [run for _, run in sorted(found, key=lambda pair: pair[0], reverse=True)]
+
+
+def elsewhere(runs: Path) -> str:
+    """` --runs FOLDER` for a command line; empty where runs are looked for without it."""
+    with suppress(RunError):
+        if runs.absolute() == runs_folder(None).absolute():
+            return ""
+    return f" --runs {visible(shlex.quote(str(runs)))}"
+
+
+def called(run: Run) -> str:
+    """How to name a run on the command line, with --runs where it takes that."""
+    return visible(shlex.quote(run.name)) + elsewhere(run.path.parent)
+
+
+def _step(checkpoint: Path) -> str:
+    return checkpoint.name.removeprefix("step-")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

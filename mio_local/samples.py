@@ -13,12 +13,12 @@ class Sampler:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.on = job.recipe.eval.sample_tokens > 0
+        self.off = "" if job.recipe.eval.sample_tokens else "eval.sample_tokens is 0"  # why nothing is answered
         self.base: str | None = None
 
     def events(self, step: int) -> Iterator[Event]:
         """A `sample` event; or a note, once, where this model cannot generate: no reason to end the training."""
-        if not self.on:
+        if self.off:
             return
         try:
             prompt = self._prompt()
@@ -26,9 +26,8 @@ class Sampler:
                 self.base = self._answer(prompt, reference=True)
             answer = self._answer(prompt, reference=False)
         except Exception as error:  # caches are where models differ most
-            self.on = False
-            text = f"this model cannot write sample answers ({one_line(error)}); training goes on without"
-            yield note(step, "warning", "sample", text)
+            self.off = f"this model cannot write sample answers ({one_line(error)})"
+            yield note(step, "warning", "sample", f"{self.off}; training goes on without")
             return
         yield Event("sample", step, {"prompt": self._text(prompt), "base": self.base, "policy": answer})
 

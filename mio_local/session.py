@@ -139,11 +139,10 @@ class Ready:
 
 def prepare(recipe: Recipe, report: Report, created: float | None = None) -> Ready:
     """Find, tokenise and load all that `recipe` names, as of `created`; writes nothing."""
-    backend, recipe, device = resolve_backend(recipe)
-    initial = read_adapter(Path(recipe.lora.init_adapter).expanduser()) if recipe.lora.init_adapter else None
+    backend, recipe, device = resolve_backend(recipe.absolute())
+    initial = read_adapter(Path(recipe.lora.init_adapter)) if recipe.lora.init_adapter else None
     if initial:
         recipe = inherit(recipe, initial)
-    recipe = recipe.absolute()
     created = created or time.time()
     tokens, place = tokenise(recipe, report, created)
     if place.parent.name == "snapshots":  # the hub's: the frozen recipe must name this very commit
@@ -159,14 +158,14 @@ def prepare(recipe: Recipe, report: Report, created: float | None = None) -> Rea
 
 def reopen(run: Run, report: Report = silent) -> Job:
     """Prepare to go on with a run from its last checkpoint, or from the start where it has none; its lock is held."""
-    if run.read_status()["state"] == "done":
-        raise RunError(f"run {run.name} is done; there is nothing to resume. See it with: mio-local show {run.name}")
+    run.unfinished()
     recipe = build(read_toml(run.recipe), str(run.recipe))
     info = run.read_info()
     if info.get("waiting"):  # made by `launch`, and nobody trained it yet
         return begin(run, report)
     if missing := [key for key in ("data_digest", "adapted_layers", "facts") if key not in info]:
         raise RunError(f"{run.info}: damaged: it lacks {missing[0]}; start a new run from {run.recipe}")
+    report("loading the backend", 0, 0)
     backend, _, _ = resolve_backend(recipe)
     tokens, place = tokenise(recipe, report, info.get("created", time.time()))
     if tokens.digest != info.get("data_digest"):

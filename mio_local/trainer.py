@@ -28,7 +28,6 @@ from mio_local.schedule import learning_rate
 from mio_local.tasks import greedy_answers
 
 SHOWN = ("loss", "delta/chosen", "delta/rejected", "rewards/accuracies")  # in status.json, for lists of runs
-LOWER_IS_BETTER = ("loss",)
 STATUS_GAP = 0.25  # seconds between two writes of status.json that only report progress
 
 
@@ -42,10 +41,9 @@ def train(job: Job, control: Control | None = None) -> Iterator[Event]:
         if job.run.last_step() != job.progress.step:
             raise RunError(f"run {job.run.name} was trained further a moment ago; resume it again")
         rewind(job.run.events, job.progress.events)
-        writer = EventWriter(job.run.events)
         control = control or Control(job.run.control)
         try:
-            with control.signals():
+            with contextlib.closing(EventWriter(job.run.events)) as writer, control.signals():
                 for event in Loop(job, writer, control).events():
                     if event.type != "progress":
                         writer.write(event)
@@ -54,8 +52,6 @@ def train(job: Job, control: Control | None = None) -> Iterator[Event]:
             with contextlib.suppress(OSError):  # the disk may be what failed
                 job.run.update_status(state="failed", step=job.progress.step, reason=one_line(error))
             raise
-        finally:
-            writer.close()
 
 
 class Loop:
@@ -173,6 +169,7 @@ class Loop:
             scored.append(as_pairs(batch, policy, self.reference.logps(batch, keep=True)))
             yield self.on_the_way("scoring held-out pairs", sum(len(pairs.chosen) for pairs in scored), total)
         metrics = self.held_out = pair_metrics(join(scored), self.job.recipe.loss)
+        self.status(self.state)  # the scoring is over
         progress, settings = self.progress, self.job.recipe.eval
         yield Event("eval", progress.step, {**metrics, "pairs": total})
         yield from self.sampler.events(progress.step)
@@ -184,7 +181,7 @@ class Loop:
         if low := health.below_note(progress.step, progress.below, metrics, self.job.recipe.loss):
             yield low
         value = metrics[settings.metric]
-        sign = -1 if settings.metric in LOWER_IS_BETTER else 1
+        sign = -1 if settings.metric == "loss" else 1  # the higher, the better
         if progress.best is None or sign * value > sign * progress.best:
             progress.best, progress.best_step, progress.bad_evals = value, progress.step, 0
             if progress.step:
@@ -238,13 +235,16 @@ class Loop:
                     self.checkpoint_asked = True
                 elif command in ("pause", "resume"):
                     paused = command == "pause"
-                result = "done" if command in COMMANDS else "unknown command"
+                refused = self.sampler.off if command == "sample" else "" if command in COMMANDS else "unknown command"
+                result = refused or "done"
                 yield Event("control", self.progress.step, {"command": command, "id": identity, "result": result})
                 if command == "sample":
                     yield from self.sampler.events(self.progress.step)
             if self.checkpoint_asked and self.progress.step:
                 yield from self.save()
             if self.stopping or not paused:
+                if self.state == "paused":
+                    self.status("training")
                 return
             if self.state != "paused":
                 self.status("paused")

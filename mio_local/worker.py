@@ -6,6 +6,7 @@ Nobody looks at this process: what it has to say goes to status.json, events.jso
 import argparse
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from mio_local.blas import preload
@@ -22,7 +23,10 @@ class Stopped(Exception):
 
 
 def main() -> None:
-    """Train every run that is named; those behind one that does not end as done stay queued."""
+    """Train every run that is named; those behind one that does not end as done stay queued.
+
+    One behind the first is passed over where it was deleted, or does not wait any more, by the time its turn comes.
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("--lock", type=int, default=-1, help="descriptor that holds the first run's lock")
     parser.add_argument("--requests", type=int, default=-1, help="where the first run's new requests begin")
@@ -30,16 +34,19 @@ def main() -> None:
     arguments = parser.parse_args()
     preload(threads=1 if _small(arguments.runs[0]) else 0)
     lock, begin = arguments.lock, arguments.requests
-    for path in arguments.runs:
+    for turn, path in enumerate(arguments.runs):
         run = Run(path)
         try:
             with run.locked(lock):
-                # one that somebody trained by hand while it waited here is left as it is
-                done = run.read_status()["state"] == "done" or work(run, begin)
-        except MioError as error:  # another trainer has it
+                # one that somebody trained or stopped by hand while it waited here is left as it is
+                if turn and run.read_status()["state"] != "queued":
+                    continue
+                if not work(run, begin):
+                    break
+        except FileNotFoundError:  # it was deleted
+            continue
+        except MioError as error:  # another trainer has it: what is behind would train beside that one
             print(error)
-            break
-        if not done:
             break
         lock = begin = -1
 
@@ -84,14 +91,22 @@ def work(run: Run, begin: int = -1) -> bool:
         print(f"{end.values['state']}: {end.values['reason']}")
         return end.values["state"] == "done"
     except Stopped:
-        run.update_status(state="stopped", reason="asked to stop before the first step")
+        _end(run, "stopped", "asked to stop before the first step")
     except MioError as error:
-        print(error)
-        run.update_status(state="failed", reason=" ".join(str(error).split()))
+        _end(run, "failed", " ".join(str(error).split()))
     except Exception as error:
-        traceback.print_exc()
-        run.update_status(state="failed", reason=f"{type(error).__name__}: {one_line(error)}")
+        with suppress(OSError):
+            traceback.print_exc()
+        _end(run, "failed", f"{type(error).__name__}: {one_line(error)}")
     return False
+
+
+def _end(run: Run, state: str, reason: str) -> None:
+    """Write down how it ended, in the log and in status.json. A full disk may refuse one of them, or both."""
+    with suppress(OSError):
+        print(f"{state}: {reason}")
+    with suppress(OSError):
+        run.update_status(state=state, reason=reason)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ async def settled(pilot, ready=lambda: True, seconds: float = 8):
         screen = pilot.app.screen
         busy = isinstance(screen, CompareScreen) and (screen.working or screen._stale or screen.exporting)
         if not busy and ready():
+            await pilot.pause(0.05)  # what was drawn may still be laid out anew
             return
     raise AssertionError("\n".join(screen_text(pilot.app)))
 

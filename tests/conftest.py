@@ -145,7 +145,8 @@ def files_below(folder: Path) -> dict[str, tuple[int, int]]:
 def launched(monkeypatch):
     """What would have been trained in the background."""
     queues = []
-    monkeypatch.setattr(launching, "launch", lambda queue: queues.append([run.name for run in queue]))
+    for place in (launching.__name__, "mio_tui.new.begin"):
+        monkeypatch.setattr(f"{place}.launch", lambda queue: queues.append([run.name for run in queue]))
     return queues
 
 

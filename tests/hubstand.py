@@ -74,10 +74,14 @@ class Repository:
     name: str
     folder: Path
     about: dict[str, Any]
+    before: "Repository | None" = None
 
     @property
     def commit(self) -> str:
-        return hashlib.sha1(self.name.encode()).hexdigest()
+        return hashlib.sha1(f"{self.name} {self.folder}".encode()).hexdigest()
+
+    def at(self, revision: str) -> "Repository | None":
+        return self if revision in ("main", self.commit) else self.before and self.before.at(revision)
 
     def files(self) -> list[Path]:
         return sorted(path for path in self.folder.rglob("*") if path.is_file())
@@ -168,6 +172,10 @@ class HubStand:
             "HF_TOKEN": "", "MIO_LOCAL_RUNS": str(home / "runs"),
         }  # fmt: skip
 
+    def move(self, name: str, folder: Path) -> None:
+        """Make another folder a model's main branch; its commits before stay."""
+        self.kinds["models"][name] = Repository(name, folder, {}, self.kinds["models"][name])
+
     def weights_sent(self) -> list[Asked]:
         """The requests that fetched weights, in their order."""
         return [asked for asked in self.requests if asked.method == "GET" and asked.path.startswith("/cdn/")]
@@ -206,7 +214,8 @@ class Handler(BaseHTTPRequestHandler):
             case ["api", ("models" | "datasets") as kind, *rest]:
                 self.describe(kind, rest)
             case ["cdn", digest]:
-                files = [file for kind in self.hub.kinds.values() for one in kind.values() for file in one.files()]
+                known = [one for kind in self.hub.kinds.values() for one in kind.values()]
+                files = [file for one in known for at in (one, one.before) if at for file in at.files()]
                 self.send_file(next(file for file in files if digest_of(file)[0] == digest))
             case [*name, "resolve", revision, file] if name:
                 kind = "datasets" if name[0] == "datasets" else "models"
@@ -226,30 +235,23 @@ class Handler(BaseHTTPRequestHandler):
         self.send_json([{key: info[key] for key in info if key in wanted} for info in infos[:limit]])
 
     def describe(self, kind: str, rest: list[str]) -> None:
-        one = self.find(kind, "/".join(rest[:2]))
-        if one is None:
-            return
         what, revision = (rest[2], rest[3]) if len(rest) > 3 else ("revision", "main")
-        if revision not in ("main", one.commit):
-            self.send(404, headers={"X-Error-Code": "RevisionNotFound"})
-        else:
+        if one := self.find(kind, "/".join(rest[:2]), revision):
             self.send_json(one.tree() if what == "tree" else one.info())
 
-    def find(self, kind: str, name: str) -> Repository | None:
+    def find(self, kind: str, name: str, revision: str) -> Repository | None:
         one = self.hub.kinds[kind].get(name)
-        if one is None:
-            self.send(404, headers={"X-Error-Code": "RepoNotFound"})
-        return one
+        found = one.at(revision) if one else None
+        if found is None:
+            self.send(404, headers={"X-Error-Code": "RevisionNotFound" if one else "RepoNotFound"})
+        return found
 
     def resolve(self, kind: str, name: str, revision: str, file: str) -> None:
-        one = self.find(kind, name)
-        if one is None:
+        if not (one := self.find(kind, name, revision)):
             return
         path = one.folder / file
         commit = {"X-Repo-Commit": one.commit}
-        if revision not in ("main", one.commit):
-            self.send(404, headers={"X-Error-Code": "RevisionNotFound"})
-        elif not path.is_file():
+        if not path.is_file():
             self.send(404, headers=commit | {"X-Error-Code": "EntryNotFound"})
         elif is_large(path):
             digest, size = digest_of(path)

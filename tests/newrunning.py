@@ -32,7 +32,7 @@ SUMMARY = {
     "encoded": 1000, "held_out_pairs": 50, "truncated_share": 0.012, "longer_share": 0.38, "identical": 3,
     "duplicates": 2, "prompt": {"smallest": 9, "median": 60, "p95": 210, "largest": 640},
     "chosen": {"smallest": 2, "median": 90, "p95": 300, "largest": 900},
-    "rejected": {"smallest": 2, "median": 70, "p95": 280, "largest": 700},
+    "rejected": {"smallest": 2, "median": 70, "p95": 280, "largest": 700}, "longest": 1400,
 }  # fmt: skip
 
 

@@ -113,5 +113,5 @@ def test_clean_and_shorten():
 def test_every_size_paints():
     for width in [*range(1, 30), 57, 111, 250]:
         for height in [*range(1, 9), 31, 80]:
-            rows = painted(curve(y=STEPS[:50]), guides=[Guide(1, "x")], title="t", cursor=4.0, size=(width, height))
+            rows = painted(curve(y=STEPS[:50]), guides=[Guide(1, "x")], cursor=4.0, size=(width, height))
             assert {cell_len(row) for row in rows} == {width}

@@ -59,7 +59,7 @@ def test_runs_lists_state_objective_and_figures(trained: Path, capsys: pytest.Ca
     """One line a run."""
     assert cli.run(["runs", "--runs", str(trained)]) == 0
     shown = capsys.readouterr().out
-    assert re.search(r"^a\s+done\s+mio\s+tiny-llama\s+4/4\s+[+-]\d", shown, re.M)
+    assert re.search(r"^a\s+done\s+mio\s+tiny-llama\s+4\s+[+-]\d", shown, re.M)
     assert re.search(r"^b\s+done\s+dpo", shown, re.M)
 
 

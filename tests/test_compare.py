@@ -1,14 +1,17 @@
 """Compare: figures and curves derived from the fakes by hand, and runs that grow."""
 
+import asyncio
+import json
 import math
 import time
 
 import numpy as np
 import pytest
 
-from mio_local.runs import Run
+from mio_local.runs import Run, write_atomically
 from mio_tui.app import MioApp
 from mio_tui.compare.comparison import Comparison
+from mio_tui.watched import Watched
 from tests import fakes
 from tests.comparing import NARROW, WIDE, curves, opened, pair_in, press, row, settled
 from tests.looks import seen
@@ -73,6 +76,55 @@ async def test_without_evaluations_training_figures_are_used_and_named_so(tmp_pa
         assert "no evaluations yet: training batches at step 30" in seen(pilot)
         assert list(curves(screen, 0)) == ["B two", "A one"]
         assert curves(screen, 0)["B two"][0].tolist() == list(range(1, 41))
+
+
+async def test_the_evaluation_before_the_first_step_is_no_common_one_where_steps_are(tmp_path):
+    for name, steps, every in (("one", 140, 50), ("two", 145, 70)):
+        fakes.make_run(tmp_path, name, "stopped", steps, stream=list(fakes.events(steps, every=every)))
+    app = MioApp(tmp_path)
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot, Run(tmp_path / "one"), Run(tmp_path / "two"))
+        assert "no later held-out step in common: training batches at step 140" in seen(pilot)
+        assert row(app, "A ━ one")[-3:] == ["1m10s", "■", "stopped"]
+
+
+@pytest.mark.parametrize(
+    ("digests", "said"), [(("x", "y"), True), (("x", ""), False), (("x", "x"), False)]
+)
+async def test_data_that_changed_is_said_and_other_settings_explain_it(tmp_path, digests, said):
+    runs = [fakes.make_run(tmp_path, name, steps=50) for name in ("one", "two")]
+    for run, digest in zip(runs, digests, strict=True):
+        write_atomically(run.info, json.dumps({**run.read_info(), "data_digest": digest}))
+    app = MioApp(tmp_path)
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot, *runs)
+        assert ("the data changed between the runs" in seen(pilot)) == said
+    recipe = fakes.recipe()
+    other = recipe.model_copy(update={"train": recipe.train.model_copy(update={"seed": 7})})
+    write_atomically(runs[1].recipe, other.dump())
+    async with MioApp(tmp_path).run_test(size=WIDE) as pilot:
+        await opened(pilot, *runs)
+        assert "! train.seed" in seen(pilot)
+        assert "the data changed" not in seen(pilot)
+
+
+async def test_a_key_that_is_pressed_while_a_run_is_read_counts(tmp_path, pair, monkeypatch):
+    app = MioApp(tmp_path)
+    async with app.run_test(size=WIDE) as pilot:
+        screen = await opened(pilot, *pair)
+        load = Watched.load
+        reading = asyncio.Event()
+
+        async def slowly(watched):
+            reading.set()
+            await asyncio.sleep(0.2)
+            return await load(watched)
+
+        monkeypatch.setattr(Watched, "load", slowly)
+        screen.work()
+        await reading.wait()
+        await pilot.press("m")
+        await settled(pilot, lambda: "margin" in screen.parts.seen.panels[0].title)
 
 
 async def test_runs_without_a_step_in_common_say_so(tmp_path):

@@ -32,6 +32,13 @@ def test_counts():
     assert (found.truncated, found.truncated_share) == (1, pytest.approx(1 / 3))
     assert found.chosen == datacheck.Lengths(1, 2, 3, 3)
     assert (found.special_in_answers, found.joined_words) == (1, 3)
+    assert (found.longest, summary(pairs).longest) == (2 + 3, 0)
+
+
+def test_the_longest_row_is_of_one_pair():
+    long_prompt = Example([1] * 9, [5, 0], [0], False, False, False, "here")
+    long_answer = Example([1], [0], [5] * 7, False, False, False, "there")
+    assert summary([Pair("p", "a", "b", "1")], [long_prompt, long_answer]).longest == 11
 
 
 def test_warnings_say_what_to_do():

@@ -136,6 +136,36 @@ def listed(hub: HubStand, home: Path) -> list[list[Any]]:
     return json.loads(ended.stdout)
 
 
+def test_branch_that_moves_meanwhile_is_fetched_as_it_was(
+    hub: HubStand, home: Path, served: Path, tmp_path: Path
+) -> None:
+    moved = shutil.copytree(served, tmp_path / "moved")
+    save_file(load_file(served / SHARDS[0]), moved / SHARDS[0], {"format": "pt", "commit": "2"})
+    hub.pace = 100_000
+    with subprocess.Popen(COMMAND, env=hub.environment(home), stdout=subprocess.PIPE, text=True) as one:
+        assert one.stdout
+        lines = [json.loads(one.stdout.readline())]
+        hub.move(NAME, moved)
+        lines += map(json.loads, one.stdout)
+    assert_same(lines, served)
+    assert sum(asked.sent for asked in hub.weights_sent()) == sum((served / shard).stat().st_size for shard in SHARDS)
+    repository = Path(lines[-1]["folder"]).parents[1]
+    assert (repository / "refs" / "main").read_text() == Path(lines[-1]["folder"]).name
+    code = f"""from huggingface_hub import snapshot_download
+print(snapshot_download({NAME!r}, local_files_only=True, allow_patterns=["*.json", "*.safetensors"]))"""
+    found = subprocess.run([sys.executable, "-c", code], env=hub.environment(home), capture_output=True, text=True)
+    assert found.stdout.strip() == lines[-1]["folder"], found.stderr
+    hub.pace = 0
+    assert_same(download(hub, home), moved)
+
+
+def test_parts_of_weights_that_are_gone_are_deleted_at_the_end(hub: HubStand, home: Path, served: Path) -> None:
+    stale = part_of(home, served / SHARDS[0]).with_name(f"{'c' * 64}.incomplete")
+    stale.write_bytes(b"x" * 9_000_000)
+    assert_same(download(hub, home), served)
+    assert not stale.exists()
+
+
 def test_hub_that_ignores_ranges_sends_the_file_again(hub: HubStand, home: Path, served: Path) -> None:
     hub.cut_after, hub.ranges = 20_000, False
     assert_same(download(hub, home), served)

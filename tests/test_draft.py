@@ -33,12 +33,24 @@ def filled(**values: object) -> Draft:
 def test_every_default_is_read_back_from_its_text(key: str) -> None:
     default = KEYS[key].default
     text = as_text(default)
-    expected = "sum" if key == "loss.reduction" else default  # MIO's published form
-    assert text == "" or parsed(key, text) == ((expected,), "")
+    resolved = key == "loss.reduction"  # `auto` is parsed into MIO's published form
+    assert text == "" or resolved or parsed(key, text) == ((default,), "")
     draft = Draft()
     draft.set(key, text)
-    assert not draft.values or key == "loss.reduction"
+    assert not draft.values
     assert draft.recipe() == Recipe()
+
+
+@pytest.mark.parametrize(("objective", "form"), [("mio", "sum"), ("ipo", "mean"), ("sft", "mean")])
+def test_auto_is_the_published_form_of_the_objective_that_is_chosen(objective: str, form: str) -> None:
+    draft = filled(loss__name=objective, loss__reduction="mean" if form == "sum" else "sum")
+    draft.set("loss.reduction", "auto")
+    assert draft.text("loss.reduction") == "auto"
+    assert draft.recipe().loss.reduction == form
+    assert "--reduction" not in draft.commands()[0]
+    assert "reduction" not in draft.toml()
+    draft.take_toml(f'[loss]\nname = "{objective}"\nreduction = "auto"\n')
+    assert draft.recipe().loss.reduction == form
 
 
 @pytest.mark.parametrize(
@@ -146,6 +158,19 @@ def test_text_that_is_no_recipe_changes_nothing(text: str) -> None:
         draft.take_toml(text)
     assert "\n" not in str(error.value)
     assert draft.values == before
+
+
+def test_both_stays_while_the_text_trains_mio(tmp_path: Path) -> None:
+    draft = filled(loss__beta="0.3")
+    draft.both = True
+    draft.take_toml(draft.toml().replace("0.3", "0.4"))
+    assert [recipe.loss.beta for recipe in draft.recipes()] == [0.4, 0.2]
+    draft.save(tmp_path / "half.toml")
+    assert draft.touched  # the other half is not in the file
+    draft.take_toml(draft.toml() + 'name = "ipo"\n')
+    assert not draft.both
+    draft.save(tmp_path / "whole.toml")
+    assert not draft.touched
 
 
 def test_the_text_of_a_wrong_draft_can_be_edited() -> None:

@@ -228,13 +228,14 @@ def test_what_is_broken_or_no_language_model_is_left_out(make: Make, tmp_path: P
 def test_downloads_that_broke_off_are_shown_as_such(make: Make) -> None:
     begun = make("org/begun", 3, without=("model.safetensors",))
     (begun.parents[1] / "blobs" / "abc.incomplete").write_bytes(b"x" * 5_000_000)
+    (begun.parents[1] / "blobs" / "older").write_bytes(b"x" * 7_000_000)  # of another commit
     (make("org/dangling", 2).parents[1] / "blobs" / "model").unlink()
     cut = make("org/shards", 1)
     (cut / "model.safetensors").rename(cut / "model-00001-of-00002.safetensors")
     cards = {card.name: card for card in on_disk()}
     assert set(cards) == {"org/begun", "org/dangling", "org/shards"}
     assert not any(card.complete for card in cards.values())
-    assert cards["org/begun"].size == sum(blob.stat().st_size for blob in (begun.parents[1] / "blobs").iterdir())
+    assert cards["org/begun"].size == 5_000_000 + sum(file.stat().st_size for file in begun.iterdir())
     (cut / "model-00002-of-00002.safetensors").symlink_to(cut / "model-00001-of-00002.safetensors")
     assert {card.name for card in on_disk() if card.complete} == {"org/shards"}
 

@@ -171,8 +171,8 @@ async def test_a_long_run_opens_soon(tmp_path):
             painted = time.perf_counter() - began
             await until(pilot, lambda: app.screen.was_read and shown(app.screen)["chosen train"].x.size == 49_000, 20)
             # 0.2 s and 1 s on a machine that does nothing else (tests/bench/opening.py)
-            assert painted < 1.5
-            assert time.perf_counter() - began < 3
+            assert painted < 3
+            assert time.perf_counter() - began < 6
 
 
 async def test_a_run_is_read_once_for_all_screens(tmp_path, monkeypatch):

@@ -97,6 +97,13 @@ async def test_all_samples_can_be_reached(training):
         assert "6 sample · step 0 · 1 of 9" in seen(pilot)
         await pilot.press("right_square_bracket")
         assert "6 sample · step 50 · 2 of 9" in seen(pilot)
+        answer = {"type": "sample", "step": 450, "prompt": "p", "base": "b", "policy": "q"}
+        fakes.append(training, answer)  # what is being read stays
+        await until(pilot, lambda: "6 sample · step 50 · 2 of 10" in seen(pilot))
+        await pilot.press(*["right_square_bracket"] * 9)
+        assert "6 sample · step 450 · 10 of 10" in seen(pilot)
+        fakes.append(training, {**answer, "step": 500})
+        await until(pilot, lambda: "6 sample · step 500 · 11 of 11" in seen(pilot))
 
 
 async def test_the_mouse_chooses_panels(training):
@@ -108,3 +115,12 @@ async def test_the_mouse_chooses_panels(training):
         await pilot.pause(0.1)
         await pilot.click("#system")
         assert screen.panels.current == 6
+
+
+async def test_charts_without_braille(training, monkeypatch):
+    async with opened(training) as (pilot, _):
+        assert any("\u2801" <= character <= "\u28ff" for character in seen(pilot))
+    monkeypatch.setenv("MIO_LOCAL_CHART", "ascii")
+    async with opened(training) as (pilot, _):
+        assert not any("\u2800" <= character <= "\u28ff" for character in seen(pilot))
+        assert "chosen +0.0" in seen(pilot)

@@ -20,6 +20,7 @@ THEN = fakes.NOW - 3600 + 207  # a second after step 412
 def folder(tmp_path, monkeypatch):
     """A folder of runs whose path is the same everywhere, a clock that stands, and one theme."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MIO_LOCAL_RUNS", "runs")
     monkeypatch.setattr(text, "now", lambda: THEN)
     monkeypatch.setenv("MIO_LOCAL_THEME", "mio-dark")
     monkeypatch.setenv("TZ", "UTC")

@@ -1,5 +1,6 @@
 """What the live screen derives from the events, against figures worked out by hand."""
 
+import asyncio
 import math
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from mio_tui.live.log import entries, tail
 from mio_tui.live.notice import memory_advice
 from mio_tui.live.pace import pace
 from mio_tui.live.plots import Look, plots, target
+from mio_tui.live.reading import read
 from mio_tui.live.system import machine, sparkline, system_text
+from mio_tui.watched import Watched
 from tests import fakes
 
 
@@ -49,9 +52,41 @@ def test_evaluations_count_as_work_and_pauses_do_not():
 
 
 def test_the_night_between_two_sessions_is_no_work():
-    run = history({"type": "started", "step": 0, "time": 0.0}, step(1, 4.0), step(2, 6.0), step(3, 90_000.0))
-    assert pace(run).elapsed > 80_000
-    assert pace(run, [-5.0, 89_000.0]).elapsed == 4 + 2 + 2
+    run = history({"type": "started", "step": 0, "time": 0.0}, step(1, 4.0), step(2, 6.0), step(3, 300.0))
+    assert pace(run).elapsed == 300
+    assert pace(run, [-5.0, 290.0]).elapsed == 4 + 2 + 2
+
+
+def test_a_pause_before_the_first_step_is_no_work():
+    run = history(
+        {"type": "started", "step": 0, "time": 0.0},
+        {"type": "control", "step": 0, "time": 36_000.0, "command": "resume"},
+        step(1, 36_004.0),
+        step(2, 36_006.0),
+    )
+    assert pace(run, [-5.0]).elapsed == 2 + 2
+
+
+def test_a_machine_that_slept_did_not_work_and_a_long_evaluation_did():
+    stream = [{"type": "started", "step": 0, "time": 0.0}, *(step(n, 2.0 * n) for n in range(1, 31))]
+    slept = history(*stream, step(31, 28_900.0), step(32, 28_902.0))
+    assert pace(slept).elapsed == 32 * 2
+    assert pace(slept).per_step == pytest.approx(2)
+    scored = history(*stream, {"type": "eval", "step": 30, "loss": 1.0}, step(31, 962.0), step(32, 964.0))
+    assert pace(scored).elapsed == 964
+
+
+@pytest.mark.parametrize("scored", [[0], [0, 100]])
+def test_an_evaluation_before_the_first_step_says_nothing_once_there_are_steps(tmp_path, scored):
+    stream = [event for event in fakes.events(140) if event["type"] != "eval"]
+    stream += [{"type": "eval", "step": at, "time": fakes.NOW, **fakes.figures(at, "mio")} for at in scored]
+    watched = Watched(fakes.make_run(tmp_path, "run", steps=140, stream=stream))
+    asyncio.run(watched.load())
+    found = read(watched, {"state": "training"}, Look())
+    assert found.figures["step"] == (100 if 100 in scored else 140)
+    names = {curve.name for curve in found.plots[0].curves if not curve.thin}
+    assert names == {"chosen", "rejected"}
+    assert {curve.x[-1] for curve in found.plots[0].curves if not curve.thin} == {found.figures["step"]}
 
 
 def test_a_clock_that_was_set_back_makes_no_negative_time():
@@ -117,6 +152,13 @@ def test_speed_is_the_mean_of_the_last_steps():
     steps = [step(number, number, seconds=9.0) for number in range(1, 50)]
     steps += [step(number, number, seconds=0.5) for number in range(50, 70)]
     assert "2.00 step/s" in system_text(machine(history(*steps), {}, 0), 60).plain
+
+
+def test_speeds_are_what_was_done_in_the_time_that_it_took():
+    rates = [{"perf/tokens_per_second": 6000 / took, "perf/pairs_per_second": 8 / took} for took in (0.5, 10.0)]
+    steps = [step(n, n, seconds=0.5, **rates[0]) for n in range(1, 20)] + [step(20, 20, seconds=10.0, **rates[1])]
+    shown = system_text(machine(history(*steps), {}, 0), 60).plain
+    assert "6.2k tok/s 1.03 step/s 8.2 pair/s" in shown
 
 
 def test_sparkline_keeps_the_highest_and_the_gaps():

@@ -66,6 +66,14 @@ async def test_a_request_waits_for_its_own_answer(training, key, command):
         assert "✓ " in seen(pilot)
 
 
+async def test_nothing_is_asked_of_a_trainer_that_looks_at_no_request_any_more(training):
+    fakes.set_status(training, state="stopping")
+    async with opened(training) as (pilot, _):
+        await until(pilot, lambda: "x Stop" in seen(pilot) and "p Pause" not in seen(pilot))
+        await pilot.press("p", "g", "k")
+        assert fakes.requests(training) == []
+
+
 async def test_stop_asks_first(training):
     trainer = Control(training.control)
     async with opened(training) as (pilot, _):

@@ -3,13 +3,11 @@
 import json
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 
-from mio_local import fitting
 from mio_local.errors import ModelError
-from mio_local.fitting import available, fits, remedy
+from mio_local.fitting import fits, remedy
 from mio_local.memory import estimate
 from mio_local.recipe import build
 from mio_local.shapes import read_shape, shape_from_config
@@ -262,30 +260,6 @@ def test_the_remedy_is_the_smallest_change_that_fits():
     tokens = int(short.split()[-1])
     assert estimate(SHAPE, one, tokens, "cuda", "gpu").total < checkpointed
     assert estimate(SHAPE, one, tokens + 64, "cuda", "gpu").total >= checkpointed
-
-
-def test_available_memory_is_the_kernel_s(tmp_path, monkeypatch):
-    monkeypatch.setattr(fitting.sys, "platform", "linux")
-    meminfo = tmp_path / "meminfo"
-    meminfo.write_text("MemTotal:       24683520 kB\nMemFree:         1000 kB\nMemAvailable:   12345678 kB\n")
-    assert available("cpu", meminfo=meminfo) == 12345678 * 1024
-    assert available("cpu", meminfo=tmp_path / "none") == 0
-
-
-def test_available_gpu_memory_is_the_driver_s(tmp_path, monkeypatch):
-    monkeypatch.setattr(fitting.sys, "platform", "linux")
-    asked = []
-
-    def run(command, **_):
-        asked.append(command)
-        return SimpleNamespace(stdout="40123\n")
-
-    monkeypatch.setattr(fitting.shutil, "which", lambda name: f"/bin/{name}")
-    monkeypatch.setattr(fitting.subprocess, "run", run)
-    assert available("gpu", 1) == 40123 << 20
-    assert "--id=1" in asked[0]
-    monkeypatch.setattr(fitting.shutil, "which", lambda name: None)
-    assert available("gpu") == 0
 
 
 def test_the_app_can_ask_without_an_array_library():

@@ -94,6 +94,9 @@ async def test_what_does_not_fit_is_asked_once_more(
         assert launched == []
         await go(pilot, screen, 2)
         await type_into(pilot, screen, "train.seed", "3")  # an edit: what was confirmed is not any more
+        await until(pilot, lambda: screen.data.current)  # the seed chooses the held-out pairs
+        await settled(pilot, screen)
+        await pilot.pause(0.5)
         await settled(pilot, screen)
         await pilot.press("ctrl+s")
         await pilot.pause()

@@ -114,9 +114,8 @@ async def test_a_model_on_the_hub_is_looked_at_when_it_is_highlighted(folder: Pa
 
 
 async def test_a_download_shows_its_progress_and_ends(folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    told = downloader(
-        tmp_path, monkeypatch, {"done": 4_300_000_000, "total": 10_000_000_000, "file": "a"}, {"folder": "/x"}
-    )
+    part = {"done": 4_300_000_000, "total": 10_000_000_000, "file": "a"}
+    told = downloader(tmp_path, monkeypatch, part, {"folder": "/x"}, pause=1)
     async with form(folder, (140, 45)) as (pilot, screen):
         await choose_remote(pilot, screen)
         assert "8.0 GB to download, 120 GB free" in text(screen)

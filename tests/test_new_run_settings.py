@@ -88,7 +88,7 @@ async def test_what_follows_from_the_settings_is_said(folder: Path) -> None:
         assert "target ln 2 / beta = +3.47 nats" in text(screen)  # 0.6931 / 0.2
         assert "2 × 8 = 16 pairs per update" in text(screen)
         assert "= 60 steps: 950 pairs, 16 an update" in text(screen)  # 950 / 16 = 59.4
-        assert "1.2% of the pairs cut; the longest has 1,540" in text(screen)  # 640 + 900
+        assert "1.2% of the pairs cut; the longest has 1,400" in text(screen)
         await type_into(pilot, screen, "train.steps", "120")
         await until(pilot, lambda: "= 2.0 epochs of 950 pairs" in text(screen))
 

@@ -111,6 +111,31 @@ async def test_a_request_that_its_asker_gives_up(preview: Preview, tiny_pairs: P
     assert (await preview.ask("pair", row=3))["row"] == 3
 
 
+async def test_an_open_that_takes_long_gives_way_to_the_next(
+    preview: Preview, tmp_path: Path, tiny_pairs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipe that nobody writes to stands for a large download; one asker gave it up, another still waits."""
+    monkeypatch.setattr(preview_client, "PATIENCE", 0.2)
+    slow = tmp_path / "slow.jsonl"
+    os.mkfifo(slow)
+    await preview.ask("open", data={"source": str(tiny_pairs)})
+    for gives_up in (True, False):
+        assert preview._process
+        before = preview._process.pid
+        asking = asyncio.create_task(preview.ask("open", data={"source": str(slow)}))
+        await asyncio.sleep(0.3)
+        if gives_up:
+            asking.cancel()
+        assert (await preview.ask("open", data={"source": str(tiny_pairs)}))["pairs"] == 24
+        assert preview._process.pid != before
+        if not gives_up:
+            with pytest.raises(MioError, match="the data preview began anew for another source"):
+                await asking
+    before = preview._process.pid
+    assert (await preview.ask("open", data={"source": str(tiny_pairs)}))["pairs"] == 24
+    assert preview._process.pid == before
+
+
 async def test_a_killed_process_is_started_again(preview: Preview, tiny_pairs: Path) -> None:
     """Who waits is told at once, and the next request has a new process."""
     await preview.ask("open", data={"source": str(tiny_pairs)})
@@ -121,8 +146,9 @@ async def test_a_killed_process_is_started_again(preview: Preview, tiny_pairs: P
     os.kill(preview._process.pid, signal.SIGKILL)
     with pytest.raises(MioError, match=r"the data preview ended unexpectedly \(signal 9\); try again"):
         await asking
-    with pytest.raises(PreviewError, match="no pairs are open"):
+    with pytest.raises(MioError, match="nothing is open yet") as told:
         await preview.ask("pair", row=0)
+    assert not isinstance(told.value, PreviewError)
     assert (await preview.ask("open", data={"source": str(tiny_pairs)}))["pairs"] == 24
 
 
@@ -152,7 +178,7 @@ async def test_a_talkative_stderr_does_not_stop_it(preview: Preview, monkeypatch
     """A pipe that nobody reads is full after 64 kB."""
     code = "import sys; input(); sys.stderr.write('x' * 10**6); print('{\"id\": 1, \"row\": 7}', flush=True); input()"
     acting(monkeypatch, code)
-    assert (await preview.ask("pair"))["row"] == 7
+    assert (await preview.ask("open"))["row"] == 7
 
 
 async def test_what_libraries_print_reaches_no_answer(preview: Preview, tmp_path: Path, tiny_model: Path) -> None:

@@ -107,6 +107,13 @@ def test_a_wrong_key_in_a_file_names_file_and_key(tmp_path: Path) -> None:
         parse(str(file))
 
 
+def test_what_can_be_no_path_is_named_with_its_key() -> None:
+    """A user that is not there."""
+    recipe = parse("--set", "eval.tasks=~nobody-of-that-name/tasks.jsonl")
+    with pytest.raises(RecipeError, match=r"^eval\.tasks = ~nobody-of-that-name/tasks\.jsonl: no path .*; write it"):
+        recipe.absolute()
+
+
 def test_help_names_every_recipe_flag(capsys: pytest.CaptureFixture[str]) -> None:
     """The flags, their defaults and their help come from the recipe."""
     with pytest.raises(SystemExit):

@@ -21,6 +21,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(text, "now", lambda: fakes.NOW)
     monkeypatch.setenv("MIO_LOCAL_THEME", "mio-dark")
+    monkeypatch.setenv("MIO_LOCAL_RUNS", "runs")
     return Path("runs")
 
 

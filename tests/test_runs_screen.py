@@ -5,6 +5,7 @@ import contextlib
 import pytest
 
 from mio_tui.dialogs import Ask
+from mio_tui.runtable import RunTable
 from mio_tui.screens.compare import CompareScreen
 from mio_tui.screens.live import LiveScreen
 from tests import fakes, looks
@@ -112,6 +113,7 @@ async def test_at_most_four_marks_and_compare_opens_them(folder):
 
 
 async def test_enter_and_a_click_open_the_run(folder):
+    """A click goes to the run; one more opens it."""
     fakes.make_run(folder, "first", steps=50)
     fakes.make_run(folder, "second", steps=50)
     async with listed(folder, rows=2) as (pilot, screen):
@@ -119,6 +121,15 @@ async def test_enter_and_a_click_open_the_run(folder):
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(pilot.app.screen, LiveScreen))
         assert pilot.app.screen.watched.run.name == "first"
+        await pilot.press("escape")
+        await until(pilot, lambda: pilot.app.screen is screen)
+        place = (4, 1 + names(screen).index("second"))  # below the table's head
+        await pilot.click(RunTable, offset=place)
+        assert screen.highlighted == "second"
+        assert pilot.app.screen is screen
+        await pilot.click(RunTable, offset=place)
+        await until(pilot, lambda: isinstance(pilot.app.screen, LiveScreen))
+        assert pilot.app.screen.watched.run.name == "second"
 
 
 @pytest.mark.parametrize("damage", [None, "status", "recipe"])

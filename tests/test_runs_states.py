@@ -198,7 +198,11 @@ async def test_the_cursor_stays_through_narrow_and_wide(folder):
 
 
 async def test_the_ages_are_those_of_the_clock(folder, monkeypatch):
-    monkeypatch.setattr(text, "now", lambda: fakes.NOW + 7200 - 60)
+    """They go on while nothing else changes."""
+    clock = [fakes.NOW + 7200 - 60]
+    monkeypatch.setattr(text, "now", lambda: clock[0])
     fakes.make_run(folder, "old", steps=50)
     async with listed(folder, (140, 45), 1) as (pilot, _):
         assert "2 h ago" in row(pilot, "old")
+        clock[0] += 3600
+        await until(pilot, lambda: "3 h ago" in row(pilot, "old"), 3)

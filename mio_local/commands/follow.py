@@ -9,11 +9,13 @@ import itertools
 import math
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from mio_local import control, runs
 from mio_local.commands import screen
 from mio_local.errors import RunError
-from mio_local.events import Event
+from mio_local.events import Event, is_number
+from mio_local.pieces import visible, visible_line
 from mio_local.runs import LIVE, Run, runs_folder
 from mio_local.tail import Tail
 
@@ -27,14 +29,14 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.command in ("pause", "stop"):
         return ask(run, arguments.command, out)
     reader = Reader(run)
-    out.print(f"run {run.name}: {run.read_status()['state']}, {_subject(run)}")
+    out.print(f"run {visible(run.name)}: {run.read_status()['state']}, {_subject(run)}")
     interrupted = False
     while True:
         try:
             return look(reader, out)
         except KeyboardInterrupt:
             if arguments.command == "watch" or interrupted or run.read_status()["state"] not in LIVE:
-                out.print(f"{run.name} is left alone")
+                out.print(f"{visible(run.name)} is left alone")
                 screen.next_steps(out, *screen.ways(run))
                 return 130
             interrupted = True
@@ -50,10 +52,10 @@ def ask(run: Run, command: str, out: screen.Console) -> int:
                        f"mio-local show {screen.called(run)}")
     control.request(run.control, command)
     if command == "stop":
-        out.print(f"{run.name} finishes its step, saves and ends")
+        out.print(f"{visible(run.name)} finishes its step, saves and ends")
         screen.next_steps(out, f"mio-local watch {screen.called(run)}", f"mio-local resume {screen.called(run)}")
     else:
-        out.print(f"{run.name} finishes its step, then waits with the model in memory")
+        out.print(f"{visible(run.name)} finishes its step, then waits with the model in memory")
         screen.next_steps(out, f"mio-local resume {screen.called(run)}")
     return 0
 
@@ -65,13 +67,13 @@ def look(reader: "Reader", out: screen.Console) -> int:
     with out.status("waiting for the first step"):
         first = next(events, None)
     if first and first.type == "started":  # status.json holds the number only once it trains
-        reader.total = first.values.get("total_steps", reader.total)
+        reader.total = _total(first.values) or reader.total
     screen.follow(itertools.chain([first] if first else [], events), reader.total, out)
     status = run.read_status()
     if status["state"] in ("failed", "lost"):
         raise RunError(f"run {run.name} {status['state']}: {status.get('reason') or 'its process is gone'}; "
                        f"mio-local resume {screen.called(run)}")
-    out.print(f"{status['state']} at step {status.get('step', 0)}: {run.path}")
+    out.print(visible(f"{status['state']} at step {status.get('step', 0)}: {run.path}"))
     next_step = "show" if status["state"] == "done" else "resume"
     screen.next_steps(out, f"mio-local {next_step} {screen.called(run)}")
     return 0
@@ -79,7 +81,13 @@ def look(reader: "Reader", out: screen.Console) -> int:
 
 def _subject(run: Run) -> str:
     status = run.read_status()
-    return f"{status.get('loss_name', '')} on {status.get('model', '')}"
+    return visible_line(f"{status.get('loss_name', '')} on {status.get('model', '')}")
+
+
+def _total(values: dict[str, Any]) -> int:
+    """Steps in all, 0 where that is not known."""
+    total = values.get("total_steps")
+    return int(total) if is_number(total) else 0
 
 
 class Reader:
@@ -87,7 +95,7 @@ class Reader:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.total: int = run.read_status().get("total_steps", 0)
+        self.total = _total(run.read_status())
         self._seen = 0
 
     def events(self) -> Iterator[Event]:

@@ -1,6 +1,7 @@
 """`mio-local plot RUN...`: the curves as PNG or SVG."""
 
 import argparse
+import os
 from pathlib import Path
 
 from mio_local import history, runs
@@ -17,7 +18,7 @@ def main(arguments: argparse.Namespace) -> int:
     for one in histories:
         if not one.of("step") and not one.of("eval"):
             raise RunError(f"run {one.run.name} has no figures yet; nothing to draw")
-    out = Path(arguments.out).expanduser() if arguments.out else histories[0].run.path / "curves.png"
+    out = Path(os.path.expanduser(arguments.out)) if arguments.out else histories[0].run.path / "curves.png"
     if out.suffix not in (".png", ".svg"):
         raise RecipeError(f"--out {arguments.out}: the file's name must end in .png or .svg")
     if not out.parent.is_dir():

@@ -5,10 +5,11 @@ import argparse
 from mio_local import runs
 from mio_local.commands import screen
 from mio_local.commands.train import watch
-from mio_local.control import request
+from mio_local.control import Control, request
+from mio_local.job import Job
 from mio_local.launch import launch
-from mio_local.runs import runs_folder
-from mio_local.session import reopen
+from mio_local.runs import Run, runs_folder, write_atomically
+from mio_local.session import Report, reopen
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -26,7 +27,27 @@ def main(arguments: argparse.Namespace) -> int:
         screen.next_steps(out, *screen.ways(run))
         return 0
     with run.locked():
+        control = Control(run.control)  # a stop that is asked for from here on is obeyed
         with screen.preparing(out) as report:
-            job = reopen(run, report)
+            job = _prepared(run, report)
         out.print(f"resuming {run.name} from step {job.progress.step}")
-        return watch(job, out)
+        return watch(job, out, control)
+
+
+def _prepared(run: Run, report: Report) -> Job:
+    """As `reopen`; meanwhile the status names this process, which a force stop must reach, not the one that is gone."""
+    before = ""
+
+    def told(what: str, done: int, total: int) -> None:
+        nonlocal before
+        if not before:
+            before = run.status.read_text(encoding="utf-8") if run.status.exists() else "{}"
+            run.update_status(state="starting", doing=what, reason="")
+        report(what, done, total)
+
+    try:
+        return reopen(run, told)
+    except BaseException:  # an interrupt too
+        if before:
+            write_atomically(run.status, before)
+        raise

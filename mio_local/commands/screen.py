@@ -1,6 +1,5 @@
 """What the command line prints: no markup is read from any text, and a pipe gets plain lines."""
 
-import shlex
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,8 +9,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from mio_local.events import Event
-from mio_local.runs import Run, runs_folder
+from mio_local.events import Event, is_number
+from mio_local.pieces import visible, visible_line
+from mio_local.runs import Run, called
 
 SIGNS = {"info": "·", "warning": "!", "error": "✗"}
 
@@ -23,15 +23,15 @@ def console() -> Console:
 
 def table(title: str, columns: list[str]) -> Table:
     """An unruled table: the first column to the left, figures to the right."""
-    made = Table(title=Text(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
+    made = Table(title=Text(visible(title)), title_justify="left", box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):
         made.add_column(Text(column), justify="left" if number == 0 else "right")
     return made
 
 
 def row(made: Table, *cells: str) -> None:
-    """Add cells as text, never as markup."""
-    made.add_row(*(Text(cell) for cell in cells))
+    """Add cells as text, never as markup, each on one line."""
+    made.add_row(*(Text(visible_line(cell)) for cell in cells))
 
 
 @contextmanager
@@ -69,15 +69,16 @@ def follow(events: Iterator[Event], total: int, out: Console, label: str = "") -
                 continue
             if event.type == "progress":
                 doing = event.values
-                progress.update(task, description=f"{doing['what']} {doing['done']}/{doing['total']}")
+                words = f"{doing.get('what', '')} {doing.get('done', '')}/{doing.get('total', '')}"
+                progress.update(task, description=visible_line(words))
                 continue
             kept.append(event)
             progress.update(task, description=name)
             if event.type == "eval":
                 progress.console.print(eval_line(event, total))
             elif event.type == "note":
-                progress.console.print(f"{SIGNS.get(event.values['level'], '·')} {event.values['text']}")
-            elif event.type == "control" and event.values["command"] == "stop":
+                progress.console.print(note_line(event.values))
+            elif event.type == "control" and event.values.get("command") == "stop":
                 progress.console.print("stopping after this step; saving a checkpoint")
             elif event.type == "task":
                 progress.console.print(f"{event.step:>5}/{total} {task_line(event.values)}")
@@ -86,27 +87,31 @@ def follow(events: Iterator[Event], total: int, out: Console, label: str = "") -
 
 def live(values: dict[str, Any]) -> str:
     """The figures beside the bar, within 80 columns: loss, and the change of the chosen and rejected log-prob."""
-    return f"loss {values['loss']:.3f} chosen {values['delta/chosen']:+.1f} rejected {values['delta/rejected']:+.1f}"
+    return (
+        f"loss {figure(values.get('loss'), '.3f')} chosen {figure(values.get('delta/chosen'), '+.1f')} "
+        f"rejected {figure(values.get('delta/rejected'), '+.1f')}"
+    )
 
 
 def eval_line(event: Event, total: int) -> str:
     """One held-out evaluation. Differences are nats per answer against the reference."""
     v = event.values
     return (
-        f"{event.step:>5}/{total} held out: loss {v['loss']:.4f} chosen {v['delta/chosen']:+.3f} "
-        f"rejected {v['delta/rejected']:+.3f} accuracy {v['rewards/accuracies']:.3f}"
+        f"{event.step:>5}/{total} held out: loss {figure(v.get('loss'), '.4f')} "
+        f"chosen {figure(v.get('delta/chosen'), '+.3f')} rejected {figure(v.get('delta/rejected'), '+.3f')} "
+        f"accuracy {figure(v.get('rewards/accuracies'), '.3f')}"
     )
 
 
 def task_line(values: dict[str, Any]) -> str:
     """One round of task questions."""
-    return f"greedy task accuracy {values['accuracy']:.3f} ({values['correct']} of {values['questions']})"
+    of = visible_line(f"{values.get('correct', '—')} of {values.get('questions', '—')}")
+    return f"greedy task accuracy {figure(values.get('accuracy'), '.3f')} ({of})"
 
 
-def called(run: Run) -> str:
-    """How to name a run on the command line: with --runs, unless it lies where runs are looked for."""
-    folder = run.path.parent
-    return run.name if folder == runs_folder(None) else f"{run.name} --runs {shlex.quote(str(folder))}"
+def note_line(values: dict[str, Any]) -> str:
+    """A note of the trainer's."""
+    return f"{SIGNS.get(str(values.get('level')), '·')} {visible_line(str(values.get('text', '')))}"
 
 
 def ways(run: Run) -> list[str]:
@@ -116,7 +121,7 @@ def ways(run: Run) -> list[str]:
 
 def figure(value: object, form: str) -> str:
     """A number in the given form; a dash where there is none, or none that is finite."""
-    return format(value, form) if isinstance(value, int | float) else "—"
+    return format(value, form) if is_number(value) else "—"
 
 
 def next_steps(out: Console, *commands: str) -> None:

@@ -5,8 +5,10 @@ import time
 
 from mio_local import history, runs
 from mio_local.commands import screen
+from mio_local.events import is_number
 from mio_local.losses import LOSSES
-from mio_local.runs import runs_folder
+from mio_local.pieces import visible, visible_line
+from mio_local.runs import RESUMABLE, runs_folder
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -15,9 +17,10 @@ def main(arguments: argparse.Namespace) -> int:
     past, status, info = history.read(run), run.read_status(), run.read_info()
     recipe, out = past.recipe, screen.console()
     loss = recipe.loss
-    out.print(f"run {run.name}  {status['state']}  step {status.get('step', 0)} of {status.get('total_steps', '?')}")
+    where = f"{status['state']}  step {status.get('step', 0)} of {status.get('total_steps', '?')}"
+    out.print(f"run {visible(run.name)}  {visible(where)}")
     if status.get("reason"):
-        out.print(f"  {status['reason']}")
+        out.print(f"  {visible_line(str(status['reason']))}")
     target = LOSSES[loss.name].target(loss.beta)
     facts = [
         ("objective", f"{loss.name}, beta {loss.beta:g}, {loss.reduction}"
@@ -34,25 +37,24 @@ def main(arguments: argparse.Namespace) -> int:
         ("folder", str(run.path)),
     ]  # fmt: skip
     for name, value in facts:
-        out.print(f"  {name:<10} {value}")
+        out.print(f"  {name:<10} {visible(value)}")
     if past.of("eval"):
         columns = ["step", "loss", "chosen", "rejected", "margin", "accuracy", "mi/js", "mi/dv"]
         table = screen.table("held out; chosen and rejected are nats per answer against the start", columns)
         for event in past.of("eval"):
-            chosen, rejected = event["delta/chosen"], event["delta/rejected"]
-            margin = chosen - rejected if None not in (chosen, rejected) else None
+            chosen, rejected = event.get("delta/chosen"), event.get("delta/rejected")
+            margin = chosen - rejected if is_number(chosen) and is_number(rejected) else None
             screen.row(
-                table, str(event["step"]), screen.figure(event["loss"], ".4f"), screen.figure(chosen, "+.3f"),
-                screen.figure(rejected, "+.3f"), screen.figure(margin, "+.3f"),
-                screen.figure(event["rewards/accuracies"], ".3f"), screen.figure(event["mi/js"], ".4f"),
-                screen.figure(event["mi/dv"], ".4f"),
+                table, str(event.get("step", "—")), screen.figure(event.get("loss"), ".4f"),
+                screen.figure(chosen, "+.3f"), screen.figure(rejected, "+.3f"), screen.figure(margin, "+.3f"),
+                screen.figure(event.get("rewards/accuracies"), ".3f"), screen.figure(event.get("mi/js"), ".4f"),
+                screen.figure(event.get("mi/dv"), ".4f"),
             )  # fmt: skip
         out.print(table)
     for event in past.of("task"):
-        out.print(f"greedy task accuracy at step {event['step']}: {event['accuracy']:.3f} ({event['correct']} of "
-                  f"{event['questions']})")  # fmt: skip
+        out.print(f"step {visible_line(str(event.get('step', '—')))}: {screen.task_line(event)}")
     for event in past.of("note"):
-        out.print(f"{screen.SIGNS.get(event['level'], '·')} step {event['step']}: {event['text']}")
-    resumable = status["state"] in ("stopped", "failed", "lost")
-    screen.next_steps(out, f"mio-local {'resume' if resumable else 'plot'} {screen.called(run)}")
+        out.print(screen.note_line(event | {"text": f"step {event.get('step', '—')}: {event.get('text', '')}"}))
+    command = "resume" if status["state"] in RESUMABLE else "plot"
+    screen.next_steps(out, f"mio-local {command} {screen.called(run)}")
     return 0

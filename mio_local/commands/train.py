@@ -3,6 +3,7 @@
 import argparse
 
 from mio_local.commands import screen
+from mio_local.control import Control
 from mio_local.errors import MioError, RunError, is_full_disk, one_line
 from mio_local.flags import recipe_from
 from mio_local.job import Job
@@ -27,8 +28,8 @@ def main(arguments: argparse.Namespace) -> int:
     return watch(job, out)
 
 
-def watch(job: Job, out: screen.Console) -> int:
-    """Train `job` while showing it. Raises RunError when it fails."""
+def watch(job: Job, out: screen.Console, control: Control | None = None) -> int:
+    """Train `job` while showing it; `control` is `train`'s. Raises RunError when it fails."""
     facts, name = job.facts, job.run.name
     out.print(
         f"run {name}: {facts['objective']} (beta {facts['beta']:g}, {facts['reduction']}) on {facts['backend']}, "
@@ -36,7 +37,7 @@ def watch(job: Job, out: screen.Console) -> int:
         f"{facts['trainable']:,} trainable weights"
     )
     try:
-        kept = screen.follow(train(job), job.total_steps, out)
+        kept = screen.follow(train(job, control), job.total_steps, out)
     except MioError:
         raise
     except Exception as error:

@@ -11,7 +11,7 @@ from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
 from mio_local import runs
-from mio_local.errors import MioError
+from mio_local.errors import MioError, RecipeError, RunError, nearest
 from mio_local.runs import LIVE, Run
 from mio_tui.base import MioScreen
 from mio_tui.dialogs import Answer, Ask
@@ -35,7 +35,10 @@ class MioApp(App[str]):
     ]
 
     def __init__(self, folder: Path, *, open_run: str = "", demo: dict[str, Any] | None = None) -> None:
-        """`open_run`: the folder of a run to open; `demo`: begin it, with these arguments of `demo.recipes`."""
+        """`open_run`: the folder of a run to open; `demo`: begin it, with these arguments of `demo.recipes`.
+
+        Raises RecipeError where MIO_LOCAL_THEME names no theme.
+        """
         super().__init__()
         self.folder = folder
         self.open_run = open_run
@@ -43,13 +46,18 @@ class MioApp(App[str]):
         self.poll_seconds = 0.5 if "SSH_CONNECTION" in os.environ else 0.25
         self.register_theme(DARK)
         self.register_theme(LIGHT)
-        self.theme = os.environ.get("MIO_LOCAL_THEME", "mio-dark")
+        self.chosen_theme = os.environ.get("MIO_LOCAL_THEME", "")
+        if self.chosen_theme and self.chosen_theme not in self.available_themes:
+            known = sorted(self.available_themes)
+            raise RecipeError(f"MIO_LOCAL_THEME {self.chosen_theme}: no such theme{nearest(self.chosen_theme, known)}; "
+                              f"there are: {', '.join(known)}")
+        self.theme = self.chosen_theme or DARK.name
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return DEFAULTS
 
     def on_mount(self) -> None:
-        if self.console.color_system == "standard" and "MIO_LOCAL_THEME" not in os.environ:
+        if self.console.color_system == "standard" and not self.chosen_theme:
             self.theme = "ansi-dark"
         self.push_screen(RunsScreen())
         self.call_after_refresh(self.open_first)
@@ -62,7 +70,11 @@ class MioApp(App[str]):
         if self.open_run:
             self.show_run(Run(Path(self.open_run)))
             return
-        living = _living(self.folder)
+        try:
+            living = _living(self.folder)
+        except RunError as error:
+            self.complain(error)
+            return
         if len(living) == 1:
             self.show_run(living[0])
 
@@ -89,6 +101,17 @@ class MioApp(App[str]):
             return False
         return True
 
+    def ask(self, run: Run, command: str) -> bool:
+        """Send a request to the run's trainer; whether that could be done."""
+        from mio_local.control import request
+
+        try:
+            request(run.control, command)
+        except OSError as error:
+            self.complain(f"{run.name} could not be asked to {command}: {error.strerror or error}")
+            return False
+        return True
+
     def new_like(self, run: Run) -> None:
         """Open the form for a new run with another run's settings."""
         from mio_local.recipe import read_toml
@@ -108,18 +131,14 @@ class MioApp(App[str]):
     def action_demo(self) -> None:
         """Train the shipped model with MIO, then with DPO, in the background."""
         from mio_local.demo import recipes
-        from mio_local.launch import lay_out
+        from mio_tui.new.begin import begin_named
 
         try:
-            queue = [
-                lay_out(recipe, self.folder, runs.free_name(self.folder, f"demo-{recipe.loss.name}"))
-                for recipe in recipes(**(self.demo or {}))
-            ]
+            found = list(recipes(**(self.demo or {})))
+            names = [runs.free_name(self.folder, f"demo-{recipe.loss.name}") for recipe in found]
+            self.show_run(begin_named(found, self.folder, names))
         except (MioError, OSError) as error:
             self.complain(error)
-            return
-        if self.start(queue):
-            self.show_run(queue[0])
 
     def notify(
         self, message: str, *, title: str = "", severity: SeverityLevel = "information", timeout: float | None = None,
@@ -148,13 +167,17 @@ class MioApp(App[str]):
         """Leave; ask first while something trains."""
         if isinstance(self.screen, Ask):
             return
-        living = _living(self.folder)
+        try:
+            living = _living(self.folder)
+        except RunError as error:
+            self.exit(f"{block(error).plain}; what trains there goes on")
+            return
         if not living:
             self.exit("")
             return
         one = living[0].name if len(living) == 1 else f"{len(living)} runs"
         verb = "is" if len(living) == 1 else "are"
-        words = f"{one} {verb} still training.\nCome back any time:  mio-local"
+        words = f"{one} {verb} still training.\nCome back any time:  mio-local{runs.elsewhere(self.folder)}"
         answers = [
             Answer("k", "keep", "Keep training, close this window"),
             Answer("s", "stop", "Stop and save, then quit"),
@@ -165,10 +188,9 @@ class MioApp(App[str]):
         if not answer:
             return
         if answer == "stop":
-            from mio_local.control import request
-
-            for run in living:
-                request(run.control, "stop")
+            asked = [self.ask(run, "stop") for run in living]
+            if not all(asked):
+                return
         self.exit("\n".join(_parting(run, answer) for run in living))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
@@ -189,7 +211,7 @@ def _state(run: Run) -> str:
 
 
 def _parting(run: Run, answer: str) -> str:
-    name = line(run.name).plain
+    name, called, back = line(run.name).plain, runs.called(run), f"mio-local{runs.elsewhere(run.path.parent)}"
     if answer == "stop":
-        return f"{name} finishes its step, saves and ends. Go on with it: mio-local resume {name}"
-    return f"{name} keeps training. Back: mio-local   As text: mio-local watch {name}   Stop it: mio-local stop {name}"
+        return f"{name} finishes its step, saves and ends. Go on with it: mio-local resume {called}"
+    return f"{name} keeps training. Back: {back}   As text: mio-local watch {called}   Stop it: mio-local stop {called}"

@@ -1,77 +1,18 @@
-"""The list of runs as data: read from the folder, filtered, ordered, and made into cells."""
+"""The list of runs: filtered, ordered, and made into cells."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 from textual.app import App
 
-from mio_local.errors import RunError
-from mio_local.runs import LIVE, list_runs
+from mio_local.summary import Row
 from mio_tui import text
 from mio_tui.text import STATES, line, number, paint
 
 SORTS = ("age", "state", "name", "objective", "change")
 ORDER = tuple(STATES)
-
-
-@dataclass(frozen=True)
-class Row:
-    """What the list shows of a run; `change` is the chosen answers' change in nats, None where unknown."""
-
-    name: str
-    state: str
-    objective: str = ""
-    model: str = ""
-    data: str = ""
-    step: str = ""
-    change: float | None = None
-    accuracy: float | None = None
-    note: str = ""
-    time: float = 0.0
-
-    @property
-    def live(self) -> bool:
-        return self.state in LIVE
-
-
-def read(folder: Path) -> list[Row]:
-    """Every run in the folder, newest first; one whose files make no sense is listed as damaged."""
-    rows: list[Row] = []
-    for run in list_runs(folder):
-        try:
-            rows.append(_row(run.name, run.read_status()))
-        except (RunError, OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-            rows.append(Row(run.name, "damaged", note=str(error)))
-    return rows
-
-
-def _row(name: str, status: dict[str, Any]) -> Row:
-    figures = status.get("held_out") or status.get("metrics") or {}
-    step, total = status.get("step", 0), status.get("total_steps")
-    state = str(status["state"])
-    shown = f"{step}/{total}" if total and state != "done" else f"{step}"
-    return Row(
-        name, state if state in STATES else "damaged", str(status.get("loss_name", "")), str(status.get("model", "")),
-        str(status.get("data", "")), shown, _figure(figures, "delta/chosen"), _figure(figures, "rewards/accuracies"),
-        _note(status, state), _figure(status, "time") or 0.0,
-    )  # fmt: skip
-
-
-def _figure(figures: dict[str, Any], key: str) -> float | None:
-    value = figures.get(key)
-    return value if number(value) != text.NONE else None
-
-
-def _note(status: dict[str, Any], state: str) -> str:
-    if state == "starting" and status.get("doing"):
-        of = f" {status.get('done', 0)}/{status['total']}" if status.get("total") else ""
-        return f"{status['doing']}{of}"
-    if state == "lost":
-        return "its process is gone"
-    return str(status.get("reason", "")) if state in ("failed", "damaged") else ""
 
 
 def columns(wide: bool) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from textual import work
@@ -34,8 +35,11 @@ class Removal(MioScreen[None]):
             return
         if self.lives(run):
             return
-        used = await asyncio.to_thread(folder_size, run.path)
+        link = run.path.is_symlink()
+        used = 0 if link else await asyncio.to_thread(folder_size, run.path)
         words = f"{run.name}: its settings, curves, checkpoints and adapter, {size(used)}."
+        if link:
+            words = f"{run.name}: a link; what it points to stays."
         if used > LARGE:
             typed = await self.app.push_screen_wait(AskText("Delete?", f"{words}\nType the run's name to delete it."))
             sure = typed == run.name
@@ -68,7 +72,16 @@ def folder_size(folder: Path) -> int:
 
 
 def remove(run: Run) -> None:
-    """Take the run out of sight in one rename, then delete it. Raises OSError."""
+    """Take the run out of sight in one rename, then delete it; of a link, only the link. Raises OSError, and leaves
+    what could not be deleted under its old name."""
+    if run.path.is_symlink():
+        run.path.unlink()
+        return
     gone = run.path.with_name(f".deleted-{run.name}-{os.getpid()}")
     run.path.rename(gone)
-    shutil.rmtree(gone)
+    try:
+        shutil.rmtree(gone)
+    except OSError:
+        with suppress(OSError):
+            gone.rename(run.path)
+        raise

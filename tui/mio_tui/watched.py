@@ -27,12 +27,12 @@ class Reader:
         self.history: History | None = None
         self.tail = Tail(run.events)
         self.lock = threading.Lock()
+        self._recipe = (0, 0)  # inode and time of the file that was read
 
     def more(self) -> None:
         """Read the next few thousand events, or as many as there are."""
         with self.lock:
-            if self.history is None:
-                self.history = self._open()
+            self._read_recipe()
             if self.history is None:
                 return
             gc.disable()  # events hold no cycles, and each search for some would walk through all that were read
@@ -42,16 +42,25 @@ class Reader:
             finally:
                 gc.enable()
 
-    def _open(self) -> "History | None":
+    def _read_recipe(self) -> None:
+        """Anew where it is another file: the trainer writes down what a queued run's recipe left to it."""
         from mio_local.history import History
         from mio_local.recipe import build, read_toml
 
-        self.trouble = ""
         try:
-            return History(self.run, build(read_toml(self.run.recipe), str(self.run.recipe)))
+            stat = self.run.recipe.stat()
+            if (stat.st_ino, stat.st_mtime_ns) == self._recipe:
+                return
+            recipe = build(read_toml(self.run.recipe), str(self.run.recipe))
         except (MioError, OSError) as error:
-            self.trouble = str(error)
-            return None
+            self.trouble = "" if self.history else str(error)
+            return
+        self._recipe, self.trouble = (stat.st_ino, stat.st_mtime_ns), ""
+        if self.history is None:
+            self.history = History(self.run, recipe)
+        else:
+            self.history.recipe = recipe
+            self.history.version += 1
 
 
 _readers: WeakValueDictionary[str, Reader] = WeakValueDictionary()  # by folder, while a screen shows it

@@ -1,8 +1,9 @@
 """The chart widget: curves of a run, drawn with braille dots, of which only what changed is sent to the terminal."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from rich.segment import Segment
@@ -17,7 +18,7 @@ from textual.widget import Widget
 from mio_tui.chart.axes import Range, XKind, bounds, log10, with_guides, y_range
 from mio_tui.chart.curves import Curve, Guide, smoothed
 from mio_tui.chart.frame import Frame
-from mio_tui.chart.picture import STYLES, THIN, Area, Scene, paint, readings
+from mio_tui.chart.picture import STYLES, THIN, Area, Scene, paint
 
 SMOOTHING = (0, 10, 25, 100)
 """The sensible values of `Chart.smoothing`, in points."""
@@ -32,8 +33,9 @@ class Chart(Widget):
     """Curves over steps, tokens or seconds, with labels at their ends. It takes no keys and posts no messages.
 
     `smoothing` is the number of points in the moving mean that is drawn instead of each curve that has no marks;
-    `log_y` draws powers of ten, on which non-positive values are gaps. In NO_COLOR terminals dash, dimness and label
-    tell curves apart. `x_kind`, `y_format` and `empty` are looked at when the next curves are shown.
+    `log_y` draws powers of ten, on which non-positive values are gaps. `x_kind`, `y_format` and `empty` are looked at
+    when the next curves are shown. In NO_COLOR terminals dash, dimness and label tell curves apart; with
+    MIO_LOCAL_CHART=ascii the curves are drawn without braille.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"chart--{name}" for name in STYLES}
@@ -60,17 +62,16 @@ class Chart(Widget):
     def __init__(
         self,
         *,
-        title: str = "",
         x_kind: XKind = "step",
         y_format: str = "+.2f",
         empty: str = "",
-        marks: Literal["braille", "ascii"] = "braille",
         name: str | None = None,
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
         super().__init__(name=name, id=id, classes=classes)
-        self._title, self.empty, self._marks = title, empty, marks
+        self.empty = empty
+        self._ascii = os.environ.get("MIO_LOCAL_CHART") == "ascii"  # for fonts without braille
         self.x_kind: XKind = x_kind
         self.y_format = y_format
         self.curves: tuple[Curve, ...] = ()
@@ -119,21 +120,15 @@ class Chart(Widget):
         return self._cursor
 
     def zoom(self, factor: float, at: float | None = None) -> None:
-        """Show a range of x that is `factor` times narrower, around `at`, else the cursor, else the data's middle."""
+        """Show a range of x that is `factor` times narrower, around `at`; else around the cursor if it is seen, or the
+        data's middle."""
         low, high = self.x_range
         whole = self._extent()
         if at is None:
-            at = self._cursor if self._cursor is not None else (low + self._newest()) / 2
+            seen = self._cursor is not None and low <= self._cursor <= high
+            at = self._cursor if seen and self._cursor is not None else (low + self._newest()) / 2
         width = max((high - low) / factor, (whole[1] - whole[0]) * _CLOSEST)
         self._look_at(at - (at - low) / (high - low) * width, width)
-
-    def zoom_in(self) -> None:
-        """Half the range of x."""
-        self.zoom(2)
-
-    def zoom_out(self) -> None:
-        """Twice the range of x, at most the whole."""
-        self.zoom(0.5)
 
     def fit(self) -> None:
         """Show the whole range of x, and just the range of y that the data takes."""
@@ -159,13 +154,6 @@ class Chart(Widget):
         """Put the crosshair at `x`, or take it away."""
         self._cursor = x
         self._redraw()
-
-    def readout(self) -> list[tuple[str, float, float]]:
-        """Name, x and y, as drawn, of each curve's point nearest to the crosshair; y is NaN in a gap.
-
-        Curves that end before the crosshair or begin after it are left out; without a crosshair there are none.
-        """
-        return [(curve.name, x, y) for curve, (x, y) in readings(self._scene(), self._area)]
 
     def watch_smoothing(self) -> None:
         self._refit()
@@ -247,8 +235,8 @@ class Chart(Widget):
         ]
         x = self.x_range
         return Scene(
-            curves, self._guides, x, self._fitted_y(curves, x), self._title, self.empty, self.x_kind, self.y_format,
-            self.log_y, self._marks == "ascii", self._cursor, self._margin,
+            curves, self._guides, x, self._fitted_y(curves, x), self.empty, self.x_kind, self.y_format, self.log_y,
+            self._ascii, self._cursor, self._margin,
         )  # fmt: skip
 
     def _fitted_y(self, curves: Sequence[Curve], x: Range) -> Range:

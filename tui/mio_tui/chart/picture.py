@@ -43,7 +43,6 @@ class Scene:
     guides: Sequence[Guide]
     x: Range
     y: Range
-    title: str = ""
     empty: str = ""
     x_kind: XKind = "step"
     y_format: str = "+.2f"
@@ -65,7 +64,7 @@ class Scene:
 def paint(scene: Scene, width: int, height: int) -> tuple[Frame, Area, int]:
     """The picture, the cells of it that hold the curves, and the columns of its label margin."""
     frame = Frame(width, height)
-    top = 1 if (scene.title or scene.cursor is not None) and height > 2 else 0
+    top = 1 if scene.cursor is not None and height > 2 else 0
     bottom = 1 if height - top > 3 else 0
     rows = height - top - bottom
     y_ticks = _y_ticks(scene, rows)
@@ -195,14 +194,15 @@ def _plot(frame: Frame, scene: Scene, area: Area) -> None:
 
 
 def _header(frame: Frame, scene: Scene, area: Area, width: int) -> None:
-    """The title, or where there is a cursor what the curves are at it."""
+    """What the curves are at the cursor; of a point that is not there, where it is."""
     if scene.cursor is None:
-        frame.put(0, 0, shorten(scene.title, width, scene.signs[4]), LABEL)
         return
     step = f"step {scene.cursor:.0f}" if scene.x_kind == "step" else x_text(scene.cursor, scene.x_kind)
     pieces = [(step + (" tokens" if scene.x_kind == "tokens" else ""), LABEL)]
-    for curve, (_, y) in readings(scene, area):
-        pieces.append((f"{curve.name} {value_text(y, scene.y_format)}", style_of(curve)))
+    column = (scene.x[1] - scene.x[0]) / max(area.width, 1)
+    for curve, (x, y) in readings(scene, area):
+        where = "" if abs(x - scene.cursor) <= max(column, 1) else f" @{x_text(x, scene.x_kind)}"
+        pieces.append((f"{curve.name} {value_text(y, scene.y_format)}{where}", style_of(curve)))
     column = 0
     for text, style in pieces:
         text = shorten(text, width - column, scene.signs[4])

@@ -35,11 +35,13 @@ def common(members: Sequence[Member]) -> Common:
     """Where the drawn runs that have figures can be compared: held out if they can, else on training batches."""
     drawn = [member.watched.past for member in members if member.drawn]
     histories = [history for history in drawn if history.of("eval") or history.of("step")]
+    shared: dict[str, set[int]] = {}
     for kind in ("eval", "step"):
         steps = [{event["step"] for event in history.of(kind)} for history in histories]
-        if steps and (shared := set[int].intersection(*steps)):
-            return Common(kind, max(shared))
-    return Common()
+        shared[kind] = set[int].intersection(*steps) if steps else set()
+    found = [Common(kind, max(steps)) for kind, steps in shared.items() if steps]
+    # before the first step all runs are equal: training batches say more
+    return next((each for each in found if each.step), found[0] if found else Common())
 
 
 def figures(history: History, at: Common, view: View) -> Figures:

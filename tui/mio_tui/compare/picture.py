@@ -56,7 +56,7 @@ def caption(seen: Picture, members: Sequence[Member]) -> Text:
         case "eval":
             return line(f"held out at step {seen.at.step} · {unit}")
         case "step":
-            why = "no held-out step in common" if _any(members, "eval") else "no evaluations yet"
+            why = "no later held-out step in common" if _any(members, "eval") else "no evaluations yet"
             return line(f"{why}: training batches at step {seen.at.step} · {unit}")
         case _:
             return line("no step in common yet" if _any(members, "eval", "step") else "no figures yet")

@@ -15,7 +15,8 @@ DOING = {
     "sample": "sample asked for",
 }  # fmt: skip
 DONE = {  # of those whose effect the state does not show
-    "stop": "stop agreed: it saves and ends", "checkpoint": "checkpoint saved", "sample": "answering the sample prompt",
+    "stop": "stop agreed: it saves and ends", "sample": "answering the sample prompt",
+    "checkpoint": "checkpoint agreed: saved once a step is done",
 }  # fmt: skip
 
 

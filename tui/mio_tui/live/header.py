@@ -66,14 +66,15 @@ def figures_line(reading: Reading, look: Look, colors: dict[str, str], width: in
         return Text("")
     long = [_side(side, shown, look, colors[side], absolute=True) for side in ("chosen", "rejected")]
     short = [_side(side, shown, look, colors[side], absolute=not look.change) for side in ("chosen", "rejected")]
+    margin = Text(f"margin {number(shown.get('rewards/margins'))}")
+    reward = Text("reward ") + margin  # unlike the likelihoods, it is times beta
     rest = [
-        Text(f"margin {number(shown.get('rewards/margins'))}"),
         Text(f"acc {number(shown.get('rewards/accuracies'), '.2f')}"),
         Text(f"loss {number(shown.get('loss'), '.3f')}"),
     ]
     kind = f"held out, step {shown['step']}" if shown.get("type") == "eval" else f"training, step {shown['step']}"
     fits = Text("")
-    for parts in (short + rest, long + rest, [*long, *rest, Text(f"{kind}, {look.unit}", style="dim")]):
+    for parts in ([*short, margin, *rest], [*long, margin, *rest], [*long, reward, *rest, Text(kind, style="dim")]):
         text = Text(" ").append(SEPARATOR.join(parts))
         if not fits.plain or text.cell_len <= width:
             fits = text

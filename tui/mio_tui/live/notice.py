@@ -8,7 +8,7 @@ from rich.text import Text
 
 from mio_local.history import History
 from mio_local.pieces import visible_line
-from mio_local.runs import Run
+from mio_local.runs import Run, called
 from mio_tui.live.asked import DOING, Requests
 from mio_tui.live.log import SIGNS
 from mio_tui.live.reading import Reading
@@ -96,7 +96,7 @@ def _state(run: Run, status: dict[str, Any], reading: Reading, history: History 
         adapter = f"adapter: {reading.adapter}" if reading.adapter else "no adapter on disk"
         return [
             Notice("info", f"{reason or 'done'} · {adapter}"),
-            Notice("info", f"Next: c Compare with another run · mio-local show {run.name}"),
+            Notice("info", f"Next: c Compare with another run · mio-local show {called(run)}"),
         ]
     if state == "damaged":
         return [Notice("error", f"{reason or 'its files cannot be read'}")]

@@ -9,6 +9,7 @@ import numpy as np
 from mio_local.history import History, is_number
 
 LEAST = 50  # steps that the pace is taken from, where there are as many
+SLEEP = 600.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,11 @@ class Pace:
 def pace(history: History, sessions: Sequence[float] = ()) -> Pace:
     """The pace of a run whose trainers were started at `sessions`, Unix seconds.
 
-    The time from one step to the next counts as work, evaluations and checkpoints included; where a pause or a new
-    session lies between, only the step itself counts. The pace is the mean over the newest steps, so that two
-    evaluations are among them, without the first step, which the baseline is evaluated before.
+    The time from one step to the next counts as work, evaluations and checkpoints included; where a pause, a new
+    session or the machine's sleep lies between, only the step itself counts. The pace is the mean over the newest
+    steps, so that two evaluations are among them, without the first step, which the baseline is evaluated before.
     """
-    _, times = history.column("step", "time")
+    steps, times = history.column("step", "time")
     _, seconds = history.column("step", "perf/seconds")
     seconds = np.nan_to_num(seconds)
     if not times.size:
@@ -46,10 +47,16 @@ def pace(history: History, sessions: Sequence[float] = ()) -> Pace:
     resumed = [event.get("time") for event in history.of("control") if event.get("command") == "resume"]
     breaks = np.sort(np.array([*(time for time in resumed if is_number(time)), *sessions], np.float64))
     between = np.searchsorted(breaks, times, "right") - np.searchsorted(breaks, before, "right")
-    between[0] = 0  # the session's own start comes before its first step
     spent = times - before
-    odd = (between > 0) | ~np.isfinite(spent) | (spent < 0)
+    odd = (between > 0) | ~np.isfinite(spent) | (spent < 0) | _asleep(history, steps, spent)
     spent = np.where(odd, seconds, spent)
     window = max(LEAST, 2 * history.recipe.eval.every)
     recent = spent[1:][-window:] if spent.size > 1 else seconds
     return Pace(float(spent.sum()), float(recent.mean()), float(times[-1]))
+
+
+def _asleep(history: History, steps: np.ndarray, spent: np.ndarray) -> np.ndarray:
+    """Which steps came so late that the machine must have slept: nothing but an evaluation takes as long."""
+    scored, _ = history.column("eval", "loss")
+    usual = float(np.median(spent[np.isfinite(spent)])) if np.isfinite(spent).any() else 0.0
+    return (spent > max(SLEEP, 20 * usual)) & ~np.isin(steps - 1, scored)

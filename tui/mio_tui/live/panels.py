@@ -31,7 +31,7 @@ class Panels(Container):
     def __init__(self) -> None:
         super().__init__(id="panels")
         self.current = 0
-        self.back = -1  # the sample shown, counted from the newest: -1
+        self.held: int | None = None  # the sample that is looked at, None for whichever is the newest
         self.smoothing = SMOOTHING[2]
         self.boxes: list[Panel] = [
             ChartPanel(index, id=name) if index < len(CHARTS) else TextPanel(index, id=name, follow=name == "log")
@@ -93,13 +93,12 @@ class Panels(Container):
             if isinstance(box, ChartPanel):
                 box.border_subtitle = self._below(box)
 
-    def smooth(self) -> int:
-        """The next smoothing, of all charts; in points."""
+    def smooth(self) -> None:
+        """The next smoothing, of all charts."""
         self.smoothing = SMOOTHING[(SMOOTHING.index(self.smoothing) + 1) % len(SMOOTHING)]
         for chart in self.charts:
             chart.smoothing = self.smoothing
         self.name_charts()
-        return self.smoothing
 
     def turn_log(self) -> bool:
         """A logarithmic y axis or a linear one, where that makes sense; whether it does."""
@@ -153,9 +152,9 @@ class Panels(Container):
 
     def _write(self, box: TextPanel, reading: Reading, colors: dict[str, str], live: bool) -> None:
         if box.index == SAMPLE:
-            index = max(len(reading.samples) + self.back, 0)
+            index = len(reading.samples) - 1 if self.held is None else self.held
             box.entitle(sample_title(reading.samples, index), "[ ] older, newer" if len(reading.samples) > 1 else "")
-            box.show(sample_text(reading.samples, index, live, roomy=box.size.height > 12))
+            box.show(sample_text(reading.samples, index, live and reading.sampled, roomy=box.size.height > 12))
         elif box.index == SYSTEM:
             box.show(system_text(reading.machine, box.size.width - 4))
         else:
@@ -163,4 +162,6 @@ class Panels(Container):
 
     def step_sample(self, reading: Reading, by: int) -> None:
         """Choose an older sample (-1) or a newer one (1)."""
-        self.back = min(max(self.back + by, -len(reading.samples)), -1)
+        newest = len(reading.samples) - 1
+        index = max((newest if self.held is None else self.held) + by, 0)
+        self.held = index if index < newest else None

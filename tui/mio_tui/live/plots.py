@@ -88,9 +88,10 @@ def _curve(history: History, kind: str, key: str, name: str, color: str, dash: b
 
 
 def _pair(history: History, key: str, name: str, color: str = "plain", dash: bool = False) -> list[Curve]:
-    """The training batches' curve behind the held-out one; alone, where nothing was held out."""
+    """The training batches' curve behind the held-out one; alone, while nothing held out was scored after step 0."""
     held_out = _curve(history, "eval", key, name, color, dash, behind=False)
-    behind = bool(np.isfinite(held_out.y).any())
+    scored = held_out.x[np.isfinite(held_out.y)]
+    behind = bool(scored.size and (scored[-1] > 0 or not history.of("step")))
     if behind:
         name = "train" if name == "eval" else f"{name} train"
     training = _curve(history, "step", key, name, color, dash, behind)

@@ -28,6 +28,7 @@ class Reading:
     figures: dict[str, Any] = field(default_factory=dict[str, Any])  # the newest evaluation's, else the newest step's
     note: dict[str, Any] = field(default_factory=dict[str, Any])  # the newest warning or error that is news
     samples: tuple[dict[str, Any], ...] = ()
+    sampled: bool = True  # whether sample answers are on
     log: tuple[Entry, ...] = ()
     printed: tuple[str, ...] = ()  # the end of trainer.log, where that is what explains things
     machine: Machine = field(default_factory=Machine)
@@ -62,9 +63,10 @@ def _read(run: Run, history: History | None, status: dict[str, Any], look: Look,
         pace=pace(history, _sessions(info)),
         total=total or _whole(history.last("started").get("total_steps")) or history.recipe.train.steps,
         step=step,
-        figures=history.last("eval") or newest,
+        figures=_figures(history.last("eval"), newest),
         note=_news(history),
         samples=tuple(history.of("sample")),
+        sampled=history.recipe.eval.sample_tokens > 0,
         log=entries(history, bad),
         printed=printed,
         machine=machine(history, {**info, **status}, checkpoint),
@@ -72,6 +74,11 @@ def _read(run: Run, history: History | None, status: dict[str, Any], look: Look,
         checkpoint=checkpoint,
         adapter=adapter,
     )
+
+
+def _figures(held_out: dict[str, Any], newest: dict[str, Any]) -> dict[str, Any]:
+    """The evaluation before the first step says nothing once there are steps."""
+    return held_out if held_out.get("step") or not newest else newest
 
 
 def _info(run: Run) -> dict[str, Any]:

@@ -41,11 +41,10 @@ class Machine:
 def machine(history: History, told: dict[str, Any], checkpoint: int) -> Machine:
     """The newest figures of a run. `told` is run.json and status.json, which may hold an estimate of the memory."""
     step, started = history.last("step"), history.last("started")
-    seconds = _recent(history, "perf/seconds")
     return Machine(
-        tokens=_recent(history, "perf/tokens_per_second"),
-        steps=1 / seconds if seconds > 0 else math.nan,
-        pairs=_recent(history, "perf/pairs_per_second"),
+        tokens=_speed(history, "perf/tokens_per_second"),
+        steps=_speed(history),
+        pairs=_speed(history, "perf/pairs_per_second"),
         memory=_figure(step, "perf/memory_active"),
         peak=_figure(step, "perf/memory_peak"),
         estimate=_figure(told, "memory_estimate"),
@@ -116,9 +115,15 @@ def _memory(history: History) -> tuple[float, ...]:
     return tuple(_figure(step, "perf/memory_active") for step in steps[:: len(steps) // MOST + 1])
 
 
-def _recent(history: History, key: str) -> float:
-    values = [value for step in history.of("step")[-RECENT:] if is_number(value := step.get(key))]
-    return sum(values) / len(values) if values else math.nan
+def _speed(history: History, key: str = "") -> float:
+    """How much of it the last steps did, or how many they were, by the seconds that they took."""
+    done = spent = 0.0
+    for step in history.of("step")[-RECENT:]:
+        seconds, rate = step.get("perf/seconds"), step.get(key)
+        if is_number(seconds) and seconds > 0 and (not key or is_number(rate)):
+            done += rate * seconds if is_number(rate) else 1
+            spent += seconds
+    return done / spent if spent else math.nan
 
 
 def _figure(event: dict[str, Any], key: str) -> float:

@@ -10,26 +10,32 @@ from mio_local.recipe import Recipe
 from mio_local.runs import Run
 
 
-def name_error(folder: Path, name: str) -> str:
-    """What is wrong with the name of a run; empty where nothing is."""
+def name_error(folder: Path, name: str, *, both: bool = False) -> str:
+    """What is wrong with the name of a run, or with those that `begin` makes of it; empty where nothing is."""
     try:
-        if name:
-            runs.claim(folder, name)
+        for run_name in ([f"{name}-mio", f"{name}-dpo"] if both else [name]) if name else []:
+            runs.claim(folder, run_name)
     except RunError as error:
         return str(error).removeprefix("--name ")
     return ""
 
 
 def begin(recipes: list[Recipe], folder: Path, name: str, memory_estimate: int) -> Run:
+    """`begin_named` with one name: with several recipes, each run's name ends in its objective."""
+    several = name and len(recipes) > 1
+    names = [f"{name}-{recipe.loss.name}" if several else name for recipe in recipes]
+    return begin_named(recipes, folder, names, memory_estimate)
+
+
+def begin_named(recipes: list[Recipe], folder: Path, names: list[str], memory_estimate: int = 0) -> Run:
     """Lay the runs out and train them one after the other; the first. Raises RunError and OSError, and leaves nothing.
 
-    With several recipes, each run's name ends in its objective. `memory_estimate` is bytes, 0 for none.
+    `memory_estimate` is bytes, 0 for none.
     """
     queue: list[Run] = []
     try:
-        for recipe in recipes:
-            run_name = f"{name}-{recipe.loss.name}" if name and len(recipes) > 1 else name
-            queue.append(lay_out(recipe, folder, run_name))
+        for recipe, name in zip(recipes, names, strict=True):
+            queue.append(lay_out(recipe, folder, name))
             if memory_estimate:
                 queue[-1].update_status(memory_estimate=memory_estimate, pid=0)
         launch(queue)

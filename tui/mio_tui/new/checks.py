@@ -3,26 +3,29 @@
 from dataclasses import dataclass
 
 from mio_local.errors import RecipeError
+from mio_local.hub import ModelCard
 from mio_tui.new.state import State
-from mio_tui.new.stock import shown
+from mio_tui.new.stock import is_folder, names_folder, shown
 from mio_tui.text import size
 
 FINE, WAIT, CARE, WRONG = "✓", "…", "!", "✗"
 MODEL, DATA, SETTINGS, REVIEW = range(4)
+MOST = 10**18  # bytes that are told: a number of any length can be typed
 
 
 @dataclass(frozen=True)
 class Check:
     """One finding: its sign, its words, and the step where it is put right.
 
-    What is wrong stops the start; `told` says that its step shows it. `ask` wants the start key pressed a second time.
+    What is wrong stops the start; `told` says that its step shows it. `ask` names the doubt that wants the start key
+    pressed a second time.
     """
 
     sign: str
     words: str
     step: int
     key: str = ""
-    ask: bool = False
+    ask: str = ""
     told: bool = False
 
 
@@ -40,10 +43,21 @@ def of_model(state: State) -> list[Check]:
     if card and card.complete:
         template = [Check(FINE if "✓" in state.template else CARE, state.template.rstrip(" ✓"), MODEL)]
         return [Check(FINE, f"{shown(name)} is on this disk", MODEL), *(template if state.template else [])]
+    if names_folder(name):
+        return [of_folder(name, card)]
     if download and download.name == name and download.state == "running":
         return [Check(WAIT, f"{shown(name)} is being downloaded: {download.share:.0%}", MODEL)]
     much = f" ({size(card.size)})" if card and card.size and not card.on_disk else ""
     return [Check(CARE, f"{shown(name)} is downloaded when the training starts{much}", MODEL)]
+
+
+def of_folder(name: str, card: ModelCard | None) -> Check:
+    """What keeps a model's folder from being trained."""
+    if not is_folder(name):
+        return Check(WRONG, f"{shown(name)}: no such folder", MODEL)
+    if card:
+        return Check(WRONG, f"{shown(name)}: its weights are not all here; copy the folder again", MODEL)
+    return Check(CARE, f"{shown(name)}: no model was found in this folder", MODEL, ask="model")
 
 
 def of_data(state: State) -> list[Check]:
@@ -51,13 +65,15 @@ def of_data(state: State) -> list[Check]:
     data, source = state.data, state.draft.text("data.source")
     if not source:
         return [Check(WRONG, "no data is chosen", DATA)]
-    if data.error and data.key is not None:
+    if data.key is None or data.key != state.wanted():
+        words = data.error if data.key is None and data.error else "the pairs have not been read yet"
+        return [Check(WAIT, words, DATA, ask="data")]
+    if data.error:
         return [Check(WRONG, data.error, DATA, told=True)]
     if data.stops:
         return [Check(WRONG, data.stops, DATA, told=True)]
     if not data.opened:
-        words = data.error or "the pairs have not been read yet"
-        return [Check(WAIT, words, DATA, ask=True)]
+        return [Check(WAIT, "the pairs have not been read yet", DATA, ask="data")]
     found = [Check(FINE, f"{int(data.opened.get('pairs', 0)):,} pairs in {shown(source)}", DATA)]
     if data.progress[1]:
         found.append(Check(WAIT, f"counting their tokens: {data.progress[0]:,} of {data.progress[1]:,}", DATA))
@@ -87,17 +103,21 @@ def step_of(key: str) -> int:
 def of_memory(state: State) -> list[Check]:
     """Whether it fits; that is an estimate, so it asks and does not refuse."""
     needs = state.needs
+    if state.card and not needs:
+        return [Check(WAIT, "the memory is being estimated", SETTINGS, ask="estimate")]
     if not needs or not needs.total:
         words = needs.unknown if needs else ""
         return [Check(WAIT, f"memory not estimated{f': {words}' if words else ''}", SETTINGS)]
-    return [Check(FINE if needs.fits == "yes" else CARE, needs.line, SETTINGS, ask=needs.fits == "no")]
+    ask = "memory" if needs.fits == "no" else ""
+    return [Check(FINE if needs.fits == "yes" else CARE, needs.line, SETTINGS, ask=ask)]
 
 
 def of_disk(state: State) -> list[Check]:
     """Room for the checkpoints, each of the adapter and what the optimiser keeps."""
     adapter = dict(state.needs.parts).get("adapter", 0) if state.needs else 0
-    wanted = adapter * (int(state.draft.value("train.keep")) + 2)
+    wanted = min(adapter * (int(state.draft.value("train.keep")) + 2), MOST)
     if not state.disk_free:
         return []
     words = f"disk: {size(state.disk_free)} free" + (f", up to {size(wanted)} for checkpoints" if wanted else "")
-    return [Check(FINE if wanted <= state.disk_free else CARE, words, SETTINGS, ask=wanted > state.disk_free)]
+    fits = wanted <= state.disk_free
+    return [Check(FINE if fits else CARE, words, SETTINGS, ask="" if fits else "disk")]

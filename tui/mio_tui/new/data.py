@@ -1,9 +1,9 @@
 """Step 2: the pairs, read and tokenised by the preview process exactly as the training will."""
 
+import os
 import re
 from collections.abc import Callable, Coroutine
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from rich.text import Text
@@ -13,11 +13,12 @@ from textual.timer import Timer
 from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from mio_local.errors import MioError, RecipeError
+from mio_local.errors import MioError
 from mio_local.preview_client import Preview, PreviewError
 from mio_tui.new import stock
 from mio_tui.new.aside import aside
 from mio_tui.new.columns import Columns
+from mio_tui.new.draft import KEYS
 from mio_tui.new.fields import Field, choices, editor
 from mio_tui.new.pair import facts_text
 from mio_tui.new.pairview import PairView
@@ -58,6 +59,8 @@ class DataStep(Step):
         self.files: list[str] = []
         self.listed: list[str] = []
         self._pause: Timer | None = None
+        self._reopened: object = None  # the key of what was opened again after the process died
+        self._refocus = False
 
     def compose(self) -> ComposeResult:
         text = self.state.draft.text
@@ -111,31 +114,35 @@ class DataStep(Step):
 
     # what is open
 
-    def wanted(self) -> tuple[Any, ...] | None:
-        """What the preview is to open; None while the draft names no data, or is wrong in what matters here."""
-        draft = self.state.draft
-        if not draft.text("data.source") or any(key.startswith(("data.", "model.")) for key in draft.errors()):
-            return None
-        try:
-            recipe = draft.recipe()
-        except RecipeError:
-            return None
-        return recipe.data.model_dump(), recipe.model.model_dump(), recipe.train.seed
-
     @property
     def current(self) -> bool:
         """Whether what is shown is what the draft says."""
-        return self.state.data.key is not None and self.state.data.key == self.wanted()
+        return self.state.data.key is not None and self.state.data.key == self.state.wanted()
 
     def sync(self, again: bool = False) -> None:
         """Open what the draft says, unless that is open."""
-        wanted = self.wanted()
+        wanted = self.state.wanted()
         if wanted is None or not self.is_mounted:
             return
         if again or self.state.data.key != wanted:
             self.state.data = Data(key=wanted, busy=f"opening {stock.shown(self.state.draft.text('data.source'))}…")
             self._run(partial(self._open, *wanted), "preview")
         self.tell()
+
+    def on_pair_view_lost(self, event: PairView.Lost) -> None:
+        """The process died while nothing else was asked of it: open again, and say so where that did not help."""
+        event.stop()
+        data = self.state.data
+        if not data.opened or not self.current:
+            return  # what was lost is not wanted any more
+        if self._reopened != data.key:
+            self._reopened = data.key
+            self._refocus = self.query_one(PairView).has_focus
+            self.sync(again=True)
+            return
+        self._reopened = None
+        self.state.data = Data(error=event.words)
+        self._found()
 
     async def _open(self, settings: dict[str, Any], model: dict[str, Any], seed: int) -> None:
         data = self.state.data
@@ -151,10 +158,15 @@ class DataStep(Step):
         if not data.opened:
             return
         await self.query_one(Columns).put(data.opened, settings["columns"])
-        await self.query_one(PairView).open(self.preview, int(data.opened.get("pairs", 0)))
+        alive = await self.query_one(PairView).open(self.preview, int(data.opened.get("pairs", 0)))
         self.tell()
-        if data.opened.get("tokens"):
-            await self._count(data)
+        if self._refocus and self.display:  # it was hidden meanwhile
+            self.query_one(PairView).focus()
+        self._refocus = False
+        if alive and data.opened.get("tokens"):
+            alive = await self._count(data)
+        if alive:
+            self._reopened = None
 
     async def _ask_open(
         self, data: Data, settings: dict[str, Any], model: dict[str, Any], seed: int
@@ -168,8 +180,8 @@ class DataStep(Step):
             data.untokenised = str(error)
             return await self.preview.ask("open", data=settings, model={"name": ""}, seed=seed)
 
-    async def _count(self, data: Data) -> None:
-        """Fetch the statistics over all pairs."""
+    async def _count(self, data: Data) -> bool:
+        """Fetch the statistics over all pairs; whether the process lives."""
 
         def progress(done: int, total: int) -> None:
             data.progress = (done, total)
@@ -178,14 +190,18 @@ class DataStep(Step):
         data.progress = (0, int(data.opened.get("pairs", 0)))
         try:
             answer = await self.preview.summary(progress)
-        except MioError as error:
+        except PreviewError as error:
             data.warnings = [str(error)]
+        except MioError as error:
+            self.post_message(PairView.Lost(str(error)))
+            return False
         else:
             data.summary = answer.get("summary", {})
             data.warnings = answer.get("warnings", [])
             data.stops = answer.get("stops", "")
         data.progress = (0, 0)
         self._found()
+        return True
 
     def _found(self) -> None:
         self.tell()
@@ -222,7 +238,7 @@ class DataStep(Step):
             files.highlighted = 0 if listed else None
 
     def _tell_remedies(self, trouble: str) -> None:
-        keys = [key for key in dict.fromkeys(REMEDY.findall(trouble)) if choices(key)]
+        keys = [key for key in dict.fromkeys(REMEDY.findall(trouble)) if key in KEYS and choices(key)]
         made = [(key, value) for key in keys for value, _ in choices(key) if value != "error"]
         box = self.query_one("#remedies", Horizontal)
         box.set_class(bool(made), "-shown")
@@ -243,16 +259,17 @@ class DataStep(Step):
             self.query_one("#field-data-split", Field).put(draft.text("data.split"))
         else:
             draft.set(event.key, event.value.strip())
-        self.edited(event.key)
+        self.tell()
+        self.post_message(self.Changed(event.key))
 
-    def edited(self, key: str) -> None:
-        """The draft was edited, here or elsewhere: read the pairs anew once the typing pauses."""
+    def sync_soon(self, key: str) -> None:
+        """A key was edited, here or elsewhere: read the pairs anew once the typing pauses."""
+        if not key.startswith("data.") and key != "train.seed":
+            return
         if self._pause:
             self._pause.stop()
-        if key != "data.source" or _is_file(self.state.draft.text("data.source")):
+        if key != "data.source" or os.path.isfile(os.path.expanduser(self.state.draft.text("data.source"))):
             self._pause = self.set_timer(PAUSE, self.sync)  # a name on the hub waits for enter
-        self.tell()
-        self.post_message(self.Changed(key))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
@@ -280,10 +297,3 @@ class DataStep(Step):
         self.post_message(self.Changed(key))
         self.query_one(PairView).focus()
         self.sync()
-
-
-def _is_file(name: str) -> bool:
-    try:
-        return Path(name).expanduser().is_file()
-    except (OSError, RuntimeError, ValueError):  # no such user, a zero in the name
-        return False

@@ -46,7 +46,9 @@ class Draft:
         before = self.values.get(key)
         had = key in self.values
         self.values.pop(key, None)
-        if value not in ("", {}, []) and parsed(key, value)[0] != (KEYS[key].default,):
+        # a default may be parsed into something else: `auto` into the form of the objective that is the default
+        dropped = value in ("", {}, []) or value == KEYS[key].default or parsed(key, value)[0] == (KEYS[key].default,)
+        if not dropped:
             self.values[key] = value
         changed = had != (key in self.values) or before != self.values.get(key)
         self.touched |= changed
@@ -83,6 +85,10 @@ class Draft:
         """The value of a key as the recipe has it; its default where what is typed is wrong."""
         found = parsed(key, self.values[key])[0] if key in self.values else ()
         return found[0] if found else KEYS[key].default
+
+    def section(self, name: str) -> dict[str, Any]:
+        """The values of a table of the recipe."""
+        return {key.partition(".")[2]: self.value(key) for key in KEYS if key.startswith(f"{name}.")}
 
     def recipe(self, changed: Mapping[str, Any] | None = None) -> Recipe:
         """The recipe, with the keys in `changed` laid over it. Raises RecipeError."""
@@ -128,12 +134,17 @@ class Draft:
         self.touched = True
 
     def take_toml(self, text: str) -> None:
-        """Replace all values by those of a recipe written as text. Raises RecipeError, and then changes nothing."""
+        """Replace all values by those of a recipe written as text; `both` stays while its objective is MIO.
+
+        Raises RecipeError, and then changes nothing.
+        """
         try:
             tables = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise RecipeError(f"not TOML: {error}") from None
+        both = self.both
         self.take(tables, "text")
+        self.both = both and self.value("loss.name") == "mio"
 
     def load(self, path: Path) -> None:
         """Take a recipe file. Raises RecipeError."""
@@ -142,7 +153,7 @@ class Draft:
     def save(self, path: Path) -> None:
         """Write what differs from the defaults beside `path`, then rename; local paths are made absolute.
 
-        Raises RecipeError.
+        Of `both` this is the MIO half. Raises RecipeError.
         """
         absolute, tables = self.recipe().absolute(), self.tables()
         for section, key in PATHS:
@@ -152,6 +163,7 @@ class Draft:
             write_atomically(path, as_toml(tables))
         except OSError as error:
             raise RecipeError(f"{path.name}: cannot be written: {error.strerror or one_line(error)}") from None
+        self.touched &= self.both
 
     def commands(self, folder: str = "") -> list[str]:
         """The command lines that train the same; none where a value cannot be written as a flag.

@@ -74,6 +74,7 @@ def needs(card: ModelCard, recipe: Recipe, longest: int) -> Needs:
         else:
             shape = shape_from_config(card.config, card.size, DTYPES.get(card.quant, ""), card.name)
         found = estimate(shape, recipe, tokens, backend, kind)
+        float(found.total)  # OverflowError where no table could show it
     except (MioError, OSError, ArithmeticError) as error:  # a config may hold any figures
         return Needs(free=free, unknown=one_line(error))
     if not free:

@@ -1,32 +1,46 @@
 """What follows from the settings, in a few words beside them."""
 
 import math
+from collections.abc import Callable
 
 from mio_local.losses import LOSSES
 from mio_tui.new.draft import Draft
 from mio_tui.new.state import Data
-from mio_tui.text import number
+from mio_tui.text import NONE, number
 
 
 def facts(draft: Draft, data: Data) -> dict[str, str]:
     """Words by key; pairs are those to train on, counted once the statistics are there."""
     value = draft.value
-    found = {"loss.beta": beta_words(draft)}
     batch, accumulate = int(value("train.batch_size")), int(value("train.accumulate"))
-    found["train.accumulate"] = f"{batch} × {accumulate} = {batch * accumulate} pairs per update"
+    update = batch * accumulate
+    found = {
+        "loss.beta": said(lambda: beta_words(draft)),
+        "train.accumulate": said(lambda: f"{batch} × {accumulate} = {update} pairs per update"),
+        "lora.alpha": said(lambda: f"scale alpha / rank = {number(value('lora.alpha') / value('lora.rank'), '.3g')}"),
+    }
     epochs, steps, pairs = float(value("train.epochs")), int(value("train.steps")), data.pairs if data.summary else 0
-    each = math.ceil(pairs / (batch * accumulate))
+    each = -(-pairs // update)
     if steps:
         found["train.epochs"] = "steps is given, so this is ignored"
-        found["train.steps"] = f"= {number(steps / each, '.1f')} epochs of {pairs:,} pairs" if pairs else ""
+        words = said(lambda: f"= {number(steps / each, '.1f')} epochs of {pairs:,} pairs")
+        found["train.steps"] = words if pairs else ""
     elif pairs:
-        found["train.epochs"] = f"= {math.ceil(epochs * each):,} steps: {pairs:,} pairs, {batch * accumulate} an update"
+        words = said(lambda: f"= {math.ceil(epochs * each):,} steps: {pairs:,} pairs, {update} an update")
+        found["train.epochs"] = words
         found["train.steps"] = "0 counts them from epochs"
     if data.summary:
         share = number(data.summary.get("truncated_share"), ".1%")
         found["data.max_tokens"] = f"{share} of the pairs cut; the longest has {data.longest:,}"
-    found["lora.alpha"] = f"scale alpha / rank = {number(value('lora.alpha') / value('lora.rank'), '.3g')}"
     return found
+
+
+def said(words: Callable[[], str]) -> str:
+    """What `words` returns; a dash where the figures that were typed are too large to reckon with."""
+    try:
+        return words()
+    except (ArithmeticError, ValueError):  # the latter from writing out thousands of digits
+        return NONE
 
 
 def beta_words(draft: Draft) -> str:

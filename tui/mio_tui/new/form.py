@@ -71,7 +71,7 @@ class Form(MioScreen[None]):
         self.tables, self.run_name = recipe_tables, name
         self.at = 0
         self.steps: list[Step] = []
-        self.confirmed = False
+        self.confirmed: set[str] = set()  # the doubts that were told
         self._pause: Timer | None = None
         self.trouble: MioError | None = None
 
@@ -158,16 +158,20 @@ class Form(MioScreen[None]):
             done = bool(own) and not any(check.sign == WRONG or check.ask for check in own)
             name.update(line(f"{name.number + 1} {NAMES[name.number]}{' ✓' if done else ''}"))
             name.set_class(name.number == self.at, "-now")
-        self.review.asked = self.confirmed
+        self.review.asked = bool(self.confirmed)
         self.step.tell()
         self.tell_small()
 
     def on_step_changed(self, event: Step.Changed) -> None:
         """The draft was edited: what was confirmed is not any more."""
-        self.confirmed = False
-        if event.key == "run.name":
+        self.confirmed = set()
+        if self.state.start_after:
+            self.state.start_after = False
+            self.app.notify("edited: the run does not start by itself any more", markup=False)
+        if event.key in ("", "run.name", "loss.name"):
             self.look_at_name()
-        else:
+        if event.key != "run.name":
+            self.data.sync_soon(event.key)
             self.estimate_soon()
         self.tell()
 
@@ -177,12 +181,14 @@ class Form(MioScreen[None]):
 
     def look_at_name(self) -> None:
         """Whether the run's name can be had."""
-        self.state.name_error = name_error(self.state.folder, self.state.draft.name)
+        draft = self.state.draft
+        self.state.name_error = name_error(self.state.folder, draft.name, both=draft.both)
 
     # memory and disk
 
     def estimate_soon(self) -> None:
         """Estimate once the typing pauses."""
+        self.state.needs = None
         if self._pause:
             self._pause.stop()
         self._pause = self.set_timer(ESTIMATE_PAUSE, self._start_estimate)

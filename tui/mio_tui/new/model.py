@@ -120,8 +120,11 @@ class ModelStep(Step):
         self.estimate_all()
 
     def take_card(self) -> None:
-        """The draft's model, where it is one of those found."""
-        self.state.card = self.shelf.find(self.state.draft.text("model.name"))
+        """The draft's model, where it is one of those found; else the hub is asked for it, once."""
+        name = self.state.draft.text("model.name")
+        self.state.card = self.shelf.find(name)
+        if name and not self.state.card and name not in self.shelf.needs and not stock.names_folder(name):
+            self._start(partial(self._look_at, name), "look-chosen")
         self.post_message(self.Found())
 
     # the hub, and folders

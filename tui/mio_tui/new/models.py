@@ -1,7 +1,7 @@
 """The list of models: which rows there are, and what stands in them."""
 
+import os
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from rich.text import Text
 
@@ -9,7 +9,7 @@ from mio_local.hub import ModelCard
 from mio_local.recipe import Recipe
 from mio_tui.new import estimate
 from mio_tui.new.estimate import Needs
-from mio_tui.new.stock import has_template, is_path, shown
+from mio_tui.new.stock import has_template, is_folder, is_path, shown
 from mio_tui.text import line, size
 
 SHOWN = 200
@@ -81,7 +81,7 @@ class Shelf:
 
     def find(self, name: str) -> ModelCard | None:
         """The model that a recipe names."""
-        folder = str(Path(name).expanduser().resolve()) if is_path(name) else ""
+        folder = os.path.realpath(os.path.expanduser(name)) if is_folder(name) else ""
         cards = [*self.local, *self.typed, *self.looked.values(), *self.remote]
         return next((card for card in cards if name and card.name in (name, folder)), None)
 

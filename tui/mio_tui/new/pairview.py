@@ -6,10 +6,11 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.message import Message
 from textual.widgets import Static
 
 from mio_local.errors import MioError
-from mio_local.preview_client import Preview
+from mio_local.preview_client import Preview, PreviewError
 from mio_tui.new.pair import pair_text
 from mio_tui.text import block, line
 
@@ -33,6 +34,13 @@ class PairView(VerticalScroll, can_focus=True):
         Binding("end", "turn(1000000000)", "Last pair", show=False),
     ]
 
+    class Lost(Message):
+        """The preview process died; `words` say how."""
+
+        def __init__(self, words: str) -> None:
+            super().__init__()
+            self.words = words
+
     def __init__(self) -> None:
         super().__init__(id="pair", classes="-gone")
         self.preview: Preview | None = None
@@ -45,11 +53,11 @@ class PairView(VerticalScroll, can_focus=True):
     def on_mount(self) -> None:
         self.border_subtitle = "←/→ pairs · page keys: ten"
 
-    async def open(self, preview: Preview, pairs: int) -> None:
-        """Show the pairs of what `preview` opened; the row stays where there is one."""
+    async def open(self, preview: Preview, pairs: int) -> bool:
+        """Show the pairs of what `preview` opened; the row stays where there is one. Whether the process lives."""
         self.preview, self.pairs = preview, pairs
         self.row = min(self.row, max(0, pairs - 1))
-        await self._fetch(self.row)
+        return await self._fetch(self.row)
 
     def action_turn(self, by: int) -> None:
         """Another pair."""
@@ -59,18 +67,22 @@ class PairView(VerticalScroll, can_focus=True):
             self._title(f"pair {row + 1:,} of {self.pairs:,} …")
             self.run_worker(partial(self._fetch, row), group="pair", exclusive=True, exit_on_error=False)
 
-    async def _fetch(self, row: int) -> None:
+    async def _fetch(self, row: int) -> bool:
         text = self.query_one("#pair-text", Static)
         if not self.preview or not self.pairs:
-            return
+            return True
         try:
             answer = await self.preview.ask("pair", row=row)
-        except MioError as error:
+        except PreviewError as error:
             text.update(block(f"✗ {error}"))
-            return
+            return True
+        except MioError as error:
+            self.post_message(self.Lost(str(error)))
+            return False
         self._title(f"pair {row + 1:,} of {self.pairs:,} · {answer.get('where', '')}")
         text.update(pair_text(answer.get("parts", [])))
         self.scroll_home(animate=False)
+        return True
 
     def _title(self, words: str) -> None:
         self.border_title = line(words)  # pyright: ignore[reportAttributeAccessIssue] - takes Text

@@ -15,6 +15,8 @@ from mio_tui.new.draft import as_toml
 from mio_tui.new.state import State, Step
 from mio_tui.text import block, line
 
+NO_FLAGS = "not as flags: ctrl+w saves a recipe, then mio-local train FILE"
+
 
 class ReviewStep(Step):
     """Nothing is edited here; `s` starts."""
@@ -73,7 +75,7 @@ class ReviewStep(Step):
             text.append("once the settings are valid")
         else:
             if not commands:
-                text.append("not as flags: ctrl+w saves a recipe, then mio-local train FILE")
+                text.append(NO_FLAGS)
         return text.append_text(block("\n".join(commands), 8000))
 
     def commands(self) -> list[str]:
@@ -103,4 +105,4 @@ class ReviewStep(Step):
             return
         if commands:
             self.app.copy_to_clipboard("\n".join(commands))
-            self.app.notify("the command line is copied", markup=False)
+        self.app.notify("the command line is copied" if commands else NO_FLAGS, markup=False)

@@ -1,11 +1,12 @@
 """The New run screen: pick a model and data, settle how to train, look at it all once more, and start."""
 
+import shlex
 from pathlib import Path
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from mio_local.errors import MioError, RecipeError
+from mio_local.errors import MioError, RecipeError, one_line
 from mio_tui.dialogs import Answer, Ask, AskText
 from mio_tui.new.aside import aside
 from mio_tui.new.begin import begin
@@ -62,9 +63,8 @@ class NewRunScreen(Form):
         models = self.models
         models.take_card()
         models.fill()
-        self.confirmed = False
         self.data.sync()
-        self.on_step_found()
+        self.on_step_changed(Step.Changed("model.name"))
 
     def _fetch(self, answer: str | None, name: str) -> None:
         if not answer:
@@ -93,12 +93,22 @@ class NewRunScreen(Form):
             self.data.sync(again=bool(self.state.data.untokenised))
         self.tell()
         if download.state == "done" and self.state.start_after:
+            self._start_after(download.name)
+
+    def _start_after(self, name: str) -> None:
+        """Start what waited for a model, unless somebody is busy with something else."""
+        self.state.start_after = False
+        if self.on_top and name == self.state.draft.text("model.name"):
             self.action_start()
+        else:
+            self.app.notify(f"{shown(name)} is here; press the start key to start", markup=False)
 
     # recipes
 
     def action_load(self) -> None:
         """Load a recipe."""
+        if self.state.starting:
+            return
         self.app.push_screen(LoadRecipe(), self._load)
 
     def _load(self, path: Path | None) -> None:
@@ -121,6 +131,8 @@ class NewRunScreen(Form):
 
     def action_save(self) -> None:
         """Save the draft as a recipe."""
+        if self.state.starting:
+            return
         try:
             self.state.draft.recipe()
         except RecipeError as error:
@@ -144,10 +156,14 @@ class NewRunScreen(Form):
         except (MioError, OSError, RuntimeError, ValueError) as error:
             self.complain(error)
             return
-        self.app.notify(f"saved {there.name}; the same again: mio-local train {there.name}", markup=False)
+        half = ", the MIO half only" if self.state.draft.both else ""
+        words = f"saved {there.name}{half}; to train it again: mio-local train {shlex.quote(str(there))}"
+        self.app.notify(words, markup=False)
 
     def action_edit(self) -> None:
         """Edit the draft as TOML."""
+        if self.state.starting:
+            return
         draft = self.state.draft
         edit = EditRecipe(draft.toml(), draft.take_toml)
         self.app.push_screen(edit, lambda taken: self.replaced() if taken else None)
@@ -167,11 +183,13 @@ class NewRunScreen(Form):
             if not wrong.told:
                 self.complain(wrong.words)
             return
-        doubts = [check.words for check in found if check.ask]
-        if doubts and not self.confirmed:
-            self.confirmed = True
+        known = self.confirmed | ({"estimate"} if "memory" in self.confirmed else set())
+        doubts = {check.ask: check.words for check in found if check.ask and check.ask not in known}
+        if doubts:
+            self.confirmed.update(doubts)
             self.tell()
-            words = f"{doubts[0]}\nPress the start key again to start anyway"
+            lines = "\n".join(doubts.values())
+            words = f"{lines}\nPress the start key again to start anyway"
             self.app.notify(words, severity="warning", timeout=10, markup=False)
             return
         self.state.starting = True
@@ -197,11 +215,14 @@ class NewRunScreen(Form):
                 state.download.stop()
             total = state.needs.total if state.needs else 0
             run = await aside(begin, state.draft.recipes(), state.folder, state.draft.name, total)
-        except (MioError, OSError) as error:
+        except Exception as error:  # whatever it is, the form goes on
             state.starting = False
-            self.complain(error)
+            known = isinstance(error, MioError | OSError)
+            self.complain(error if known else f"not started: {type(error).__name__}: {one_line(error)}")
             self.tell()
             return
+        while not self.on_top:  # help, say
+            self.app.pop_screen()
         self.dismiss()
         self.mio.show_run(run)
 

@@ -161,7 +161,9 @@ class SettingsStep(Step):
         for field in self.query(Field):
             field.tell(errors.get(field.key, ""), found.get(field.key, ""))
         needs = self.state.needs
-        unknown = "memory: estimating…" if self.state.card else "memory: choose a model first"
+        named = bool(self.state.draft.text("model.name"))
+        unknown = "memory: known once the model is here" if named else "memory: choose a model first"
+        unknown = "memory: estimating…" if self.state.card else unknown
         unknown = "memory: once the settings are valid" if any(errors.values()) else unknown
         words = f"{SIGNS[needs.fits]} {needs.line}" if needs else unknown
         self.query_one("#settings-needs", Static).update(line(words))

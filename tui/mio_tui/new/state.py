@@ -31,9 +31,7 @@ class Data:
     @property
     def longest(self) -> int:
         """Tokens of the longest pair, as far as the statistics tell; 0 where there are none."""
-        parts = [self.summary.get(name) for name in ("prompt", "chosen", "rejected")]
-        largest = [int(part["largest"]) if isinstance(part, dict) else 0 for part in parts]
-        return largest[0] + max(largest[1:]) if all(largest) else 0
+        return int(self.summary.get("longest", 0))
 
     @property
     def pairs(self) -> int:
@@ -58,6 +56,14 @@ class State:
     disk_free: int = 0  # bytes in the runs folder
     starting: bool = False
     start_after: bool = False  # start when the download is done
+
+    def wanted(self) -> tuple[Any, ...] | None:
+        """What the preview is to open, data, model and seed; None while no data is named, or one of these is wrong."""
+        draft = self.draft
+        wrong = any(key.startswith(("data.", "model.")) or key == "train.seed" for key in draft.errors())
+        if wrong or not draft.text("data.source"):
+            return None
+        return draft.section("data"), draft.section("model"), draft.value("train.seed")
 
 
 class Step(Vertical):

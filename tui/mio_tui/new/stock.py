@@ -1,5 +1,6 @@
 """What there is to choose from on this disk: models, data, and what earlier runs used. Slow enough for a thread."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def recent(folder: Path) -> Recent:
     data: dict[str, None] = {}
     try:
         newest = runs.list_runs(folder)[:NEWEST_RUNS]
-    except OSError:
+    except MioError:
         newest = []
     for run in newest:
         try:
@@ -46,7 +47,7 @@ def local_models(folder: Path, named: str) -> list[ModelCard]:
     """The models on this disk: the one `named` and those of earlier runs first, then the hub's cache and this folder's.
     """
     used = [named] * bool(named) + [name for name in recent(folder).models if name != named]
-    folders = [path for name in used if (path := Path(name).expanduser()).is_dir()]
+    folders = [Path(os.path.expanduser(name)) for name in used if is_folder(name)]
     cards = hub.on_disk([Path.cwd(), *folders])[:MOST]
     order = {str(path.resolve()): number for number, path in enumerate(folders)}
     order |= {name: number for number, name in enumerate(used)}
@@ -78,6 +79,16 @@ def local_data(folder: Path) -> list[str]:
 def is_path(typed: str) -> bool:
     """Whether a folder or file is meant, and no name on the hub."""
     return typed.startswith(("/", ".", "~"))
+
+
+def names_folder(name: str) -> bool:
+    """Whether a model's name is a folder's to the trainer, there or not."""
+    return is_path(name) or name.count("/") > 1 or is_folder(name)
+
+
+def is_folder(name: str) -> bool:
+    """Whether there is such a folder."""
+    return os.path.isdir(os.path.expanduser(name))  # unlike Path's own, these take any text
 
 
 def shown(name: str) -> str:

@@ -117,7 +117,8 @@ class CompareScreen(Turns[None]):
 
     async def turn(self) -> None:
         for member in list(self.members):
-            self._stale |= member.watched.refresh_status() | await member.watched.load()
+            if member.watched.refresh_status() | await member.watched.load():  # a key may ask for a redraw meanwhile
+                self._stale = True
         if self._stale and self.on_top:
             self._stale = False
             await self._draw()
@@ -241,7 +242,11 @@ class CompareScreen(Turns[None]):
         if len(self.members) == MOST:
             self.parts.say(f"{MOST} runs are compared already; esc goes back to choose others")
             return
-        found = await asyncio.to_thread(choices, self.mio.folder, self.members.paths)
+        try:
+            found = await asyncio.to_thread(choices, self.mio.folder, self.members.paths)
+        except RunError as error:
+            self.parts.say(f"✗ {error}", "error")
+            return
         if self.on_top:
             self.app.push_screen(PickRun(found), self._picked)
 

@@ -63,7 +63,8 @@ class LiveScreen(LiveView):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "ask":
             paused = self.state == "paused"
-            return self.state in LIVE and parameters[0] != ("pause" if paused else "resume")
+            asked = self.state in LIVE and self.state != "stopping"  # then it looks at no request any more
+            return asked and parameters[0] != ("pause" if paused else "resume")
         if action == "stop":
             return self.state in LIVE
         if action == "resume":

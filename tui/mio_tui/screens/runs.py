@@ -3,17 +3,19 @@
 import asyncio
 from typing import ClassVar
 
-from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import DataTable, Input, Static
 
+from mio_local import summary
+from mio_local.errors import RunError
 from mio_local.runs import RESUMABLE, Run
+from mio_local.summary import Row
 from mio_tui import listing
-from mio_tui.listing import Row
 from mio_tui.removal import Removal
+from mio_tui.runtable import RunTable
 from mio_tui.text import line
 
 REFRESH = 1.0  # seconds
@@ -66,27 +68,27 @@ class RunsScreen(Removal):
         self.marked: list[str] = []
         self.sort = listing.SORTS[0]
         self.words = ""
-        self.drawn: list[tuple[object, ...]] = []
         self.reading = False
 
     def body(self) -> ComposeResult:
         yield Static(id="head", classes="head", markup=False)
         with Horizontal(id="main"):
             with Vertical(id="list"):
-                yield DataTable[Text](cursor_type="row", zebra_stripes=False)
+                yield RunTable()
             yield Vertical(id="side")
         yield Static(id="empty", markup=False)
         yield Input(placeholder="part of a name, model, objective or state", id="filter")
 
     def on_mount(self) -> None:
         self.query_one("#filter", Input).can_focus = False
-        self.columns()
+        self.table.choose(listing.columns(self.wide))
         self.look()
         self.set_interval(REFRESH, self.tick)
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.draw())
 
     def resized(self) -> None:
         here = self.highlighted
-        self.columns()
+        self.table.choose(listing.columns(self.wide))
         self.draw(here)
         self.preview()
 
@@ -95,15 +97,8 @@ class RunsScreen(Removal):
         self.preview()
 
     @property
-    def table(self) -> "DataTable[Text]":
-        return self.query_one(DataTable)
-
-    def columns(self) -> None:
-        """Choose the columns for the width."""
-        self.table.clear(columns=True)
-        for name in listing.columns(self.wide):
-            self.table.add_column(Text(name), key=name)
-        self.drawn = []
+    def table(self) -> RunTable:
+        return self.query_one(RunTable)
 
     def tick(self) -> None:
         """Look again, unless the folder is so slow that the last look still goes on."""
@@ -112,66 +107,45 @@ class RunsScreen(Removal):
 
     @work(exclusive=True, group="look", exit_on_error=False)
     async def look(self) -> None:
-        """Read every run's status, off the event loop."""
+        """Read every run's status, off the event loop, and draw: also where no run changed, their ages did."""
         if not self.on_top and self.rows is not None:
             return
         self.reading = True
         try:
-            found = await asyncio.to_thread(listing.read, self.mio.folder)
+            found = await asyncio.to_thread(summary.read, self.mio.folder)
+        except RunError as error:
+            self.query_one("#head", Static).update(line(error))
+            return
         finally:
             self.reading = False
-        if found != self.rows:
-            self.rows = found
-            self.draw()
+        before, self.rows = self.rows, found
+        self.draw()
+        self.tell_small()
+        if found != before:
             self.preview()
 
     def draw(self, here: str = "") -> None:
         """Show the rows that pass the filter, in order; the cursor stays on its run, or goes to `here`."""
         if self.rows is None:
             return
-        self.set_class(not self.rows, "-empty")
+        if self.has_class("-empty") == bool(self.rows):
+            self.set_class(not self.rows, "-empty")
+            self.refresh_bindings()
         if self.rows and self.focused is None:
             self.table.focus()  # a table that was hidden has lost it
-        self.refresh_bindings()
         self.query_one("#head", Static).update(listing.head(self.rows, self.mio.folder, self.sort, self.words))
         if not self.rows:
             self.query_one("#empty", Static).update(listing.empty(self.mio.folder))
             return
         shown = listing.arrange(self.rows, self.words, self.sort)
         self.marked = [name for name in self.marked if any(row.name == name for row in self.rows)]
-        cells = [(row.name, *listing.cells(self.app, row, row.name in self.marked, self.wide)) for row in shown]
-        if cells == self.drawn:
-            return
-        here = here or self.highlighted
-        with self.app.batch_update():
-            if [row[0] for row in cells] == [row[0] for row in self.drawn]:
-                self.redraw(cells)
-            else:
-                self.table.clear()
-                for name, *row in cells:
-                    self.table.add_row(*row, key=str(name))
-                names = [row.name for row in shown]
-                if here in names:
-                    self.table.move_cursor(row=names.index(here), animate=False)
-                # a frame drawn before the table measured the new rows would stay in its cache
-                self.table.call_after_refresh(self.table.notify_style_update)
-        self.drawn = list(cells)
-
-    def redraw(self, cells: list[tuple[str, *tuple[Text, ...]]]) -> None:
-        """Only the cells that differ."""
-        names = listing.columns(self.wide)
-        for old, new in zip(self.drawn, cells, strict=True):
-            for column, before, after in zip(names, old[1:], new[1:], strict=True):
-                if before != after:
-                    self.table.update_cell(new[0], column, after, update_width=True)
+        cells = [listing.cells(self.app, row, row.name in self.marked, self.wide) for row in shown]
+        self.table.show([row.name for row in shown], cells, here)
 
     @property
     def highlighted(self) -> str:
         """The name of the run under the cursor."""
-        table = self.table
-        if not table.row_count or not table.is_valid_row_index(table.cursor_row):
-            return ""
-        return table.coordinate_to_cell_key(table.cursor_coordinate).row_key.value or ""
+        return self.table.highlighted
 
     @property
     def run(self) -> Run | None:
@@ -239,9 +213,8 @@ class RunsScreen(Removal):
             return
         state = self.state(run)
         if state == "paused":
-            from mio_local.control import request
-
-            request(run.control, "resume")
+            if not self.mio.ask(run, "resume"):
+                return
         elif state not in RESUMABLE:
             self.notify(f"{run.name} is {state}: nothing to resume", markup=False)
             return
@@ -257,13 +230,16 @@ class RunsScreen(Removal):
     def action_copy(self) -> None:
         """Copy the folder's path."""
         if run := self.run:
-            self.app.copy_to_clipboard(str(run.path))
+            try:
+                self.app.copy_to_clipboard(str(run.path))
+            except UnicodeEncodeError:
+                self.mio.complain(f"{run.path}: not copied, as this name is no text")
+                return
             self.notify(str(run.path), title="copied", markup=False)
 
     def action_sort(self) -> None:
         """The next order."""
         self.sort = listing.SORTS[(listing.SORTS.index(self.sort) + 1) % len(listing.SORTS)]
-        self.drawn = []
         self.draw()
 
     def action_filter(self) -> None:

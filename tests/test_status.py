@@ -1,0 +1,97 @@
+"""What status.json and the acknowledgements say while a run trains, pauses and is taken up again."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mio_local import cli, trainer
+from mio_local.commands import resume
+from mio_local.control import request
+from mio_local.errors import RunError
+from mio_local.recipe import build
+from mio_local.runs import Run
+from mio_local.session import Report, start
+from mio_local.trainer import train
+
+
+@pytest.fixture
+def tables(tiny_model: Path, tiny_pairs: Path) -> dict[str, Any]:
+    """Four steps, with an evaluation after two of them."""
+    return {
+        "model": {"name": str(tiny_model)},
+        "data": {"source": str(tiny_pairs), "eval_fraction": 0.2}, "eval": {"every": 2, "sample_tokens": 0},
+        "train": {"steps": 4, "batch_size": 2, "save_every": 2}, "backend": {"name": "auto", "device": "cpu"},
+    }  # fmt: skip
+
+
+def test_scoring_is_not_said_to_go_on_when_it_is_over(
+    tables: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "STATUS_GAP", 0)
+    job = start(build(tables, "test"), tmp_path, "run")
+    during, after = [], []
+    for event in train(job):
+        if event.type == "progress":
+            during.append(job.run.read_status().get("doing"))
+        if event.type == "eval":
+            after.append(job.run.read_status().get("doing"))
+    assert "scoring held-out pairs" in during
+    assert after == [None] * 3
+
+
+def test_a_run_that_goes_on_says_so_before_its_next_step(
+    tables: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = start(build(tables, "test"), tmp_path, "run")
+    slept = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(job.run.read_status()["state"])
+        request(job.run.control, "resume")
+
+    monkeypatch.setattr(trainer.time, "sleep", sleep)
+    stepping = trainer.Loop.step
+    states = []
+    monkeypatch.setattr(
+        trainer.Loop, "step", lambda loop: states.append(job.run.read_status()["state"]) or stepping(loop)
+    )
+    for event in train(job):
+        if event.type == "step" and event.step == 1:
+            request(job.run.control, "pause")
+    assert set(slept) == {"paused"}
+    assert states == ["training"] * 4
+
+
+def test_a_sample_that_nothing_answers_is_not_agreed_to(tables: dict[str, Any], tmp_path: Path) -> None:
+    job = start(build(tables, "test"), tmp_path, "run")
+    answers = []
+    for event in train(job):
+        if event.type == "step" and event.step == 1:
+            request(job.run.control, "sample")
+        if event.type == "control":
+            answers.append(event.values["result"])
+    assert answers == ["eval.sample_tokens is 0"]
+
+
+def test_while_a_run_is_prepared_again_its_process_is_the_one_that_is_named(
+    tables: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A force stop would otherwise reach whichever process has the dead trainer's number now."""
+    run = start(build(tables, "test"), tmp_path, "run").run
+    run.write_status(state="training", step=2, pid=4711, metrics={"loss": 1.0})
+    seen = []
+
+    def fail(run: Run, report: Report) -> None:
+        report("loading the backend", 0, 0)
+        seen.append(json.loads(run.status.read_text(encoding="utf-8")))
+        raise RunError("the data changed")
+
+    monkeypatch.setattr(resume, "reopen", fail)
+    assert run.read_status()["state"] == "lost"
+    with pytest.raises(RunError, match="the data changed"):
+        cli.run(["resume", "run", "--runs", str(tmp_path)])
+    assert (seen[0]["state"], seen[0]["pid"]) == ("starting", os.getpid())
+    assert (run.read_status()["state"], run.read_status()["metrics"]) == ("lost", {"loss": 1.0})
