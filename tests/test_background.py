@@ -219,7 +219,10 @@ def interrupted(command: str, ready: Callable[[str], bool]) -> tuple[int, str]:
             if ready(said):
                 break
         it.send_signal(signal.SIGINT)
-        said += it.stdout.read()
+        try:
+            said += it.communicate(timeout=60)[0]
+        except subprocess.TimeoutExpired:  # under `nohup ... &` an interrupt is ignored
+            it.kill()
     return it.returncode, said
 
 

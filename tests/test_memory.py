@@ -62,19 +62,15 @@ def real_shapes(shared, tmp_path_factory):
     return of
 
 
+@pytest.mark.slow
 @both
 @pytest.mark.parametrize(
     ("size", "batch", "checkpoint"),
     [
-        ("27m", 1, False),
-        ("27m", 1, True),
-        pytest.param("27m", 4, False, marks=pytest.mark.slow),
-        pytest.param("27m", 4, True, marks=pytest.mark.slow),
-        pytest.param("135m", 1, False, marks=pytest.mark.slow),
-        pytest.param("135m", 1, True, marks=pytest.mark.slow),
-        pytest.param("135m", 4, True, marks=pytest.mark.slow),
+        ("27m", 1, False), ("27m", 1, True), ("27m", 4, False), ("27m", 4, True),
+        ("135m", 1, False), ("135m", 1, True), ("135m", 4, True),
     ],
-)
+)  # fmt: skip
 def test_real_shapes_peak_where_the_estimate_says(backend, size, batch, checkpoint, real_shapes):
     backend_of(backend)
     seen = in_process(backend, real_shapes(size), batch, 257 if batch > 1 else 129, checkpoint)

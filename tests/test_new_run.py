@@ -72,7 +72,9 @@ async def test_both_are_queued_one_after_the_other(folder: Path, shown: list[Run
         await settled(pilot, screen)
         await go(pilot, screen, 2)
         field(screen, "loss.name").query_one(Choice).focus()
-        await pilot.press("left", "ctrl+s")
+        await pilot.press("left")
+        await settled(pilot, screen)
+        await pilot.press("ctrl+s")
         await until(pilot, lambda: shown)
     [queue] = launched
     recipes = [build(read_toml(run.recipe), "test") for run in queue]

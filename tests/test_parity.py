@@ -11,6 +11,7 @@ from mio_local.session import start
 from mio_local.trainer import train
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["mio"])
 def test_backends_give_the_same_loss_at_every_step(tmp_path: Path, shared: Path, loss: str) -> None:
     """20 steps of batch 4 at a rate that moves the loss: the curves stay within 1e-3 of each other, and begin equal."""
