@@ -111,6 +111,7 @@ async def test_the_small_screen_and_the_table_follow_the_run(folder):
             fakes.set_status(run, step=51)
             await until(pilot, lambda: "busy 51/1000" in seen(pilot))
             await pilot.resize_terminal(100, 30)
+            await until(pilot, lambda: "busy" in seen(pilot) and "too small" not in seen(pilot))
             await until(pilot, lambda: "51/1000" in row(pilot, "busy"))
 
 

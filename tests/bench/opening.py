@@ -15,6 +15,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[2] / folder) for folder in ("tui", "backends", ".")]
 
+from mio_tui import watched  # noqa: E402
 from mio_tui.app import MioApp  # noqa: E402
 from mio_tui.screens.live import LiveScreen  # noqa: E402
 from tests import fakes  # noqa: E402
@@ -38,6 +39,7 @@ def points(app):
 
 async def opening(run, steps, size):
     """(seconds to the first points, seconds to all, longest wait in seconds)."""
+    watched._readers.clear()  # else what the last opening read would be there
     app, gaps, first = MioApp(run.path / "no runs"), [0.0], 0.0
     async with app.run_test(size=size) as pilot:
         await pilot.pause(0.3)
