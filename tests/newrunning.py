@@ -215,14 +215,19 @@ async def type_into(pilot: Any, screen: Any, key: str, typed: str) -> None:
 
 
 def downloader(
-    tmp_path: Path, monkeypatch: Any, *lines: dict[str, Any], pause: float = 0.3, wait: bool = False
-) -> Path:
-    """In place of the download process: one that writes `lines`, notes its arguments in a file, and may stay."""
+    tmp_path: Path, monkeypatch: Any, *lines: dict[str, Any], pause: float = 0.3, wait: bool = False,
+    gate: Path | None = None,
+) -> Path:  # fmt: skip
+    """In place of the download process: one that writes `lines`, notes its arguments in a file, and may stay.
+
+    With `gate`, it writes the last line once that file is there.
+    """
     script, told = tmp_path / "download.py", tmp_path / "arguments"
     script.write_text(
-        "import json, sys, time\n"
+        "import json, os, sys, time\n"
         f"open({str(told)!r}, 'a').write(json.dumps(sys.argv[1:]) + '\\n')\n"
         f"for line in {[json.dumps(line) for line in lines]!r}:\n    print(line, flush=True)\n    time.sleep({pause})\n"
+        + (f"    while not os.path.exists({str(gate)!r}): time.sleep(0.02)\n" if gate else "")
         + ("time.sleep(60)\n" if wait else "")
     )
     monkeypatch.setattr(fetch, "COMMAND", (str(script),))

@@ -72,7 +72,8 @@ async def test_nothing_opens_over_a_form_that_starts(folder: Path, shown: list[R
 async def test_a_start_that_waits_for_a_download_is_for_what_was_there_then(
     folder: Path, tmp_path: Path, shown: list[Run], launched: list[Any], monkeypatch: Any, change: str
 ) -> None:
-    downloader(tmp_path, monkeypatch, {"done": 1, "total": 9, "file": "a"}, {"folder": "/x"}, pause=1.5)
+    gate = tmp_path / "gate"
+    downloader(tmp_path, monkeypatch, {"done": 1, "total": 9, "file": "a"}, {"folder": "/x"}, pause=0, gate=gate)
     async with form(folder, tables={"data": TABLES["data"]}) as (pilot, screen):
         await choose_remote(pilot, screen)
         await pilot.press("d")
@@ -88,9 +89,10 @@ async def test_a_start_that_waits_for_a_download_is_for_what_was_there_then(
             screen.replaced()
         elif change == "help":
             await pilot.press("f1")
+        gate.touch()
         await until(pilot, lambda: screen.state.download.state == "done")
-        await pilot.pause(0.3)
         if change:
+            await until(pilot, lambda: not screen.state.start_after)
             assert launched == []
             assert not screen.state.start_after
             said = "press the start key to start" if change == "help" else "does not start by itself any more"

@@ -25,6 +25,7 @@ from mio_tui.watched import Watched
 
 LAUNCHING = {"state": "starting", "doing": "starting the trainer", "done": 0, "total": 0}
 REST = 8  # times as long as the last drawing took: a run of many steps costs no more than a short one
+LONGEST_REST = 2.0  # seconds: a drawing may have been slow because the machine was busy
 COLORS = ("chosen", "rejected", "warning", "error", "primary")
 
 
@@ -57,6 +58,7 @@ class LiveView(Turns[None]):
         self.view = Look()
         self.zoomed = self.frozen = self.launching = self.was_read = False
         self._stale = self._at_once = True  # what is drawn is not what would be; and somebody waits for it
+        self._catching_up = False  # the file goes on beyond what was read
         self._rested = 0.0  # until then nothing is drawn unasked (monotonic)
         self._phase, self._since = "", 0.0
 
@@ -118,18 +120,17 @@ class LiveView(Turns[None]):
         self.work()
 
     async def turn(self) -> None:
-        behind = self.watched.behind
         if await self.watched.load(part=True):  # whoever wants a redraw meanwhile says so too
             self._stale = True
         if self.watched.behind:  # the first part is drawn at once, then all of it
-            self.again = True
-        elif behind:
-            self._at_once = True
+            self.again = self._catching_up = True
+        elif self._catching_up:
+            self._catching_up, self._at_once = False, True
         if self._stale and self.on_top and (self._at_once or time.monotonic() > self._rested):
             self._stale = self._at_once = False
             began = time.monotonic()
             await self._read()
-            self._rested = time.monotonic() + REST * (time.monotonic() - began)
+            self._rested = time.monotonic() + min(REST * (time.monotonic() - began), LONGEST_REST)
 
     async def _read(self) -> None:
         self.reading = await asyncio.to_thread(read, self.watched, self.status, self.view)

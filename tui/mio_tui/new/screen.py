@@ -1,6 +1,8 @@
 """The New run screen: pick a model and data, settle how to train, look at it all once more, and start."""
 
+import asyncio
 import shlex
+import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,7 +12,7 @@ from mio_local.errors import MioError, RecipeError, one_line
 from mio_tui.dialogs import Answer, Ask, AskText
 from mio_tui.new.aside import aside
 from mio_tui.new.begin import begin
-from mio_tui.new.checks import SETTINGS, WRONG, checks
+from mio_tui.new.checks import SETTINGS, WAIT, WRONG, checks
 from mio_tui.new.draft import recipe_file
 from mio_tui.new.edit import EditRecipe
 from mio_tui.new.fetch import Download
@@ -20,6 +22,8 @@ from mio_tui.new.model import ModelStep
 from mio_tui.new.state import Step
 from mio_tui.new.stock import is_path, shown
 from mio_tui.text import size
+
+PATIENCE = 60.0  # seconds that a start waits for the pairs and the estimate, once the model is here
 
 
 class NewRunScreen(Form):
@@ -93,10 +97,16 @@ class NewRunScreen(Form):
             self.data.sync(again=bool(self.state.data.untokenised))
         self.tell()
         if download.state == "done" and self.state.start_after:
-            self._start_after(download.name)
+            self.run_worker(self._start_after(download.name), group="start", exit_on_error=False)
 
-    def _start_after(self, name: str) -> None:
+    async def _start_after(self, name: str) -> None:
         """Start what waited for a model, unless somebody is busy with something else."""
+        ends = time.monotonic() + PATIENCE
+        # with its tokenizer the pairs are read anew, and the memory is estimated: to ask about these helps nobody
+        while any(check.sign == WAIT and check.ask for check in checks(self.state)) and time.monotonic() < ends:
+            await asyncio.sleep(0.1)
+        if not self.state.start_after:
+            return
         self.state.start_after = False
         if self.on_top and name == self.state.draft.text("model.name"):
             self.action_start()
