@@ -2,9 +2,19 @@
 
 import contextlib
 
+import pytest
+
 from mio_tui.app import MioApp
 from mio_tui.screens.live import LiveScreen
+from tests import fakes
 from tests.looks import until
+
+
+@pytest.fixture
+def training(tmp_path):
+    """A run that trains, at step 412 of 1000."""
+    with fakes.alive(fakes.make_run(tmp_path, "mio-run", state="training", steps=412)) as run:
+        yield run
 
 
 @contextlib.asynccontextmanager

@@ -13,17 +13,14 @@ from mio_tui import text
 from mio_tui.app import MioApp
 from mio_tui.live.widgets import PlotChart
 from mio_tui.screens.live import LiveScreen
-from tests import fakes, looks
+from tests import fakes, living, looks
 from tests.living import opened, shown
 from tests.looks import seen, until
 
 HOSTILE = "[/INST] [red]x[/] \x1b[31mred\x1b[0m \u202egnp.exe \U0001f469\u200d\U0001f4bb שלום"
 
 
-@pytest.fixture
-def training(tmp_path):
-    with fakes.alive(fakes.make_run(tmp_path, "mio-run", state="training", steps=412)) as run:
-        yield run
+training = living.training
 
 
 async def test_curves_are_what_the_events_say_and_grow(training):

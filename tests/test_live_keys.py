@@ -4,17 +4,11 @@ import pytest
 
 from mio_tui.chart import SMOOTHING
 from mio_tui.screens.live import LiveScreen
-from tests import fakes
+from tests import fakes, living
 from tests.living import opened, shown
 from tests.looks import seen, until
 
-
-@pytest.fixture
-def training(tmp_path):
-    with fakes.alive(fakes.make_run(tmp_path, "mio-run", state="training", steps=412)) as run:
-        yield run
-
-
+training = living.training
 
 
 async def test_the_keys_of_the_panels(training):

@@ -14,17 +14,11 @@ from mio_tui.app import MioApp
 from mio_tui.dialogs import Ask
 from mio_tui.live import asked
 from mio_tui.screens import live
-from tests import fakes
+from tests import fakes, living
 from tests.living import opened
 from tests.looks import seen, until
 
-
-@pytest.fixture
-def training(tmp_path):
-    with fakes.alive(fakes.make_run(tmp_path, "mio-run", state="training", steps=412)) as run:
-        yield run
-
-
+training = living.training
 
 
 async def test_a_request_is_said_at_once_not_at_the_next_poll(training):

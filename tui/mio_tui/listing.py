@@ -22,6 +22,11 @@ def columns(wide: bool) -> tuple[str, ...]:
     return ("", "run", "loss", "model", "step", "Δchosen", "acc")
 
 
+def ages(rows: Sequence[Row]) -> list[str]:
+    """How long ago each run was written to, in words."""
+    return [text.ago(text.now() - row.time) for row in rows]
+
+
 def cells(app: App[Any], row: Row, marked: bool, wide: bool) -> list[Text]:
     """A run's cells."""
     sign, variable = STATES[row.state]

@@ -65,6 +65,7 @@ class RunsScreen(Removal):
     def __init__(self) -> None:
         super().__init__()
         self.rows: list[Row] | None = None
+        self.ages: list[str] | None = None  # as they were drawn
         self.marked: list[str] = []
         self.sort = listing.SORTS[0]
         self.words = ""
@@ -115,13 +116,17 @@ class RunsScreen(Removal):
             found = await asyncio.to_thread(summary.read, self.mio.folder)
         except RunError as error:
             self.query_one("#head", Static).update(line(error))
+            self.ages = None  # the next look draws over it
             return
         finally:
             self.reading = False
-        before, self.rows = self.rows, found
-        self.draw()
-        self.tell_small()
-        if found != before:
+        ages = listing.ages(found)
+        changed, aged = found != self.rows, ages != self.ages
+        self.rows, self.ages = found, ages
+        if changed or aged:
+            self.draw()
+            self.tell_small()
+        if changed:
             self.preview()
 
     def draw(self, here: str = "") -> None:
