@@ -3,7 +3,8 @@
 A backend is a package with an entry point in the group `mio_local.backends`; installing one adds it, with no edit here.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -15,9 +16,10 @@ from mio_local.adapters import Adapter, Slot
 from mio_local.batching import Batch
 from mio_local.errors import BackendError, nearest, one_line
 from mio_local.losses import Objective
-from mio_local.recipe import LoraSettings, ModelSettings, TrainSettings
+from mio_local.recipe import LoraSettings, ModelSettings, SpeedSettings, TrainSettings
 
 GROUP = "mio_local.backends"
+MATRIX, MATRIX_TIMES = 1536, 8  # rows of the matrices that tell a CPU's rate, and how often they are multiplied
 EXTRAS = {"mlx": "mio-local", "cuda": "mio-local[cuda]"}  # what to install for a backend whose libraries are missing
 
 
@@ -51,6 +53,15 @@ class Model(Protocol):
 
     def add_lora(self, settings: LoraSettings, train: TrainSettings, names: Sequence[str]) -> list[Slot]:
         """Put an adapter of zero effect on the named linear layers, and an AdamW over it. Returns its slots' shapes."""
+        ...
+
+    half: bool  # whether it computes in 16 bits
+
+    def use(self, speed: SpeedSettings) -> dict[str, str]:
+        """Turn these levers on and the others off; none is on at first. By lever, why this model cannot have it.
+
+        With `share_prompt` it takes batches of shared rows too.
+        """
         ...
 
     def linear_layers(self) -> list[str]:
@@ -110,9 +121,24 @@ class Backend(Protocol):
         """The device that `device` names here. Loads no model. Raises BackendError naming one that is there."""
         ...
 
+    def matrix_rate(self, device: str, dtype: str = "float32") -> float:
+        """FLOP per second of products of large square matrices: the most that a step could reach."""
+        ...
+
     def load(self, folder: Path, settings: ModelSettings, device: str, *, grad_checkpoint: bool, seed: int) -> Model:
         """Load the model in `folder` onto `device`. Raises ModelError."""
         ...
+
+
+def fastest(product: Callable[[], object]) -> float:
+    """Seconds of the fastest of some calls, after one that is not counted."""
+    product()
+    taken: list[float] = []
+    for _ in range(MATRIX_TIMES):
+        began = time.perf_counter()
+        product()
+        taken.append(time.perf_counter() - began)
+    return min(taken)
 
 
 def installed() -> list[str]:

@@ -1,4 +1,4 @@
-"""Tokenised pairs to padded arrays, and the order they are seen in. The answer mask is shifted here, nowhere else."""
+"""Tokenised pairs to padded arrays, and the order they are seen in. What is scored is decided here, nowhere else."""
 
 import math
 import random
@@ -7,22 +7,81 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mio_local.arrays import PAD_MULTIPLE
+from mio_local.arrays import padded
 from mio_local.chat import Example
 
 WINDOW = 32  # steps whose pairs are sorted by length together: little padding, and still a shuffled order
 
 
 @dataclass(frozen=True)
-class Batch:
-    """n pairs as 2n rows, the n chosen answers first.
+class Spans:
+    """Where the parts of the rows [prompt | chosen | rejected] end, (n,) int32 each: a row sees its own prompt, and an
+    answer sees itself, not the other one. An answer's last token predicts nothing, so it is left out."""
 
-    inputs (2n, L) int32: the tokens fed. targets (2n, L) int32: the token that each position predicts.
-    mask (2n, L) float32: 1 where that target belongs to the answer. tokens (2n,): scored tokens per row.
-    pairs: the n indices into the dataset. real_tokens: tokens of all rows, padding not counted.
+    prompt: np.ndarray
+    chosen: np.ndarray
+    rejected: np.ndarray
+
+    @property
+    def ends(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The three, in the order of the row."""
+        return self.prompt, self.chosen, self.rejected
+
+    def places(self, length: int) -> np.ndarray:
+        """Position of each token in its own sequence, (n, length) int32: both answers follow the prompt."""
+        column = np.arange(length, dtype=np.int32)[None]
+        back = (self.chosen - self.prompt)[:, None]  # rejected answers begin again where the prompt ended
+        return np.where(column >= self.chosen[:, None], column - back, column)
+
+    def visible(self, length: int, window: int = 0) -> np.ndarray:
+        """Which token sees which, (n, length, length) bool; `window` > 0 is how many positions back a token sees."""
+        column = np.arange(length)
+        causal = column[:, None] >= column[None]
+        in_rejected = column[None] >= self.chosen[:, None]
+        in_chosen = ~in_rejected & (column[None] >= self.prompt[:, None])
+        seen = causal & ~(in_rejected[:, :, None] & in_chosen[:, None, :])
+        if window:
+            places = self.places(length)
+            seen &= places[:, :, None] - places[:, None, :] < window
+        return seen
+
+    def rows(self, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The 2n rows [prompt | answer], chosen first, as indices into the n * `length` tokens of the shared rows, and
+        back: (2n, m), (n, length) and (n, length) int64.
+
+        The first is filled up with a token of the row, by one column at least. The second tells where in the 2n * m
+        a shared token is, a prompt's in its chosen row; the third where a prompt's token is again, in its rejected row.
+        What is not there points to a filled column.
+        """
+        n = len(self.prompt)
+        prompt, chosen, end = self.prompt[:, None], self.chosen[:, None], self.rejected[:, None]
+        shift = chosen - prompt
+        width = 1 + int(max(self.chosen.max(), (end - shift).max()))
+        fed, column = np.arange(n)[:, None] * length, np.arange(width)[None]
+        first = fed + np.minimum(column, chosen - 1)
+        second = fed + np.minimum(np.where(column < prompt, column, column + shift), end - 1)
+        pair, place = np.arange(n)[:, None] * width, np.arange(length)[None]
+        filled = pair + width - 1
+        answer = n * width + pair + place - shift
+        own = np.where(place < chosen, pair + place, np.where(place < end, answer, filled))
+        return np.concatenate([first, second]), own, np.where(place < prompt, n * width + pair + place, filled)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """n pairs: 2n rows [prompt | answer], the chosen answers first, or n rows [prompt | chosen | rejected].
+
+    inputs (rows, L) int32: the tokens fed, padded on the right. spans: the parts of the n rows, None for 2n rows.
+    where (T,) int32: the position, in the flattened inputs, that predicts each scored token; those of the chosen
+    answers first, each position once among them, and once among those of the rejected ones.
+    targets (T,) int32: the scored tokens. mask (2n, T) float32: 1 where that token belongs to that answer.
+    tokens (2n,) float32: scored tokens per answer. pairs: the n indices into the dataset. real_tokens: tokens of all
+    prompts and answers, a prompt counted twice.
     """
 
     inputs: np.ndarray
+    spans: Spans | None
+    where: np.ndarray
     targets: np.ndarray
     mask: np.ndarray
     tokens: np.ndarray
@@ -34,25 +93,65 @@ class Batch:
         """Pairs in the batch."""
         return len(self.pairs)
 
+    def split(self, most: int) -> list["Batch"]:
+        """The batch as smaller ones of neighbouring pairs that feed about `most` tokens, padding included, each no
+        longer than it needs to be."""
+        size = max(1, self.size * most // self.inputs.size)
+        if size >= self.size:
+            return [self]
+        return [self._some(range(first, min(first + size, self.size))) for first in range(0, self.size, size)]
 
-def collate(examples: Sequence[Example], pairs: Sequence[int], pad: int) -> Batch:
-    """Right-pad the chosen then the rejected rows of `pairs` to one length. `pad` is any valid token id: it is never
-    scored, and causal attention never lets an answer see it."""
-    rows = [(examples[i].prompt, examples[i].chosen) for i in pairs]
-    rows += [(examples[i].prompt, examples[i].rejected) for i in pairs]
-    longest = max(len(prompt) + len(answer) for prompt, answer in rows) - 1
-    length = math.ceil(longest / PAD_MULTIPLE) * PAD_MULTIPLE
+    def _some(self, pairs: range) -> "Batch":
+        one, length = slice(pairs.start, pairs.stop), self.inputs.shape[1]
+        answers = [*pairs, *(self.size + i for i in pairs)]
+        rows = list(pairs) if self.spans else answers
+        spans = Spans(*(ends[one] for ends in self.spans.ends)) if self.spans else None
+        scored = self.mask[answers].any(0)
+        row, column = np.divmod(self.where[scored], length)
+        longest = min(padded(int(spans.rejected.max() if spans else column.max() + 1)), length)
+        where = np.searchsorted(rows, row) * longest + column
+        return Batch(
+            self.inputs[rows, :longest], spans, where.astype(np.int32), self.targets[scored],
+            self.mask[answers][:, scored], self.tokens[answers], self.pairs[one], 0,
+        )  # fmt: skip
+
+
+def joined(logps: Sequence[np.ndarray]) -> np.ndarray:
+    """Log-probs of a batch's parts, (2m,) each, in the order of the whole, chosen first: (2n,)."""
+    return np.concatenate([part.reshape(2, -1) for part in logps], axis=1).ravel()
+
+
+def collate(examples: Sequence[Example], pairs: Sequence[int], pad: int, *, shared: bool = False) -> Batch:
+    """The batch of `pairs`; `shared` feeds each prompt once. `pad` is any valid token id: it is never scored, and
+    causal attention never lets an answer see it."""
+    found = [examples[i] for i in pairs]
+    if shared:
+        rows = [[*e.prompt, *e.chosen[:-1], *e.rejected[:-1]] for e in found]
+    else:
+        rows = [[*e.prompt, *e.chosen[:-1]] for e in found] + [[*e.prompt, *e.rejected[:-1]] for e in found]
+    length = padded(max(len(row) for row in rows))
     inputs = np.full((len(rows), length), pad, np.int32)
-    targets = np.full((len(rows), length), pad, np.int32)
-    mask = np.zeros((len(rows), length), np.float32)
-    for row, (prompt, answer) in enumerate(rows):
-        ids = [*prompt, *answer]
-        inputs[row, : len(ids) - 1] = ids[:-1]
-        targets[row, : len(ids) - 1] = ids[1:]
-        # position t predicts token t + 1, so the answer's first token is predicted from the prompt's last position
-        mask[row, len(prompt) - 1 : len(ids) - 1] = 1.0
-    real = sum(len(prompt) + len(answer) for prompt, answer in rows)
-    return Batch(inputs, targets, mask, mask.sum(-1), tuple(pairs), real)
+    for row, ids in enumerate(rows):
+        inputs[row, : len(ids)] = ids
+    answers = [e.chosen for e in found] + [e.rejected for e in found]
+    mask = np.zeros((len(answers), sum(map(len, answers))), np.float32)
+    where: list[int] = []
+    for row, answer in enumerate(answers):
+        example = found[row % len(found)]
+        fed, prompt = (row % len(found) if shared else row) * length, len(example.prompt)
+        # the prompt's last position predicts an answer's first token, and each of its tokens the next
+        begin = prompt + len(example.chosen) - 1 if shared and row >= len(found) else prompt
+        mask[row, len(where) : len(where) + len(answer)] = 1.0
+        where += [fed + prompt - 1, *range(fed + begin, fed + begin + len(answer) - 1)]
+    targets = np.array([token for answer in answers for token in answer], np.int32)
+    real = sum(2 * len(e.prompt) + len(e.chosen) + len(e.rejected) for e in found)
+    spans = _spans(found) if shared else None
+    return Batch(inputs, spans, np.array(where, np.int32), targets, mask, mask.sum(-1), tuple(pairs), real)
+
+
+def _spans(examples: Sequence[Example]) -> Spans:
+    lengths = np.array([(len(e.prompt), len(e.chosen) - 1, len(e.rejected) - 1) for e in examples], np.int32)
+    return Spans(*np.cumsum(lengths, axis=1, dtype=np.int32).T)
 
 
 class Order:

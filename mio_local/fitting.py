@@ -56,17 +56,19 @@ def fits(needed: int, free: int) -> Literal["yes", "tight", "no"]:
     return "tight" if needed > TIGHT * free else "yes"
 
 
-def remedy(shape: Shape, recipe: Recipe, longest: int, backend: str, kind: str, free: int) -> str:
+def remedy(shape: Shape, recipe: Recipe, longest: int, backend: str, kind: str, free: int, pair: int = 0) -> str:
     """The smallest single change with which the run fits into `free` bytes, as `batch 4 -> 1 with accumulate x4`.
 
     Empty where it fits as it is, and where no single change is enough. Smaller batches come first, as with accumulation
-    they train the same; then checkpointing, which costs time; then shorter rows, which cut answers.
+    they train the same, though on a CPU, which takes a batch part by part, they may save nothing; then checkpointing,
+    which costs time; then shorter rows, which cut answers. `longest` and `pair` are as for the estimate; in shorter
+    rows the answers are taken to keep their share.
     """
 
-    def fit(section: str, longest: int = longest, **keys: int) -> bool:
+    def fit(section: str, tokens: int = longest, **keys: int) -> bool:
         table = getattr(recipe, section).model_copy(update=keys)
         changed = recipe.model_copy(update={section: table})
-        return estimate(shape, changed, longest, backend, kind).total <= free
+        return estimate(shape, changed, tokens, backend, kind, pair * tokens // longest).total <= free
 
     train = recipe.train
     if fit("train"):
@@ -78,6 +80,6 @@ def remedy(shape: Shape, recipe: Recipe, longest: int, backend: str, kind: str, 
     if not train.grad_checkpoint and fit("train", grad_checkpoint=True):
         return "grad_checkpoint on"
     for tokens in range((longest - 1) // STEP * STEP, SHORTEST - 1, -STEP):
-        if fit("data", longest=tokens, max_tokens=tokens):
+        if fit("data", tokens, max_tokens=tokens):
             return f"max_tokens {recipe.data.max_tokens} -> {tokens}"
     return ""

@@ -26,6 +26,11 @@ class Tokenised:
     skipped: int
 
 
+def speed_notes(text: str) -> list[Event]:
+    """At the start: which savings are not to be had, if any."""
+    return [note(0, "info", "speed", f"{text}; the numbers are the same, only slower")] if text else []
+
+
 def data_notes(counts: Tokenised, max_tokens: int) -> list[Event]:
     """At the start: how many pairs were cut or left out."""
     notes: list[Event] = []

@@ -13,8 +13,10 @@ from mio_local.batching import Batch, Order, collate
 from mio_local.chat import Chat, Example
 from mio_local.checkpoint import Progress
 from mio_local.health import Tokenised
+from mio_local.levers import Levers
 from mio_local.losses import PairLogps
 from mio_local.recipe import Recipe
+from mio_local.reference import Store
 from mio_local.runs import Run
 from mio_local.tasks import Question
 
@@ -31,6 +33,8 @@ class Job:
     held_out: Sequence[Example]
     counts: Tokenised
     facts: dict[str, Any]
+    levers: Levers
+    store: Store | None = None
     questions: Sequence[Question] = ()
     progress: Progress = field(default_factory=Progress)
 
@@ -52,12 +56,18 @@ class Job:
         return self.recipe.train.steps or math.ceil(self.recipe.train.epochs * self.order.steps_per_epoch)
 
 
+def batch_of(job: Job, examples: Sequence[Example], pairs: Sequence[int]) -> Batch:
+    """The batch of `pairs`, in the layout that the model is fed with."""
+    return collate(examples, pairs, job.pad, shared=job.levers.speed.share_prompt)
+
+
 def held_out_batches(job: Job) -> list[Batch]:
     """The held-out pairs in fixed batches of similar length, the same at every evaluation."""
     settings = job.recipe.eval
     size = settings.batch_size or job.recipe.train.batch_size
-    near = sorted(range(len(job.held_out)), key=lambda i: len(job.held_out[i].prompt) + len(job.held_out[i].chosen))
-    return [collate(job.held_out, near[i : i + size], job.pad) for i in range(0, len(near), size)]
+    held = job.held_out
+    near = sorted(range(len(held)), key=lambda i: len(held[i].prompt) + len(held[i].chosen) + len(held[i].rejected))
+    return [batch_of(job, held, near[i : i + size]) for i in range(0, len(near), size)]
 
 
 def as_pairs(batch: Batch, policy: np.ndarray, reference: np.ndarray) -> PairLogps:

@@ -139,6 +139,17 @@ class BackendSettings(Section):
     device: str = setting("auto", "auto, gpu, cuda, cuda:N, mps or cpu", "--device")
 
 
+class SpeedSettings(Section):
+    share_prompt: bool = setting(True, "feed each prompt once for both answers, where that is exact for the model")
+    answer_head: bool = setting(True, "compute logits of the answers' tokens only, part by part")
+    lean_adapter: bool = setting(True, "LoRA in the model's own type, without copies of its input")
+    frozen_once: bool = setting(True, "run the blocks under the lowest adapted one once for policy and reference")
+    reference_cache: bool = setting(True, "keep the reference's log-probs on disk for later epochs and runs")
+
+
+PLAIN = SpeedSettings(**dict.fromkeys(SpeedSettings.model_fields, False))  # none of them
+
+
 class Recipe(Section):
     """Every setting of one run. Raises `RecipeError` from `load` and `build`, naming file or flag, key and value."""
 
@@ -149,6 +160,7 @@ class Recipe(Section):
     train: TrainSettings = TrainSettings()
     eval: EvalSettings = EvalSettings()
     backend: BackendSettings = BackendSettings()
+    speed: SpeedSettings = SpeedSettings()
 
     def dump(self) -> str:
         """The recipe as TOML, every key written out with its help: reading it back gives an equal recipe."""

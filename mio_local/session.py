@@ -5,7 +5,6 @@ seconds and leaves nothing behind.
 """
 
 import contextlib
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -13,7 +12,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,47 +20,15 @@ from typing import Any
 from mio_local import __version__, checkpoint, runs
 from mio_local.adapters import SavedAdapter, choose_layers, draw_adapter, read_adapter
 from mio_local.backend import Backend, Device, Model, load_backend
-from mio_local.chat import Chat, Example
-from mio_local.errors import BackendError, DataError, RunError
-from mio_local.health import Tokenised
+from mio_local.errors import BackendError, RunError
+from mio_local.fingerprint import fingerprint
 from mio_local.job import Job
-from mio_local.models import model_folder
-from mio_local.pairs import load_pairs, split_by_prompt
+from mio_local.levers import SCORED, Levers, settle
 from mio_local.recipe import Recipe, build, read_toml
+from mio_local.reference import Store
 from mio_local.runs import Run
 from mio_local.tasks import read_tasks
-from mio_local.tokenizer import load_tokenizer
-
-Report = Callable[[str, int, int], None]  # (what is being done, done, total); total 0 where it has no count
-
-
-def silent(what: str, done: int, total: int) -> None:
-    """Report nothing."""
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """The tokenised data of a recipe."""
-
-    chat: Chat
-    train: list[Example]
-    held_out: list[Example]
-    counts: Tokenised
-    layout: str
-
-    @property
-    def inverse_tokens(self) -> float:
-        """Mean of 1 / tokens over the chosen answers: what turns a target for sums into one for per-token means."""
-        examples = self.held_out or self.train
-        return sum(1 / len(example.chosen) for example in examples) / len(examples)
-
-    @property
-    def digest(self) -> str:
-        """A fingerprint of every token: a resumed run must see the same."""
-        sha = hashlib.sha256()
-        for example in (*self.train, *self.held_out):
-            sha.update(repr((example.prompt, example.chosen, example.rejected)).encode())
-        return sha.hexdigest()
+from mio_local.tokens import Report, Tokens, silent, tokenise
 
 
 def start(recipe: Recipe, folder: Path, name: str, report: Report = silent) -> Job:
@@ -96,6 +63,8 @@ class Ready:
     model: Model
     names: list[str]
     trainable: int
+    levers: Levers
+    reference: str  # names the reference's log-probs among those kept on disk; empty where they are not kept
     created: float
 
     @property
@@ -114,6 +83,7 @@ class Ready:
             "truncated": counts.truncated,
             "skipped": counts.skipped,
             "trainable": self.trainable,
+            "levers": self.levers.on,
             "inverse_tokens": self.tokens.inverse_tokens,
         }
 
@@ -128,13 +98,14 @@ class Ready:
             "data_digest": self.tokens.digest,
             "seed": self.recipe.train.seed,
             "adapted_layers": self.names,
+            "reference": self.reference,
             "facts": self.facts,
             "sessions": [session(self.backend, 0)],
         }
 
     def job(self, run: Run) -> Job:
         """The run's job."""
-        return _job(run, self.recipe, self.model, self.tokens, self.facts)
+        return _job(run, self.recipe, self.model, self.tokens, self.facts, self.levers, self.reference)
 
 
 def prepare(recipe: Recipe, report: Report, created: float | None = None) -> Ready:
@@ -153,7 +124,14 @@ def prepare(recipe: Recipe, report: Report, created: float | None = None) -> Rea
         initial.check_layers(model.linear_layers())
     names = list(initial.names if initial else choose_layers(model.linear_layers(), recipe.lora))
     trainable = adapt(model, recipe, names, initial)
-    return Ready(recipe, backend, device, tokens, place, model, names, trainable, created)
+    report("comparing with the plain path", 0, 0)
+    levers = settle(model, recipe.speed, tokens.train, tokens.pad)
+    reference = ""
+    if levers.speed.reference_cache:
+        settings = {"device": device.kind, "dtype": recipe.model.dtype, "quantize": str(recipe.model.quantize)}
+        settings |= {"dora": str(recipe.lora.dora), "levers": " ".join(key for key in levers.on if key in SCORED)}
+        reference = fingerprint(place, initial, {**settings, **backend.versions}, report)
+    return Ready(recipe, backend, device, tokens, place, model, names, trainable, levers, reference, created)
 
 
 def reopen(run: Run, report: Report = silent) -> Job:
@@ -179,7 +157,9 @@ def reopen(run: Run, report: Report = silent) -> Job:
     if not good and recipe.lora.init_adapter:
         initial = read_adapter(Path(recipe.lora.init_adapter))
     adapt(model, recipe, info["adapted_layers"], initial)
-    job = _job(run, recipe, model, tokens, info["facts"])
+    report("comparing with the plain path", 0, 0)
+    levers = settle(model, recipe.speed, tokens.train, tokens.pad)
+    job = _job(run, recipe, model, tokens, info["facts"], levers, info.get("reference", ""))
     if good:
         job.progress = checkpoint.load(good[-1], model)
     info["sessions"] = [*info.get("sessions", []), session(backend, job.progress.step)]
@@ -215,41 +195,6 @@ def inherit(recipe: Recipe, initial: SavedAdapter) -> Recipe:
     """The recipe with rank, alpha and kind of the adapter that the run continues from."""
     update = {"rank": initial.rank, "alpha": initial.alpha, "dora": initial.dora}
     return recipe.model_copy(update={"lora": recipe.lora.model_copy(update=update)})
-
-
-def tokenise(recipe: Recipe, report: Report, now: float) -> tuple[Tokens, Path]:
-    """Read, split and tokenise the recipe's pairs as of `now`; the model's folder."""
-    data = recipe.data
-    if not data.source:
-        raise DataError("no data given; add --data FILE, a folder, or a hub dataset")
-    questions_file = recipe.eval.tasks
-    if questions_file:
-        read_tasks(questions_file)
-    report("reading the pairs", 0, 0)
-    pairs = load_pairs(data.source, data)
-    layout = pairs.layout
-    if data.eval_source:
-        held = load_pairs(data.eval_source, data, split=data.eval_split or data.split)
-        train, held_out, left_out = list(pairs), list(held), sum(held.skipped.values())
-    else:
-        (train, held_out), left_out = split_by_prompt(pairs, data.eval_fraction, recipe.train.seed), 0
-    if recipe.eval.pairs:
-        held_out = held_out[: recipe.eval.pairs]
-    report("finding the model", 0, 0)
-    place = model_folder(recipe.model)
-    tokenizer = load_tokenizer(recipe.model.model_copy(update={"name": str(place), "revision": ""}))
-    chat = Chat(tokenizer, data.template, now)
-
-    def progress(done: int, total: int) -> None:
-        report("tokenising", done, total)
-
-    examples, counts = chat.encode_all(train, data.max_tokens, data.long_prompt, data.bad_rows, progress)
-    held_examples, _ = chat.encode_all(held_out, data.max_tokens, data.long_prompt, data.bad_rows)
-    if not examples:
-        raise DataError(f"{data.source}: no pair is left to train on after skipping {sum(counts.skipped.values())}")
-    truncated = sum(example.truncated_chosen or example.truncated_rejected for example in examples)
-    skipped = sum(pairs.skipped.values()) + left_out + sum(counts.skipped.values())
-    return Tokens(chat, examples, held_examples, Tokenised(len(examples), truncated, skipped), layout), place
 
 
 def weights_sizes(place: Path) -> dict[str, int]:
@@ -290,7 +235,11 @@ def session(backend: Backend, step: int) -> dict[str, Any]:
     }
 
 
-def _job(run: Run, recipe: Recipe, model: Model, tokens: Tokens, facts: dict[str, Any]) -> Job:
+def _job(
+    run: Run, recipe: Recipe, model: Model, tokens: Tokens, facts: dict[str, Any], levers: Levers, reference: str
+) -> Job:
     questions = read_tasks(recipe.eval.tasks) if recipe.eval.tasks else []
-    return Job(run, recipe, model, tokens.chat, tokens.train, tokens.held_out, tokens.counts, facts, questions)
-
+    store = Store(reference) if reference else None
+    return Job(
+        run, recipe, model, tokens.chat, tokens.train, tokens.held_out, tokens.counts, facts, levers, store, questions
+    )

@@ -15,11 +15,10 @@ import numpy as np
 
 from mio_local import checkpoint, health
 from mio_local.adapters import Adapter
-from mio_local.batching import collate
 from mio_local.control import COMMANDS, Control
 from mio_local.errors import RunError, one_line
 from mio_local.events import Event, EventWriter, rewind
-from mio_local.job import Job, as_pairs, held_out_batches
+from mio_local.job import Job, as_pairs, batch_of, held_out_batches
 from mio_local.losses import PairLogps, objective
 from mio_local.metrics import Metrics, join, pair_metrics
 from mio_local.reference import Reference
@@ -64,7 +63,7 @@ class Loop:
         self.order = job.order
         self.total = job.total_steps
         self.objective = objective(job.recipe.loss.name, job.recipe.loss.beta, job.recipe.loss.reduction)
-        self.reference = Reference(job.model)
+        self.reference = Reference(job.model, job.store)
         self.eval_batches = held_out_batches(job)
         self.sampler = Sampler(job)
         self.state, self.told = "starting", 0.0
@@ -87,6 +86,7 @@ class Loop:
         if progress.step == 0:
             yield Event("started", 0, {**self.job.facts, "total_steps": self.total})
             yield from health.data_notes(self.job.counts, self.job.recipe.data.max_tokens)
+            yield from health.speed_notes(self.job.levers.text)
             yield from self.task(reference=True)
             yield from self.evaluate()
         self.status("training")
@@ -120,8 +120,8 @@ class Loop:
         scored: list[PairLogps] = []
         loss, tokens = 0.0, 0
         for indices in passes:
-            batch = collate(self.job.examples, indices, self.job.pad)
-            reference = self.reference.logps(batch)
+            batch = batch_of(self.job, self.job.examples, indices)
+            reference = self.reference.logps(batch, self.job.examples)
             result = self.job.model.accumulate(batch, reference, self.objective, 1 / pairs)
             loss += result.loss / pairs
             tokens += int(batch.real_tokens)
@@ -166,7 +166,7 @@ class Loop:
         total = sum(batch.size for batch in self.eval_batches)
         for batch in self.eval_batches:
             policy = self.job.model.logps(batch, reference=False)
-            scored.append(as_pairs(batch, policy, self.reference.logps(batch, keep=True)))
+            scored.append(as_pairs(batch, policy, self.reference.logps(batch, self.job.held_out)))
             yield self.on_the_way("scoring held-out pairs", sum(len(pairs.chosen) for pairs in scored), total)
         metrics = self.held_out = pair_metrics(join(scored), self.job.recipe.loss)
         self.status(self.state)  # the scoring is over

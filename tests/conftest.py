@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ os.environ["TZ"] = "UTC"  # the app shows clock times
 time.tzset()
 os.environ["MIO_LOCAL_THEME"] = "mio-dark"  # else the app would choose by this terminal's colours
 os.environ["MIO_LOCAL_PRELOAD"] = "0"  # else a command run in this process would start pytest again
+os.environ["MIO_LOCAL_CACHE"] = tempfile.mkdtemp(prefix="mio-local-cache-")  # reference log-probs of no other session
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

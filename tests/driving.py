@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -67,8 +68,8 @@ def examples(count: int = 4, seed: int = 0, vocabulary: int = 250) -> list[Examp
     return [Example(*ids, False, False, False, f"pair {i}") for i, ids in enumerate(draw)]
 
 
-def batch_of(found: Sequence[Example], pairs: Sequence[int] | None = None) -> Batch:
-    return collate(found, range(len(found)) if pairs is None else pairs, pad=0)
+def batch_of(found: Sequence[Example], pairs: Sequence[int] | None = None, *, shared: bool = False) -> Batch:
+    return collate(found, range(len(found)) if pairs is None else pairs, pad=0, shared=shared)
 
 
 def step(
@@ -87,6 +88,32 @@ def noisy(adapter: Adapter, size: float = 0.05, seed: int = 1) -> Adapter:
     """The adapter with noise on every weight, so that B is not zero."""
     rng = np.random.default_rng(seed)
     return {name: value + rng.normal(0, size, value.shape).astype(np.float32) for name, value in adapter.items()}
+
+
+def gradients(model: Any) -> Adapter:
+    """The pending gradient under canonical names."""
+    if type(model).__name__ == "CudaModel":
+        return {name: parameter.grad.numpy().copy() for name, parameter in model.parameters.items()}
+    from mio_mlx import lora
+
+    return lora.get_adapter(SimpleNamespace(trainable_parameters=lambda: model.gradient))
+
+
+def forget(model: Any) -> None:
+    """Drop the pending gradient."""
+    if type(model).__name__ == "CudaModel":
+        model.optimizer.zero_grad(set_to_none=True)
+    else:
+        model.gradient = None
+
+
+def move(model: Any, adapter: Adapter) -> None:
+    """Overwrite the policy's weights alone: the reference stays as it was set."""
+    if type(model).__name__ == "CudaModel":
+        from mio_cuda import lora
+    else:
+        from mio_mlx import lora
+    lora.set_adapter(model.model, adapter)
 
 
 def logits(model: Any, ids: Sequence[int]) -> np.ndarray:

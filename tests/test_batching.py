@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mio_local.arrays import PAD_MULTIPLE
-from mio_local.batching import Order, collate
+from mio_local.batching import Order, collate, joined, padded
 from mio_local.chat import Example
 
 
@@ -13,36 +13,174 @@ def example(prompt, chosen, rejected):
 
 
 def test_a_batch_written_out():
-    """Position t predicts token t + 1. Pair 0: 5 6 | 7 8 and 5 6 | 9; pair 1: 3 | 4 and 3 | 4 5 6. Chosen rows first.
-
-    The position before the answer (the prompt's last) predicts its first token; the last token is only predicted.
-    """
+    """Pair 0: 5 6 | 7 8 and 5 6 | 9; pair 1: 3 | 4 and 3 | 4 5 6. Chosen rows first, each without its last token, which
+    predicts nothing. A prompt's last position, 1 or 0 in its row of 16, predicts the answer's first token."""
     batch = collate([example([5, 6], [7, 8], [9]), example([3], [4], [4, 5, 6])], [0, 1], pad=0)
     zeros = [0] * (PAD_MULTIPLE - 3)
     assert batch.inputs.tolist() == [[5, 6, 7, *zeros], [3, 0, 0, *zeros], [5, 6, 0, *zeros], [3, 4, 5, *zeros]]
-    assert batch.targets.tolist() == [[6, 7, 8, *zeros], [4, 0, 0, *zeros], [6, 9, 0, *zeros], [4, 5, 6, *zeros]]
-    assert batch.mask.tolist() == [[0, 1, 1, *zeros], [1, 0, 0, *zeros], [0, 1, 0, *zeros], [1, 1, 1, *zeros]]
+    assert batch.spans is None
+    assert batch.where.tolist() == [1, 2, 16, 32 + 1, 48, 49, 50]
+    assert batch.targets.tolist() == [7, 8, 4, 9, 4, 5, 6]
+    assert batch.mask.tolist() == MASK
     assert batch.tokens.tolist() == [2, 1, 1, 3]
     assert (batch.size, batch.pairs, batch.real_tokens) == (2, (0, 1), 4 + 2 + 3 + 4)
-    assert (batch.inputs.dtype, batch.targets.dtype, batch.mask.dtype) == (np.int32, np.int32, np.float32)
+    integers = (batch.inputs, batch.where, batch.targets)
+    assert [array.dtype for array in (*integers, batch.mask, batch.tokens)] == [np.int32] * 3 + [np.float32] * 2
 
 
-def test_scored_targets_are_the_answers_even_where_the_pad_is_a_real_token():
-    rng = np.random.default_rng(0)
-    draw = lambda: rng.integers(0, 9, rng.integers(1, 40)).tolist()  # noqa: E731
-    examples = [example(draw(), draw(), draw()) for _ in range(20)]
-    picked = [7, 3, 19]
-    batch = collate(examples, picked, pad=4)
-    rows = zip(batch.targets, batch.mask, strict=True)
-    answers = [examples[i].chosen for i in picked] + [examples[i].rejected for i in picked]
-    assert [target[mask == 1].tolist() for target, mask in rows] == answers
-    assert batch.inputs.shape[1] % PAD_MULTIPLE == 0
+MASK = [[1, 1, 0, 0, 0, 0, 0], [0, 0, 1, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 1, 1, 1]]
 
 
-@pytest.mark.parametrize(("longest", "length"), [(17, 16), (18, 32), (2, 16)])
+def test_a_shared_batch_written_out():
+    """The same pairs, a row each: 5 6 | 7 | and 3 | | 4 5. Scored tokens as before; a prompt's last position predicts
+    the first token of both answers."""
+    batch = collate([example([5, 6], [7, 8], [9]), example([3], [4], [4, 5, 6])], [0, 1], pad=0, shared=True)
+    zeros = [0] * (PAD_MULTIPLE - 3)
+    assert batch.inputs.tolist() == [[5, 6, 7, *zeros], [3, 4, 5, *zeros]]
+    assert [ends.tolist() for ends in batch.spans.ends] == [[2, 1], [3, 1], [3, 3]]
+    assert batch.where.tolist() == [1, 2, 16, 1, 16, 17, 18]
+    assert batch.targets.tolist() == [7, 8, 4, 9, 4, 5, 6]
+    assert batch.mask.tolist() == MASK
+    assert batch.tokens.tolist() == [2, 1, 1, 3]
+    assert (batch.size, batch.pairs, batch.real_tokens) == (2, (0, 1), 4 + 2 + 3 + 4)
+    assert {ends.dtype for ends in batch.spans.ends} == {np.dtype(np.int32)}
+
+
+def random_examples(count=20, longest=40, seed=0):
+    rng = np.random.default_rng(seed)
+    draw = lambda: rng.integers(0, 9, rng.integers(1, longest)).tolist()  # noqa: E731
+    return [example(draw(), draw(), draw()) for _ in range(count)]
+
+
+def sequences(batch):
+    """By scored token: what its position can have seen, as the rows and spans tell, and the token itself."""
+    length = batch.inputs.shape[1]
+    found = []
+    for number, (place, target) in enumerate(zip(batch.where, batch.targets, strict=True)):
+        row, column = divmod(int(place), length)
+        if batch.spans:
+            prompt, chosen, end = (int(ends[row]) for ends in batch.spans.ends)
+            rejected = number >= batch.tokens[: batch.size].sum()
+            kept = range(prompt) if rejected else range(chosen)
+            kept = [*kept, *range(chosen, end)] if rejected else kept
+        else:
+            kept = range(length)
+        found.append([*(int(batch.inputs[row, k]) for k in kept if k <= column), int(target)])
+    return found
+
+
+def answers_of(examples):
+    """By answer, chosen first: the prompt and each of its beginnings."""
+    whole = [(e.prompt, e.chosen) for e in examples] + [(e.prompt, e.rejected) for e in examples]
+    return [[prompt + answer[: k + 1] for k in range(len(answer))] for prompt, answer in whole]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_every_token_of_every_answer_is_predicted_from_what_came_before(shared):
+    """Also where the pad is a real token: it is scored nowhere, and nobody sees it."""
+    examples, picked = random_examples(), [7, 3, 19]
+    batch = collate(examples, picked, pad=4, shared=shared)
+    found = sequences(batch)
+    rows = [[found[t] for t in np.flatnonzero(mask)] for mask in batch.mask]
+    assert rows == answers_of([examples[i] for i in picked])
+    assert (batch.mask.sum(0) == 1).all()
+    half = int(batch.tokens[: batch.size].sum())
+    for where in (batch.where[:half], batch.where[half:]):
+        assert len(set(where.tolist())) == len(where)  # the heads' gradients rely on it
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize(("rows", "sizes"), [(1, [1] * 5), (2, [2, 2, 1]), (4, [4, 1]), (9, [5])])
+def test_a_split_batch_holds_the_same_answers(shared, rows, sizes):
+    """`most` tokens that are so many pairs; each part as long as its own longest row asks."""
+    examples = random_examples(5, seed=3)
+    batch = collate(examples, range(5), 0, shared=shared)
+    parts = batch.split(rows * batch.inputs.size // 5)
+    assert [part.size for part in parts] == sizes
+    first = 0
+    for part, size in zip(parts, sizes, strict=True):
+        alone = collate(examples, range(first, first + size), 0, shared=shared)
+        for key in ("inputs", "where", "targets", "mask", "tokens"):
+            assert np.array_equal(getattr(part, key), getattr(alone, key)), key
+        assert part.pairs == alone.pairs
+        assert not shared or all(map(np.array_equal, part.spans.ends, alone.spans.ends))
+        first += size
+    numbered = np.arange(10, dtype=np.float32)
+    cut = np.split(numbered.reshape(2, 5), np.cumsum(sizes)[:-1], axis=1)
+    assert joined([part.ravel() for part in cut]).tolist() == numbered.tolist()
+
+
+@pytest.mark.parametrize("window", [0, 1, 5])
+def test_spans_against_a_definition_token_by_token(window):
+    """Each fed token as (sequence, position): a prompt's is of both sequences, an answer's of its own. A token sees
+    those of a sequence that it is in itself, at most `window` positions back."""
+    short = [([1, 2], [3], [4]), ([1], [2, 3, 4], [5]), ([1], [2], [3, 4])]
+    examples = [*random_examples(4, 7), *(example(*ids) for ids in short)]
+    batch = collate(examples, range(len(examples)), 0, shared=True)
+    spans, length = batch.spans, batch.inputs.shape[1]
+    places, visible = spans.places(length), spans.visible(length, window)
+    index, own, again = spans.rows(length)
+    assert (places.dtype, visible.dtype, visible.shape) == (np.int32, bool, (len(examples), length, length))
+    for n, e in enumerate(examples):
+        fed = [({"chosen", "rejected"}, k) for k in range(len(e.prompt))]
+        for name, answer in (("chosen", e.chosen), ("rejected", e.rejected)):
+            fed += [({name}, len(e.prompt) + k) for k in range(len(answer) - 1)]
+        count = len(fed)
+        assert places[n, :count].tolist() == [place for _, place in fed]
+        seen = [[j <= i and fed[i][0] <= fed[j][0] and not 0 < window <= fed[i][1] - fed[j][1] for j in range(count)]
+                for i in range(count)]  # fmt: skip
+        assert visible[n, :count, :count].tolist() == seen
+        for half, name in enumerate(("chosen", "rejected")):
+            mine = [n * length + k for k in range(count) if name in fed[k][0]]
+            row = index[half * len(examples) + n].tolist()
+            assert row[: len(mine)] == mine
+            assert len(row) > len(mine)
+            assert set(row[len(mine) :]) <= set(range(n * length, n * length + count))  # filled up with its pair's
+        for k in range(length):
+            homes = []
+            for half, name in enumerate(("chosen", "rejected")):
+                if k < count and name in fed[k][0]:
+                    homes.append((half * len(examples) + n) * index.shape[1] + fed[k][1])
+            filled = {row * index.shape[1] + index.shape[1] - 1 for row in range(len(index))}
+            assert own[n, k] == homes[0] if homes else int(own[n, k]) in filled
+            assert again[n, k] == homes[1] if len(homes) > 1 else int(again[n, k]) in filled
+
+
+@pytest.mark.parametrize(("longest", "length"), [(17, 16), (18, 32), (2, 16), (130, 144), (258, 288), (1026, 1152)])
 def test_rows_are_padded_to_a_multiple(longest, length):
-    """n tokens make n - 1 predictions."""
+    """n tokens make n - 1 predictions. Above 128 in eight steps to a doubling: of 16, of 32, of 128."""
     assert collate([example([1], [1] * (longest - 1), [1])], [0], 0).inputs.shape == (2, length)
+
+
+def test_few_shapes_and_little_growth():
+    """Multiples of 16, eight at most in every doubling, never shorter, and above 128 at most an eighth longer."""
+    found = [padded(n) for n in range(1, 9000)]
+    assert all(length % PAD_MULTIPLE == 0 and length >= n for n, length in enumerate(found, 1))
+    assert all(length <= 1.125 * n for n, length in enumerate(found, 1) if n > 128)
+    assert all(length - n < PAD_MULTIPLE for n, length in enumerate(found[:128], 1))
+    for low in (2**k for k in range(4, 13)):
+        assert len({length for length in found if low < length <= 2 * low}) <= 8
+    assert found == sorted(found)
+
+
+KINDS = {  # medians of prompt and answers, and the spread of their logarithms
+    "short questions": (60, 120, 0.6), "chats": (300, 250, 0.8), "summaries": (700, 60, 0.4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_padding_stays_under_a_tenth(kind, accumulate):
+    """Log-normal lengths cut at 1024, 4 pairs a batch, prompts shared, the order the trainer's."""
+    prompt, answer, spread = KINDS[kind]
+    rng = np.random.default_rng(5)
+    draw = lambda middle: np.minimum(rng.lognormal(np.log(middle), spread, 1000), 1000).astype(int) + 2  # noqa: E731
+    lengths = np.stack([draw(prompt), draw(answer), draw(answer)], axis=1)
+    examples = [example(*([1] * n for n in row)) for row in lengths]
+    order = Order((lengths.sum(1) - 2).tolist(), 4, accumulate, seed=0)
+    fed = sum(collate(examples, part, 0, shared=True).inputs.size
+              for k in range(order.steps_per_epoch) for part in order.step(k))  # fmt: skip
+    assert 1 - (lengths.sum() - 2 * len(lengths)) / fed < 0.1
 
 
 LENGTHS = np.random.default_rng(3).integers(5, 400, 1000).tolist()

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
+from mio_local.arrays import CPU_TOKENS
 from mio_local.errors import ModelError
-from mio_local.fitting import fits, remedy
-from mio_local.memory import estimate
-from mio_local.recipe import build
+from mio_local.memory import LOGITS, PART, estimate
+from mio_local.recipe import PLAIN, build
 from mio_local.shapes import read_shape, shape_from_config
 from tests.bench.memory import in_process, make_model
 from tests.conftest import write_tiny_model
@@ -24,6 +24,10 @@ LLAMA = {
 # embedding; per block q and o, k and v, three of the MLP, two norms; the last norm
 LLAMA_PARAMETERS = 128256 * 2048 + 16 * (2 * 2048 * 2048 + 2 * 2048 * 512 + 3 * 2048 * 8192 + 2 * 2048) + 2048
 SHAPE = shape_from_config(LLAMA, 2 * LLAMA_PARAMETERS)
+WIDE = shape_from_config({**LLAMA, "torch_dtype": "float32"}, 4 * LLAMA_PARAMETERS)  # no type to change on a CPU
+
+
+OFF = {f"speed__{lever}": False for lever in PLAIN.model_dump()}  # the savings of the training step
 
 
 def recipe(**keys):
@@ -31,8 +35,8 @@ def recipe(**keys):
     return build({}, "test", {key.replace("__", "."): ("", value) for key, value in keys.items()})
 
 
-def parts(backend="cuda", kind="gpu", longest=257, shape=SHAPE, **keys):
-    return dict(estimate(shape, recipe(**keys), longest, backend, kind).parts)
+def parts(backend="cuda", kind="gpu", longest=257, shape=SHAPE, pair=0, **keys):
+    return dict(estimate(shape, recipe(**keys), longest, backend, kind, pair).parts)
 
 
 def off_by(seen):
@@ -40,13 +44,14 @@ def off_by(seen):
 
 
 @both
-@pytest.mark.parametrize("checkpoint", [False, True])
-@pytest.mark.parametrize("batch", [1, 4])
-def test_a_wide_tiny_model_peaks_where_the_estimate_says(backend, batch, checkpoint, tmp_path):
+@pytest.mark.parametrize(
+    ("batch", "checkpoint", "levers"), [(1, False, ""), (4, False, ""), (4, True, ""), (4, False, "plain")]
+)
+def test_a_wide_tiny_model_peaks_where_the_estimate_says(backend, batch, checkpoint, levers, tmp_path):
     """12 blocks of width 256; needs nothing but the repository."""
     backend_of(backend)
     folder = write_tiny_model(tmp_path / "wide", width=256, blocks=12)
-    seen = in_process(backend, folder, batch, 129, checkpoint)
+    seen = in_process(backend, folder, batch, 129, checkpoint, levers)
     assert abs(off_by(seen)) < 0.25, seen
 
 
@@ -65,15 +70,16 @@ def real_shapes(shared, tmp_path_factory):
 @pytest.mark.slow
 @both
 @pytest.mark.parametrize(
-    ("size", "batch", "checkpoint"),
+    ("size", "batch", "length", "checkpoint", "levers"),
     [
-        ("27m", 1, False), ("27m", 1, True), ("27m", 4, False), ("27m", 4, True),
-        ("135m", 1, False), ("135m", 1, True), ("135m", 4, True),
+        ("27m", 1, 128, True, ""), ("27m", 4, 256, False, ""), ("27m", 4, 256, True, ""), ("27m", 1, 1024, False, ""),
+        ("135m", 1, 128, False, ""), ("135m", 1, 128, True, ""), ("135m", 4, 256, True, ""),
+        ("27m", 4, 256, False, "plain"), ("27m", 1, 1024, True, "plain"),
     ],
 )  # fmt: skip
-def test_real_shapes_peak_where_the_estimate_says(backend, size, batch, checkpoint, real_shapes):
+def test_real_shapes_peak_where_the_estimate_says(backend, size, batch, length, checkpoint, levers, real_shapes):
     backend_of(backend)
-    seen = in_process(backend, real_shapes(size), batch, 257 if batch > 1 else 129, checkpoint)
+    seen = in_process(backend, real_shapes(size), batch, length, checkpoint, levers)
     assert abs(off_by(seen)) < 0.25, seen
 
 
@@ -87,82 +93,76 @@ def test_the_shape_is_the_one_of_the_files(tmp_path):
 
 
 def test_weights_and_adapter_of_a_known_model():
-    """1.24 billion weights in bfloat16; rank 16 on all seven layers; five float32 copies."""
+    """1.24 billion weights in bfloat16; rank 16 on all seven layers; five float32 copies, and one in bfloat16."""
     assert SHAPE.parameters == LLAMA_PARAMETERS == 1_235_814_400
     adapter = 16 * 16 * (2 * (2048 + 2048) + 2 * (2048 + 512) + 3 * (2048 + 8192))
     assert adapter == 11_272_192  # as PEFT prints it for this model
     found = parts()
     assert found["weights"] == 2 * LLAMA_PARAMETERS
-    assert found["adapter"] == 5 * 4 * adapter
+    assert found["adapter"] == (5 * 4 + 2) * adapter
+    assert parts(speed__lean_adapter=False)["adapter"] == 5 * 4 * adapter
 
 
-def test_logits_are_four_float32_buffers_in_torch():
-    """Batch 4 is 8 rows of 256 positions: logits, difference, exponential and product in logsumexp's backward."""
-    assert parts(train__batch_size=4, train__grad_checkpoint=True)["logits"] == 4 * 8 * 256 * 128256 * 4
+def test_all_logits_are_counted_where_the_head_computes_all():
+    """Batch 4 is 8 rows of 256 positions, half of them an answer's (128 of 257 tokens): the logits, and of the answers'
+    a copy, difference and exponential in logsumexp's backward."""
+    found = parts(train__batch_size=4, train__grad_checkpoint=True, **OFF)
+    assert found["logits"] == (8 * 256 + 3 * 8 * 128) * 128256 * 4
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
-@pytest.mark.parametrize("dropout", [0.0, 0.1])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_torch_keeps_what_its_own_graph_keeps(dtype, dropout):
-    """Against the tensors that autograd saves for two more blocks of a small Llama, counted by its own hooks."""
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("peft")
-
-    def saved(count):
-        return _saved_bytes(torch, count, getattr(torch, dtype), dropout)
-
-    def kept(count):
-        config = {**SMALL, "num_hidden_layers": count}
-        settings = {"model__dtype": dtype, "train__batch_size": 1, "lora__dropout": dropout}
-        return parts("cuda", "gpu", 65, shape_from_config(config, 4), **settings)["activations"]
-
-    assert (kept(4) - kept(2)) / (saved(4) - saved(2)) == pytest.approx(1, abs=0.03)
+def test_the_answers_logits_are_counted_part_by_part():
+    """PyTorch's two buffers of a part, however large the batch; of two answers of 16 tokens where they are no part."""
+    four, eight = (parts(train__batch_size=size, train__grad_checkpoint=True)["logits"] for size in (4, 8))
+    assert four == eight == 2 * PART["cuda"]["gpu"] * 4
+    few = parts("cuda", "cpu", 257, WIDE, pair=257 + 16, train__batch_size=1)
+    assert few["logits"] == pytest.approx(2 * 2 * 16 * 128256 * 4, abs=4)
 
 
-SMALL = {
-    "vocab_size": 4096, "hidden_size": 64, "intermediate_size": 160, "num_attention_heads": 4,
-    "num_key_value_heads": 4, "head_dim": 16, "tie_word_embeddings": True,
-}  # fmt: skip
-
-
-def _saved_bytes(torch, blocks, dtype, dropout):
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    from mio_cuda.model import CudaModel
-    from mio_local.adapters import choose_layers
-
-    net = LlamaForCausalLM(LlamaConfig(**SMALL, num_hidden_layers=blocks)).to(dtype)
-    model = CudaModel(net, torch.device("cpu"), grad_checkpoint=False)
-    settings = recipe(lora__dropout=dropout)
-    model.add_lora(settings.lora, settings.train, choose_layers(model.linear_layers(), settings.lora))
-    owned = {value.untyped_storage().data_ptr() for value in [*net.parameters(), *net.buffers()]}
-    found = {}
-
-    def pack(value):
-        storage = value.untyped_storage()
-        if storage.data_ptr() not in owned:
-            found[storage.data_ptr()] = storage.nbytes()
-        return value
-
-    model.model.train()
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
-        out = model.model(input_ids=torch.zeros(2, 64, dtype=torch.long), use_cache=False).logits
-    assert out.requires_grad
-    return sum(found.values())
+@both
+def test_the_heads_parts_are_as_large_as_is_counted(backend):
+    backend_of(backend)
+    head = pytest.importorskip(f"mio_{backend}.head")
+    sizes = (head.CPU_PART, head.GPU_PART) if backend == "mlx" else (head.PART["cpu"], head.PART["cuda"])
+    assert sizes == (PART[backend]["cpu"], PART[backend]["gpu"])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_parts_grow_with_the_batch_and_the_length(backend):
-    one, four = (parts(backend, train__batch_size=size) for size in (1, 4))
+    one, four = (parts(backend, train__batch_size=size, **OFF) for size in (1, 4))
     assert four["logits"] == pytest.approx(4 * one["logits"], abs=4)
     assert four["activations"] == pytest.approx(4 * one["activations"], abs=4)
     assert four["weights"] == one["weights"]
-    long = parts(backend, longest=513, train__batch_size=1)
+    long = parts(backend, longest=513, train__batch_size=1, **OFF)
     assert long["logits"] == pytest.approx(2 * one["logits"], abs=4)
     # MLX keeps the attention's weights, whose number grows with the square of the length
     grown = long["activations"] / one["activations"]
     assert grown > 2.1 if backend == "mlx" else grown == pytest.approx(2)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_prompt_fed_once_is_kept_once(backend):
+    """Prompts of 256 tokens and answers of 128 or 32: rows of 640 and 416 against 2 x 384, and 2 x 288."""
+    for longest, answer in ((385, 128), (289, 32)):
+        shared, twice = (
+            parts(backend, longest=longest, pair=longest + answer, train__batch_size=1, speed__share_prompt=share)
+            for share in (True, False)
+        )
+        fed = (longest + answer - 1) / (2 * longest - 2)
+        # what attention keeps of a prompt it keeps twice in PyTorch
+        assert fed - 0.02 < shared["activations"] / twice["activations"] < fed + 0.12
+        assert shared["weights"] == twice["weights"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_cpu_takes_a_large_batch_part_by_part(backend):
+    """Rows of 384 tokens: two pairs at once, so that a batch of 64 needs what one of 4 needs."""
+    one, two, four, many = (parts(backend, "cpu", 256, WIDE, train__batch_size=size) for size in (1, 2, 4, 64))
+    assert many == four
+    assert CPU_TOKENS // 384 == 2
+    assert four["activations"] == two["activations"] == pytest.approx(2 * one["activations"], rel=0.05)
+    # but not where the lowest blocks are run once for the whole batch: its hidden state is kept
+    four, many = (parts(backend, "cpu", 256, WIDE, train__batch_size=size, lora__layers=4) for size in (4, 64))
+    assert many["activations"] - four["activations"] == 60 * 384 * 2048 * 4
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -191,6 +191,17 @@ def test_quantised_weights():
 def test_the_process_counts_only_where_the_backend_measures_it():
     assert "runtime" in parts("cuda", "cpu")
     assert "runtime" not in {**parts("cuda", "gpu"), **parts("mlx", "cpu")}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_two_pairs_are_compared_with_the_plain_path(backend):
+    """Half as long as the longest: 4 rows of 64 positions. With a head for half a million tokens that is the peak."""
+    shape = shape_from_config({**LLAMA, "vocab_size": 512_000}, SHAPE.stored_bytes)
+    small = {"train__batch_size": 1, "train__grad_checkpoint": True, "lora__layers": 1}
+    found = parts(backend, longest=129, shape=shape, pair=129 + 64, **small)
+    every, some = LOGITS[backend]
+    assert found["logits"] == pytest.approx((every * 4 * 64 + (some - 1) * 4 * 32) * 512_000 * 4)
+    assert found["adapter"] < parts(backend, longest=129, shape=shape, pair=129 + 64, **small, **OFF)["adapter"]
 
 
 def test_a_cpu_holds_both_types_while_it_casts():
@@ -228,34 +239,6 @@ def test_a_damaged_header_is_one_line(content, tmp_path):
     with pytest.raises(ModelError, match="damaged") as caught:
         read_shape(folder)
     assert "\n" not in str(caught.value)
-
-
-def test_fits():
-    assert [fits(needed, 100) for needed in (80, 81, 100, 101)] == ["yes", "tight", "tight", "no"]
-
-
-def test_the_remedy_is_the_smallest_change_that_fits():
-    settings = recipe(train__batch_size=4, train__accumulate=2)
-
-    def total(longest=257, **keys):
-        changed = recipe(**{"train__batch_size": 4, "train__accumulate": 2, **keys})
-        return estimate(SHAPE, changed, longest, "cuda", "gpu").total
-
-    def say(free):
-        return remedy(SHAPE, settings, 257, "cuda", "gpu", free)
-
-    assert say(total()) == ""
-    assert say(total() - 1) == "batch 4 -> 2 with accumulate x4"
-    assert say(total(train__batch_size=1)) == "batch 4 -> 1 with accumulate x8"
-    assert say(SHAPE.stored_bytes) == ""
-    one = recipe(train__batch_size=1)
-    checkpointed = estimate(SHAPE, recipe(train__batch_size=1, train__grad_checkpoint=True), 1025, "cuda", "gpu").total
-    assert remedy(SHAPE, one, 1025, "cuda", "gpu", checkpointed) == "grad_checkpoint on"
-    short = remedy(SHAPE, one, 1025, "cuda", "gpu", checkpointed - 1)
-    assert short.startswith("max_tokens 1024 -> ")
-    tokens = int(short.split()[-1])
-    assert estimate(SHAPE, one, tokens, "cuda", "gpu").total < checkpointed
-    assert estimate(SHAPE, one, tokens + 64, "cuda", "gpu").total >= checkpointed
 
 
 def test_the_app_can_ask_without_an_array_library():

@@ -12,7 +12,7 @@ import transformers
 from safetensors import safe_open
 
 from mio_cuda.model import CudaModel
-from mio_local.backend import Device
+from mio_local.backend import MATRIX, Device, fastest
 from mio_local.errors import BackendError, ModelError, one_line
 from mio_local.recipe import ModelSettings
 
@@ -46,6 +46,20 @@ class CudaBackend:
             raise BackendError(f"--device {device}: there are {torch.cuda.device_count()} GPUs, numbered from 0")
         properties = torch.cuda.get_device_properties(number)
         return Device("gpu", properties.name, properties.total_memory)
+
+    def matrix_rate(self, device: str, dtype: str = "float32") -> float:
+        place = torch.device({"auto": "cuda", "gpu": "cuda"}.get(device, device))
+        size = MATRIX if place.type == "cpu" else 4 * MATRIX
+        one, two = (torch.randn(size, size, device=place).to(DTYPES[dtype]) for _ in range(2))
+
+        def product() -> None:
+            out = one @ two
+            if place.type == "cuda":
+                torch.cuda.synchronize(place)
+            else:
+                out[0, 0].item()
+
+        return 2 * size**3 / fastest(product)
 
     def load(
         self, folder: Path, settings: ModelSettings, device: str, *, grad_checkpoint: bool, seed: int

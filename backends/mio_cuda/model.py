@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import GenerationConfig
 
-from mio_cuda import lora
+from mio_cuda import lean, lora
+from mio_cuda.below import Below
+from mio_cuda.head import Head
+from mio_cuda.shared import Rows, SharedPrompt
 from mio_cuda.xp import XP
 from mio_local.adapters import Adapter, Slot
-from mio_local.arrays import sequence_logps
+from mio_local.arrays import ALL, CPU_TOKENS, sequence_logps, token_logps
 from mio_local.backend import Memory, Scored
-from mio_local.batching import Batch
+from mio_local.batching import Batch, joined
 from mio_local.losses import Objective, PairLogps
-from mio_local.recipe import LoraSettings, TrainSettings
+from mio_local.recipe import PLAIN, LoraSettings, SpeedSettings, TrainSettings
 
 
 class CudaModel:
@@ -29,6 +32,9 @@ class CudaModel:
         self.model = model
         self.device = device
         self.grad_checkpoint = grad_checkpoint
+        self.speed = PLAIN
+        self.most = CPU_TOKENS if device.type == "cpu" else ALL
+        self.half = model.dtype in (torch.bfloat16, torch.float16)
         self.model.generation_config = GenerationConfig()  # the model's own may penalise repetition
         self.model.eval()
         if device.type == "cuda":
@@ -41,7 +47,6 @@ class CudaModel:
         self.model = lora.add_lora(self.model, settings, names)
         if self.grad_checkpoint:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
-            self.model.enable_input_require_grads()
         self.model.config.use_cache = not self.grad_checkpoint
         self.model.eval()
         self.clip = train.clip
@@ -54,7 +59,21 @@ class CudaModel:
             eps=train.adam_eps,
             weight_decay=train.weight_decay,
         )
+        base = self.model.get_base_model()
+        self.head, self.sharing, self.below = Head(base, self.device), SharedPrompt(base), Below(base, names)
+        self.lean = lean.lean_layers(self.model)
         return lora.slots(self.model, names)
+
+    def use(self, speed: SpeedSettings) -> dict[str, str]:
+        refusals = {
+            "share_prompt": self.sharing.refusal,
+            "lean_adapter": "" if self.lean else "only LoRA on linear layers has a lean form",
+            "frozen_once": self.below.refusal,
+        }
+        refused = {key: reason for key, reason in refusals.items() if reason and getattr(speed, key)}
+        self.speed = speed.model_copy(update=dict.fromkeys(refused, False))
+        lean.switch(self.lean, self.speed.lean_adapter)
+        return refused
 
     def set_adapter(self, adapter: Adapter) -> None:
         lora.set_adapter(self.model, adapter)
@@ -71,26 +90,53 @@ class CudaModel:
             config["target_modules"].sort()  # PEFT writes a set, whose order changes from process to process
         (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
-    def _score(self, batch: Batch) -> torch.Tensor:
-        inputs, targets, mask = (
-            torch.from_numpy(array).to(self.device) for array in (batch.inputs, batch.targets, batch.mask)
-        )
+    def _rows(self, batch: Batch) -> Rows | None:
+        return Rows(batch.spans, batch.inputs.shape[1], self.device) if batch.spans else None
+
+    def _score(self, batch: Batch, rows: Rows | None) -> torch.Tensor:
+        inputs, where, targets, mask = (
+            torch.from_numpy(array).to(self.device)
+            for array in (batch.inputs.astype(np.int64), batch.where.astype(np.int64), batch.targets.astype(np.int64),
+                          batch.mask)
+        )  # fmt: skip
         # rows are padded on the right and attention is causal, so no attention mask is needed
-        logits = self.model(input_ids=inputs.long(), use_cache=False).logits.float()
-        return sequence_logps(XP, logits, targets.long(), mask)
+        fed = {"input_ids": inputs} if rows is None else {"input_ids": inputs, "position_ids": rows.places}
+        if self.speed.answer_head:
+            chosen = int(batch.tokens[: batch.size].sum())
+            found = self.head.answer_logps(self.head.hidden(**fed), where, targets, chosen)
+        else:
+            logits = self.model(**fed, use_cache=False).logits.float()
+            found = token_logps(XP, logits.flatten(0, 1).index_select(0, where), targets)
+        return sequence_logps(found, mask)
 
     def accumulate(self, batch: Batch, reference: np.ndarray, objective: Objective, scale: float) -> Scored:
-        self.model.train()  # the base's dropout is off: this turns on the adapter's, and recomputation
+        total, found, done = 0.0, [], 0
+        halves = torch.from_numpy(reference).to(self.device).reshape(2, -1)
+        with self._training():
+            for number, part in enumerate(batch.split(self.most)):
+                ref = halves[:, done : done + part.size].flatten()
+                tokens = torch.from_numpy(part.tokens).to(self.device)
+                n, rows = part.size, self._rows(part)
+                with self.sharing.layout(rows), self.below.replaying(batch, number):
+                    logps = self._score(part, rows)
+                    pairs = PairLogps(logps[:n], logps[n:], ref[:n], ref[n:], tokens[:n], tokens[n:])
+                    loss = objective(XP, pairs).sum()
+                    (loss * scale).backward()
+                total, done = total + float(loss.detach()), done + n
+                found.append(logps.detach().cpu().numpy())
+        return Scored(total, joined(found))
+
+    @contextmanager
+    def _training(self) -> Generator[None]:
+        """The adapter's dropout on, the base's being off, and recomputation."""
+        self.model.train()
         for module in self.int8:
             module.eval()  # on a CPU, bitsandbytes rounds differently in training: policy would not equal reference
-        logps = self._score(batch)
-        ref = torch.from_numpy(reference).to(self.device)
-        tokens = torch.from_numpy(batch.tokens).to(self.device)
-        n = batch.size
-        loss = objective(XP, PairLogps(logps[:n], logps[n:], ref[:n], ref[n:], tokens[:n], tokens[n:])).sum()
-        (loss * scale).backward()
-        self.model.eval()
-        return Scored(float(loss.detach()), logps.detach().cpu().numpy())
+        try:
+            yield
+        finally:
+            self.model.eval()
+            self.below.forget()
 
     def apply(self, learning_rate: float) -> float:
         gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
@@ -108,8 +154,16 @@ class CudaModel:
 
     @torch.no_grad()
     def logps(self, batch: Batch, *, reference: bool) -> np.ndarray:
-        with self._adapter(reference):
-            return self._score(batch).cpu().numpy()
+        with ExitStack() as contexts:
+            contexts.enter_context(self._adapter(reference))
+            if reference and self.speed.frozen_once:
+                contexts.enter_context(self.below.recording(batch))
+            return joined([self._logps(part) for part in batch.split(self.most)])
+
+    def _logps(self, batch: Batch) -> np.ndarray:
+        rows = self._rows(batch)
+        with self.sharing.layout(rows):
+            return self._score(batch, rows).cpu().numpy()
 
     @torch.no_grad()
     def generate(

@@ -1,7 +1,8 @@
 """One mlx-lm model with an adapter: score, differentiate, step, generate, save and restore."""
 
+import os
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,19 @@ from mlx.utils import tree_map, tree_unflatten
 from mlx_lm.generate import BatchGenerator
 
 from mio_local.adapters import Adapter, Slot
-from mio_local.arrays import sequence_logps
+from mio_local.arrays import ALL, CPU_TOKENS, sequence_logps, token_logps
 from mio_local.backend import Memory, Scored
-from mio_local.batching import Batch
+from mio_local.batching import Batch, joined
 from mio_local.losses import Objective, PairLogps
-from mio_local.recipe import LoraSettings, TrainSettings
-from mio_mlx import lora
+from mio_local.recipe import PLAIN, LoraSettings, SpeedSettings, TrainSettings
+from mio_mlx import lean, lora
+from mio_mlx.below import Below
+from mio_mlx.head import Head
 from mio_mlx.recompute import Recompute, keyed_dropouts, renew
+from mio_mlx.shared import SharedPrompt
 from mio_mlx.xp import XP
+
+LANES = 4  # parts of a batch at a time, at most
 
 
 class MlxModel:
@@ -29,6 +35,13 @@ class MlxModel:
     def __init__(self, model: Any, *, grad_checkpoint: bool) -> None:
         self.model = model
         self.recompute = Recompute(model.layers) if grad_checkpoint else None
+        self.speed = PLAIN
+        kinds = {value.dtype for _, value in lora.leaves(model.parameters())}
+        self.half = bool(kinds & {mx.bfloat16, mx.float16})
+        # MLX runs what is no matrix product on one core of a CPU for each stream
+        device, cores = mx.default_device(), os.cpu_count() or 1
+        self.most = CPU_TOKENS if device == mx.Device(mx.cpu) else ALL
+        self.lanes = [mx.new_stream(device) for _ in range(min(cores, LANES) if device == mx.Device(mx.cpu) else 1)]
         self.gradient: Any = None
         self.reference: list[tuple[str, mx.array]] = []
         mx.reset_peak_memory()
@@ -50,7 +63,21 @@ class MlxModel:
         self.model.eval()  # new layers come in training mode
         self.dropouts = keyed_dropouts(self.model)
         self.value_and_grad = nn.value_and_grad(self.model, self._objective)
+        self.head, self.sharing = Head(self.model, self.lanes), SharedPrompt(self.model, self.lanes)
+        self.below, self.lean = Below(self.model.layers, names), lean.lora_layers(self.model)
         return lora.slots(self.model, names)
+
+    def use(self, speed: SpeedSettings) -> dict[str, str]:
+        refusals = {
+            "share_prompt": self.sharing.refusal,
+            "answer_head": self.head.refusal,
+            "lean_adapter": "" if self.lean else "only LoRA on linear layers has a lean form",
+            "frozen_once": self.below.refusal,
+        }
+        refused = {key: reason for key, reason in refusals.items() if reason and getattr(speed, key)}
+        self.speed = speed.model_copy(update=dict.fromkeys(refused, False))
+        lean.switch(self.lean, self.speed.lean_adapter)
+        return refused
 
     def set_adapter(self, adapter: Adapter) -> None:
         lora.set_adapter(self.model, adapter)
@@ -62,29 +89,40 @@ class MlxModel:
     def save_adapter(self, folder: Path) -> None:
         lora.save_adapter(self.model, self.adapter_config, folder)
 
-    def _score(self, inputs: mx.array, targets: mx.array, mask: mx.array) -> mx.array:
-        logits = self.model(inputs).astype(mx.float32)
-        return sequence_logps(XP, logits, targets, mask)
+    def _score(self, batch: Batch, cache: Any, *, gradient: bool) -> mx.array:
+        inputs, where, targets, mask = (mx.array(a) for a in (batch.inputs, batch.where, batch.targets, batch.mask))
+        if self.speed.answer_head:
+            found = self.head.answer_logps(inputs, cache, where, targets, gradient=gradient)
+        else:
+            logits = self.model(inputs, cache).astype(mx.float32)
+            found = token_logps(XP, logits.flatten(0, 1)[where], targets)
+        return sequence_logps(found, mask)
 
     def _objective(
-        self, arrays: Sequence[mx.array], tokens: mx.array, reference: mx.array, objective: Objective, scale: float
+        self, batch: Batch, cache: Any, reference: np.ndarray, objective: Objective, scale: float
     ) -> tuple[mx.array, mx.array, mx.array]:
-        logps = self._score(*arrays)
-        n = logps.shape[0] // 2
-        pairs = PairLogps(logps[:n], logps[n:], reference[:n], reference[n:], tokens[:n], tokens[n:])
-        loss = objective(XP, pairs).sum()
+        logps = self._score(batch, cache, gradient=True)
+        n, ref, tokens = batch.size, mx.array(reference), mx.array(batch.tokens)
+        loss = objective(XP, PairLogps(logps[:n], logps[n:], ref[:n], ref[n:], tokens[:n], tokens[n:])).sum()
         return loss * scale, loss, logps
 
     def accumulate(self, batch: Batch, reference: np.ndarray, objective: Objective, scale: float) -> Scored:
+        total, found, done = 0.0, [], 0
+        halves = reference.reshape(2, -1)
         with self._training():
-            (_, loss, logps), gradient = self.value_and_grad(
-                _arrays(batch), mx.array(batch.tokens), mx.array(reference), objective, scale
-            )
-            if self.gradient is not None:
-                gradient = tree_map(mx.add, self.gradient, gradient)
-            mx.eval(loss, logps, gradient)  # before recomputation is switched off: it runs here
-        self.gradient = gradient
-        return Scored(float(loss), np.array(logps))
+            for number, part in enumerate(batch.split(self.most)):
+                renew(self.dropouts)
+                rows = halves[:, done : done + part.size].ravel()
+                length = part.inputs.shape[1]
+                with self.below.replaying(batch, number), self.sharing.layout(part.spans, length) as cache:
+                    (_, loss, logps), gradient = self.value_and_grad(part, cache, rows, objective, scale)
+                    if self.gradient is not None:
+                        gradient = tree_map(mx.add, self.gradient, gradient)
+                    mx.eval(loss, logps, gradient)  # before recomputation and layout are switched off: it runs here
+                self.gradient = gradient
+                total, done = total + float(loss), done + part.size
+                found.append(np.array(logps))
+        return Scored(total, joined(found))
 
     def apply(self, learning_rate: float) -> float:
         squares = [mx.square(gradient).sum() for _, gradient in lora.leaves(self.gradient)]
@@ -100,8 +138,15 @@ class MlxModel:
         return norm
 
     def logps(self, batch: Batch, *, reference: bool) -> np.ndarray:
-        with self._adapter(reference):
-            logps = self._score(*_arrays(batch))
+        with ExitStack() as contexts:
+            contexts.enter_context(self._adapter(reference))
+            if reference and self.speed.frozen_once:
+                contexts.enter_context(self.below.recording(batch))
+            return joined([self._logps(part) for part in batch.split(self.most)])
+
+    def _logps(self, batch: Batch) -> np.ndarray:
+        with self.sharing.layout(batch.spans, batch.inputs.shape[1]) as cache:
+            logps = self._score(batch, cache, gradient=False)
             mx.eval(logps)
         return np.array(logps)
 
@@ -160,7 +205,6 @@ class MlxModel:
     @contextmanager
     def _training(self) -> Generator[None]:
         """Adapter dropout and recomputation on; the rest of the model stays in evaluation mode."""
-        renew(self.dropouts)
         for module in self.dropouts:
             module.train(True)
         if self.recompute:
@@ -168,11 +212,8 @@ class MlxModel:
         try:
             yield
         finally:
+            self.below.forget()
             for module in self.dropouts:
                 module.train(False)
             if self.recompute:
                 self.recompute.on = False
-
-
-def _arrays(batch: Batch) -> tuple[mx.array, mx.array, mx.array]:
-    return mx.array(batch.inputs), mx.array(batch.targets), mx.array(batch.mask)

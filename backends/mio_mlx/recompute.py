@@ -31,11 +31,21 @@ class Recompute:
 
             def inner(parameters: Any, *args: Any, **kwargs: Any) -> Any:
                 module.update(parameters)
-                return cls.__call__(module, *args, **kwargs)
+                args = tuple(held.get(place, given) for place, given in enumerate(args))
+                return cls.__call__(module, *args, **{**kwargs, **named})
 
+            # masks have no gradient, and what attends by them knows them by identity: they stay what they are
+            held = {place: given for place, given in enumerate(args) if _is_mask(given)}
+            named = {name: given for name, given in kwargs.items() if _is_mask(given)}
+            args = tuple(None if place in held else given for place, given in enumerate(args))
+            kwargs = {name: given for name, given in kwargs.items() if name not in named}
             return mx.checkpoint(inner)(module.trainable_parameters(), *args, **kwargs)
 
         return type(cls.__name__, (cls,), {"__call__": call})
+
+
+def _is_mask(given: Any) -> bool:
+    return isinstance(given, mx.array) and given.dtype == mx.bool_
 
 
 class KeyedDropout(nn.Dropout):

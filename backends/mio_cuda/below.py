@@ -1,0 +1,51 @@
+"""The blocks under the lowest adapted one, which give the same for policy and reference: run once for both."""
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from mio_local.adapters import BLOCK
+from mio_local.batching import Batch
+
+
+class Below:
+    """Remembers what the frozen blocks gave for one batch, part by part, from the reference for the policy."""
+
+    def __init__(self, model: Any, adapted: Sequence[str]) -> None:
+        matches = [match for name in adapted if (match := BLOCK.match(name))]
+        lowest = min(int(match["index"]) for match in matches)
+        stem = matches[0]["stem"]
+        blocks = model.get_submodule(stem)
+        self.blocks = [blocks[index] for index in range(lowest)]
+        self.refusal = "" if self.blocks else "the first block is adapted"
+        self._batch: Batch | None = None
+        self._results: list[Any] = []
+
+    @contextmanager
+    def recording(self, batch: Batch) -> Generator[None]:
+        """Keep the last frozen block's result for each part of the batch."""
+        self._batch, self._results = batch, []
+        handle = self.blocks[-1].register_forward_hook(lambda _, __, result: self._results.append(result))
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    @contextmanager
+    def replaying(self, batch: Batch, part: int) -> Generator[None]:
+        """In that part of the batch that was recorded, the frozen blocks hand its result on."""
+        if self._batch is not batch:
+            yield
+            return
+        result = self._results[part]
+        for block in self.blocks:
+            block.forward = lambda *_, **__: result
+        try:
+            yield
+        finally:
+            for block in self.blocks:
+                del block.forward
+
+    def forget(self) -> None:
+        """Let go of what was kept."""
+        self._batch, self._results = None, []

@@ -1,0 +1,101 @@
+"""Log-probs of the answers' tokens without the logits of all others: the model's own head, on chosen positions.
+
+The loss depends on a hidden state h_t by its token's log-prob alone, so its gradient there is a number times
+g_t = d log p_t / d h_t. Both are computed part by part in the forward pass, and only log p_t and g_t are kept: no
+logits live on, and none are computed twice.
+"""
+
+from typing import Any
+
+import torch
+
+from mio_cuda.xp import XP
+from mio_local.arrays import token_logps
+
+PART = {"cpu": 2**23, "cuda": 2**26, "mps": 2**25}  # logits in one part: 32 MB in float32 on a CPU
+
+
+class _Picked(torch.autograd.Function):
+    """log p of each row's target, (T,), of logits (T, V); its gradient is one-hot minus softmax."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        top = logits.amax(-1, keepdim=True)
+        picked = logits.gather(-1, targets[:, None]) - top
+        powers = (logits - top).exp_()
+        total = powers.sum(-1, keepdim=True)
+        ctx.save_for_backward(powers.div_(total), targets)
+        return (picked - total.log())[:, 0]
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        softmax, targets = ctx.saved_tensors
+        slope = softmax.mul_(-grad[:, None])
+        return slope.scatter_add_(-1, targets[:, None], grad[:, None]), None
+
+
+class _AnswerLogps(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: torch.Tensor, where: torch.Tensor, targets: torch.Tensor, head: "Head", half: int):
+        logps = torch.empty(len(where), dtype=torch.float32, device=hidden.device)
+        slopes = torch.empty(len(where), hidden.shape[-1], dtype=hidden.dtype, device=hidden.device)
+        for part in head.parts(len(where)):
+            with torch.enable_grad():
+                rows = hidden.index_select(0, where[part]).requires_grad_()
+                found = _Picked.apply(head.logits(rows), targets[part])
+                (slopes[part],) = torch.autograd.grad(found.sum(), rows)  # pyright: ignore[reportOptionalMemberAccess]
+            logps[part] = found.detach()  # pyright: ignore[reportOptionalMemberAccess]
+        ctx.save_for_backward(slopes, where)
+        ctx.shape, ctx.half = hidden.shape, half
+        return logps
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        slopes, where = ctx.saved_tensors
+        slopes = slopes * grad[:, None].to(slopes.dtype)
+        out = slopes.new_zeros(ctx.shape)
+        # a position is there once among the chosen answers and once among the rejected: no order to depend on
+        out.index_add_(0, where[: ctx.half], slopes[: ctx.half])
+        out.index_add_(0, where[ctx.half :], slopes[ctx.half :])
+        return out, None, None, None, None
+
+
+class Head:
+    """What a causal language model does after its trunk: logits of hidden states, soft caps and scales included."""
+
+    def __init__(self, model: Any, device: torch.device) -> None:
+        self.model = model
+        self.trunk = model.base_model
+        self.size = PART.get(device.type, PART["cpu"])
+        self.vocabulary = int(model.get_output_embeddings().weight.shape[0])
+        self._kind: Any = None
+
+    def hidden(self, **inputs: Any) -> torch.Tensor:
+        """The trunk's last hidden state, (rows, L, width), final norm included."""
+        out = self.trunk(**inputs, use_cache=False)
+        self._kind = type(out)
+        return out.last_hidden_state
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """float32 logits (T, V) of hidden states (T, width): the model's own forward with its trunk's answer given."""
+        given = self._kind(last_hidden_state=hidden[None])
+        self.trunk.forward = lambda *_, **__: given
+        try:
+            ids = torch.zeros(1, len(hidden), dtype=torch.long, device=hidden.device)
+            return self.model(input_ids=ids, use_cache=False).logits[0].float()
+        finally:
+            del self.trunk.forward
+
+    def parts(self, count: int) -> list[slice]:
+        """`count` tokens in parts of bounded logits."""
+        size = max(1, self.size // self.vocabulary)
+        return [slice(first, min(first + size, count)) for first in range(0, count, size)]
+
+    def answer_logps(self, hidden: torch.Tensor, where: torch.Tensor, targets: torch.Tensor, half: int) -> torch.Tensor:
+        """log p of the tokens `targets` (T,) predicted at `where` (T,) in hidden states (rows, L, width), float32; the
+        first `half` of them are of chosen answers."""
+        flat = hidden.flatten(0, 1)
+        if torch.is_grad_enabled():
+            return _AnswerLogps.apply(flat, where, targets, self, half)  # type: ignore[return-value]
+        found = [token_logps(XP, self.logits(flat[where[part]]), targets[part]) for part in self.parts(len(where))]
+        return torch.cat(found)

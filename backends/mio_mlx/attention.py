@@ -1,0 +1,60 @@
+"""Attention of shared rows [prompt | chosen | rejected] in the two pieces that it has, where a model's blocks allow it.
+
+The first piece is causal, prompt and chosen answer; in the second the rejected answer sees the prompt and itself. With
+a mask over the whole row, more than half of the scores would be computed to be thrown away.
+"""
+
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import mlx.core as mx
+
+NAME = "scaled_dot_product_attention"  # as mlx-lm's models import it
+
+
+def namespaces(model: Any) -> list[Any]:
+    """The Python modules of a model's blocks that attend with mlx-lm's own function."""
+    found = {type(module).__module__ for block in model.layers for _, module in block.named_modules()}
+    return [module for name in sorted(found) if hasattr(module := sys.modules[name], NAME)]
+
+
+@contextmanager
+def in_pieces(modules: list[Any], piecewise: Callable[..., mx.array | None]) -> Generator[None]:
+    """Let `piecewise` attend first; where it returns None, mlx-lm's own function does."""
+    own = [getattr(module, NAME) for module in modules]
+    for module, attend in zip(modules, own, strict=True):
+
+        def either(*args: Any, attend: Any = attend, **kwargs: Any) -> mx.array:
+            out = piecewise(*args, **kwargs)
+            return attend(*args, **kwargs) if out is None else out
+
+        setattr(module, NAME, either)
+    try:
+        yield
+    finally:
+        for module, attend in zip(modules, own, strict=True):
+            setattr(module, NAME, attend)
+
+
+def causal(queries: mx.array, keys: mx.array, values: mx.array, scale: float, window: int, *, fused: bool) -> mx.array:
+    """Attention of (1, heads, T, width) to (1, key heads, S, width) of which the last T are its own; a query sees at
+    most `window` keys back where that is not 0.
+
+    MLX's fused kernel computes the scores' softmax again for the gradient. On a CPU, where exponentials are dear, it is
+    kept.
+    """
+    length, seen = queries.shape[2], keys.shape[2]
+    bound = 0 < window < seen
+    if fused and not bound:
+        return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=scale, mask="causal")
+    back = mx.arange(seen - length, seen)[:, None] - mx.arange(seen)[None]
+    mask = (back >= 0) & (back < window) if bound else back >= 0
+    if fused:
+        return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=scale, mask=mask)
+    heads, groups = queries.shape[1], keys.shape[1]
+    grouped = (scale * queries).reshape(groups, heads // groups, length, -1)
+    scores = mx.where(mask, grouped @ keys.reshape(groups, 1, seen, -1).swapaxes(-1, -2), -mx.inf)
+    out = mx.softmax(scores, axis=-1, precise=True) @ values.reshape(groups, 1, seen, -1)
+    return out.reshape(1, heads, length, -1)

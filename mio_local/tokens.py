@@ -1,0 +1,86 @@
+"""A recipe's pairs, read, split and tokenised."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mio_local.chat import Chat, Example
+from mio_local.errors import DataError
+from mio_local.health import Tokenised
+from mio_local.models import model_folder
+from mio_local.pairs import load_pairs, split_by_prompt
+from mio_local.recipe import Recipe
+from mio_local.tasks import read_tasks
+from mio_local.tokenizer import load_tokenizer
+
+Report = Callable[[str, int, int], None]  # (what is being done, done, total); total 0 where it has no count
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The tokenised data of a recipe."""
+
+    chat: Chat
+    train: list[Example]
+    held_out: list[Example]
+    counts: Tokenised
+    layout: str
+
+    @property
+    def pad(self) -> int:
+        """The token that fills rows up."""
+        return self.chat.tokenizer.pad_token_id or 0
+
+    @property
+    def inverse_tokens(self) -> float:
+        """Mean of 1 / tokens over the chosen answers: what turns a target for sums into one for per-token means."""
+        examples = self.held_out or self.train
+        return sum(1 / len(example.chosen) for example in examples) / len(examples)
+
+    @property
+    def digest(self) -> str:
+        """A fingerprint of every token: a resumed run must see the same."""
+        sha = hashlib.sha256()
+        for example in (*self.train, *self.held_out):
+            sha.update(repr((example.prompt, example.chosen, example.rejected)).encode())
+        return sha.hexdigest()
+
+
+def tokenise(recipe: Recipe, report: Report, now: float) -> tuple[Tokens, Path]:
+    """Read, split and tokenise the recipe's pairs as of `now`; the model's folder."""
+    data = recipe.data
+    if not data.source:
+        raise DataError("no data given; add --data FILE, a folder, or a hub dataset")
+    questions_file = recipe.eval.tasks
+    if questions_file:
+        read_tasks(questions_file)
+    report("reading the pairs", 0, 0)
+    pairs = load_pairs(data.source, data)
+    layout = pairs.layout
+    if data.eval_source:
+        held = load_pairs(data.eval_source, data, split=data.eval_split or data.split)
+        train, held_out, left_out = list(pairs), list(held), sum(held.skipped.values())
+    else:
+        (train, held_out), left_out = split_by_prompt(pairs, data.eval_fraction, recipe.train.seed), 0
+    if recipe.eval.pairs:
+        held_out = held_out[: recipe.eval.pairs]
+    report("finding the model", 0, 0)
+    place = model_folder(recipe.model)
+    tokenizer = load_tokenizer(recipe.model.model_copy(update={"name": str(place), "revision": ""}))
+    chat = Chat(tokenizer, data.template, now)
+
+    def progress(done: int, total: int) -> None:
+        report("tokenising", done, total)
+
+    examples, counts = chat.encode_all(train, data.max_tokens, data.long_prompt, data.bad_rows, progress)
+    held_examples, _ = chat.encode_all(held_out, data.max_tokens, data.long_prompt, data.bad_rows)
+    if not examples:
+        raise DataError(f"{data.source}: no pair is left to train on after skipping {sum(counts.skipped.values())}")
+    truncated = sum(example.truncated_chosen or example.truncated_rejected for example in examples)
+    skipped = sum(pairs.skipped.values()) + left_out + sum(counts.skipped.values())
+    return Tokens(chat, examples, held_examples, Tokenised(len(examples), truncated, skipped), layout), place
