@@ -1,10 +1,11 @@
 """The memory estimate against the measured peak of real steps, on a CPU.
 
-    python tests/bench/memory.py                         # six configurations of both backends; needs ../shared
-    python tests/bench/memory.py BACKEND FOLDER BATCH LENGTH on|off [SECTION.KEY=VALUE...]    # one, as JSON
+    python tests/bench/memory.py                         # eleven configurations of both backends; needs ../shared
+    python tests/bench/memory.py BACKEND FOLDER BATCH LENGTH on|off [SECTION.KEY=VALUE|plain...]    # one, as JSON
 
 Each configuration runs in a process of its own: the peak of a process never falls. A step is what the trainer makes it:
-reference without gradient, forward, backward, update; three of them, after held-out pairs are scored.
+reference without gradient, forward, backward, update; two of them, after the savings are compared with the plain path
+on pairs half as long, and held-out pairs are scored.
 """
 
 import json
@@ -12,31 +13,36 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGURATIONS = [("27m", 1, False), ("27m", 4, False), ("27m", 4, True),
-                  ("135m", 1, False), ("135m", 1, True), ("135m", 4, True)]
-LENGTH = 256
-STEPS = 3
+# model, batch, length, checkpointing, further settings; `plain` turns the savings of the training step off
+CONFIGURATIONS = [
+    ("27m", 1, 256, False), ("27m", 4, 256, False), ("27m", 4, 256, True), ("27m", 1, 1024, False),
+    ("135m", 1, 256, False), ("135m", 1, 256, True), ("135m", 4, 256, False), ("135m", 4, 256, True),
+    ("27m", 4, 256, False, "plain"), ("27m", 1, 1024, True, "plain"), ("135m", 1, 256, False, "plain"),
+]  # fmt: skip
+STEPS = 2
 
 
 def measure(backend: str, folder: Path, batch: int, length: int, checkpoint: bool, settings: list[str]) -> dict:
-    """Estimate and peak, bytes; pairs of `length` tokens, half of them the prompt's."""
+    """Estimate and peak, bytes; rows of `length` tokens, half of them the prompt's."""
     sys.path[:0] = [str(ROOT), str(ROOT / "backends")]
     import numpy as np
 
     from mio_local.adapters import choose_layers, draw_adapter
     from mio_local.batching import collate
     from mio_local.chat import Example
+    from mio_local.levers import settle
     from mio_local.losses import objective
     from mio_local.memory import estimate
-    from mio_local.recipe import build
+    from mio_local.recipe import PLAIN, build
     from mio_local.shapes import read_shape
 
-    flags = {key: ("", value) for key, value in (setting.split("=", 1) for setting in settings)}
+    flags = {key: ("", value) for key, value in (setting.split("=", 1) for setting in settings if "=" in setting)}
     flags |= {"train.batch_size": ("", batch), "train.grad_checkpoint": ("", checkpoint)}
-    recipe = build({}, "bench", flags)
+    recipe = build({"speed": PLAIN.model_dump() if "plain" in settings else {}}, "bench", flags)
     if backend == "mlx":
         from mio_mlx import MlxBackend as Backend
     else:
@@ -51,12 +57,16 @@ def measure(backend: str, folder: Path, batch: int, length: int, checkpoint: boo
     ids = rng.integers(0, shape.vocabulary, (held + STEPS * batch, 2 * length - half)).tolist()
     pairs = [Example(row[:half], row[half:length], row[length:], False, False, False, "") for row in ids]
     goal = objective(recipe.loss.name, recipe.loss.beta, recipe.loss.reduction)
-    model.logps(collate(pairs, range(held), 0), reference=False)
+    quarter = half // 2
+    short = [replace(pair, prompt=pair.prompt[:quarter], chosen=pair.chosen[:quarter], rejected=pair.rejected[:quarter])
+             for pair in pairs[:2]]  # fmt: skip
+    shared = settle(model, recipe.speed, short, 0).speed.share_prompt
+    model.logps(collate(pairs, range(held), 0, shared=shared), reference=False)
     for first in range(held, len(pairs), batch):
-        rows = collate(pairs, range(first, first + batch), 0)
+        rows = collate(pairs, range(first, first + batch), 0, shared=shared)
         model.accumulate(rows, model.logps(rows, reference=True), goal, 1 / batch)
         model.apply(1e-5)
-    guess = estimate(shape, recipe, length, backend, "cpu")
+    guess = estimate(shape, recipe, length, backend, "cpu", 2 * length - half)
     return {"estimate": guess.total, "peak": model.memory().peak, "parts": dict(guess.parts)}
 
 
@@ -89,15 +99,15 @@ def main() -> None:
         backend, folder, batch, length, checkpoint, *settings = sys.argv[1:]
         print(json.dumps(measure(backend, Path(folder), int(batch), int(length), checkpoint == "on", settings)))
         return
-    print("backend  model  batch  checkpoint  estimate MB  measured MB  off by")
+    print("backend  model  batch  length  checkpoint  levers  estimate MB  measured MB  off by")
     with tempfile.TemporaryDirectory() as place:
         folders = {size: make_model(size, Path(place)) for size in dict.fromkeys(size for size, *_ in CONFIGURATIONS)}
         for backend in ("mlx", "cuda"):
-            for size, batch, checkpoint in CONFIGURATIONS:
-                seen = in_process(backend, folders[size], batch, LENGTH, checkpoint)
+            for size, batch, length, checkpoint, *settings in CONFIGURATIONS:
+                seen = in_process(backend, folders[size], batch, length, checkpoint, *settings)
                 guess, peak = seen["estimate"] / 1e6, seen["peak"] / 1e6
-                print(f"{backend:8} {size:6} {batch:5}  {checkpoint!s:10} {guess:12.0f} {peak:12.0f} "
-                      f"{guess / peak - 1:+7.0%}", flush=True)
+                print(f"{backend:8} {size:5} {batch:6} {length:7}  {checkpoint!s:10}  {'off' if settings else 'on':6} "
+                      f"{guess:12.0f} {peak:12.0f} {guess / peak - 1:+7.0%}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,212 @@
+"""Speed and memory of training steps: the app against its peers, each saving on and off, long prompts, large
+vocabularies, and how cost grows. Needs ../shared; every measurement runs in a process of its own.
+
+    python tests/bench/speed.py peers [ROUNDS]     # mlx-lm-lora and TRL in turn with the app (bars 1, 2)
+    python tests/bench/speed.py levers             # each saving off and alone
+    python tests/bench/speed.py prompts            # prompts four times as long as the answers (bar 3)
+    python tests/bench/speed.py vocabulary         # 152,000 against 32,000 (bar 4)
+    python tests/bench/speed.py share              # of the matrix-product rate, 135m (bar 6)
+    python tests/bench/speed.py growth             # pairs, layers, lengths (bar 7)
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "backends")]
+SHARED = ROOT.parent / "shared"
+BACKENDS = ("mlx", "cuda")
+GROWTH = {"batch": (1, 2, 4, 8), "layers": (1, 2, 4, 8), "length": (128, 256, 512, 1024, 2048, 4096)}
+STEPS = 10  # the first two are not counted
+
+
+def measure(backend: str, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """One setting in this process. Options: batch, tokens, steps, levers (all, none, or names), layers, checkpoint,
+    prompt and answer (random pairs of that many tokens instead of GSM8K's), reference (computed in every step)."""
+    from mio_local.adapters import choose_layers, draw_adapter
+    from mio_local.batching import Order
+    from mio_local.measure import needed, steps
+    from mio_local.recipe import PLAIN, SpeedSettings, build
+    from mio_local.shapes import read_shape
+
+    batch, count, levers = options.get("batch", 4), options.get("steps", STEPS), options.get("levers", "all")
+    recipe = build({"lora": {"rank": 8, "alpha": 16, "layers": options.get("layers", 0)}}, "bench")
+    if backend == "mlx":
+        from mio_mlx import MlxBackend as Backend
+    else:
+        from mio_cuda import CudaBackend as Backend
+    found = Backend()
+    checkpoint = bool(options.get("checkpoint"))
+    model = found.load(folder, recipe.model, "cpu", grad_checkpoint=checkpoint, seed=0)
+    slots = model.add_lora(recipe.lora, recipe.train, choose_layers(model.linear_layers(), recipe.lora))
+    model.set_adapter(draw_adapter(slots, 0))
+    speed = {"all": SpeedSettings(), "none": PLAIN}.get(levers) or PLAIN.model_copy(
+        update=dict.fromkeys(levers.split(","), True)
+    )
+    refused = model.use(speed)
+    speed = speed.model_copy(update=dict.fromkeys(refused, False))
+    shape = read_shape(folder)
+    examples = pairs(folder, shape.vocabulary, batch * count, options)
+    if "answer" in options:
+        groups = [examples[i : i + batch] for i in range(0, batch * count, batch)]
+    else:
+        lengths = [len(e.prompt) + len(e.chosen) + len(e.rejected) for e in examples]
+        order = Order(lengths, batch, 1, 0)
+        groups = [[examples[i] for i in order.step(k)[0]] for k in range(count)]
+    before = model.memory()
+    work = [needed(shape, recipe.lora, group) for group in groups]
+    *_, last = steps(model, speed, groups, 0, work, reference=bool(options.get("reference")))
+    return {
+        "pairs_per_second": last.per_second(last.pairs), "tokens_per_second": last.per_second(last.tokens),
+        "rate": last.per_second(last.work), "matrix_rate": found.matrix_rate("cpu"), "seconds": last.seconds,
+        "tokens": statistics.mean(last.tokens), "model": before.active, "peak": last.peak, "refused": refused,
+    }  # fmt: skip
+
+
+def pairs(folder: Path, vocabulary: int, count: int, options: dict[str, Any]) -> list[Any]:
+    """GSM8K's first pairs that fit, or random ones of given lengths."""
+    from mio_local.chat import Example
+    from mio_local.recipe import build
+    from mio_local.tokens import silent, tokenise
+
+    if "answer" in options:
+        import numpy as np
+
+        prompt, answer = options["prompt"], options["answer"]
+        ids = np.random.default_rng(0).integers(0, vocabulary, (count, prompt + 2 * answer)).tolist()
+        cut = ((row[:prompt], row[prompt : prompt + answer], row[prompt + answer :]) for row in ids)
+        return [Example(*parts, False, False, False, "") for parts in cut]
+    data = {"source": str(SHARED / "data" / "gsm8k" / "train.jsonl"), "eval_fraction": 0, "limit": 4 * count}
+    data["max_tokens"] = options.get("tokens", 512)
+    recipe = build({"model": {"name": str(folder)}, "data": data}, "bench")
+    found, _ = tokenise(recipe, silent, 0.0)
+    whole = [example for example in found.train if not example.truncated_chosen and not example.truncated_rejected]
+    return whole[:count]
+
+
+def app(backend: str, folder: Path, **options: Any) -> dict[str, Any]:
+    """`measure` in a new process, with the BLAS that the app preloads, on two threads."""
+    from mio_local.blas import fast_library
+
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    if backend == "mlx" and (library := fast_library()):
+        environment |= {"LD_PRELOAD": library, "OPENBLAS_NUM_THREADS": "2"}
+    words = [sys.executable, "-W", "ignore", __file__, "measure", backend, str(folder), json.dumps(options)]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr[-2000:])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def make_model(size: str, folder: Path, vocabulary: int = 32000) -> Path:
+    """A random Llama of real shape, by the shared script."""
+    script, place = SHARED / "models" / "llama-shapes" / "make.py", folder / f"{size}-{vocabulary}"
+    if not place.exists():
+        command = [sys.executable, str(script), str(place), "--size", size, "--vocab", str(vocabulary)]
+        subprocess.run(command, check=True, capture_output=True)
+    return place
+
+
+def megabytes(size: float) -> str:
+    """Bytes as MB of 10^6."""
+    return f"{size / 1e6:,.0f}"
+
+
+def peers(place: Path, rounds: int = 2) -> None:
+    """The app and each peer in turn: pairs per second, and peak memory (MLX: of its arrays, the model included;
+    PyTorch: of the process, beyond the model)."""
+    from tests.bench.peers import peer
+
+    folder = make_model("27m", place)
+    print("backend  round  peer pairs/s   app pairs/s  ratio   peer MB    app MB  share")
+    for backend, name in (("mlx", "mlx-lm-lora"), ("cuda", "trl")):
+        for number in range(rounds):
+            theirs, ours = peer(name, folder), app(backend, folder)
+            beyond = [found["peak"] - (found["model"] if backend == "cuda" else 0) for found in (theirs, ours)]
+            print(f"{backend:7} {number + 1:6} {theirs['pairs_per_second']:13.2f} {ours['pairs_per_second']:13.2f} "
+                  f"{ours['pairs_per_second'] / theirs['pairs_per_second']:6.2f} {megabytes(beyond[0]):>9} "
+                  f"{megabytes(beyond[1]):>9} {beyond[1] / beyond[0]:6.0%}", flush=True)
+
+
+def levers(place: Path) -> None:
+    """Each saving alone against none and all, the reference computed in every step."""
+    folder = make_model("27m", place)
+    print("backend  levers           pairs/s  beyond the model MB")
+    for backend in BACKENDS:
+        for names in ("none", "share_prompt", "answer_head", "lean_adapter", "all"):
+            found = app(backend, folder, levers=names)
+            print(f"{backend:7}  {names:15} {found['pairs_per_second']:8.2f} "
+                  f"{megabytes(found['peak'] - found['model']):>10}", flush=True)
+
+
+def prompts(place: Path, rounds: int = 3) -> None:
+    """Prompts of 256 tokens, answers of 64: the prompt fed once against twice, all else on."""
+    folder = make_model("27m", place)
+    print("backend  round  twice pairs/s  once pairs/s  ratio   (token bound 1.67)")
+    for backend in BACKENDS:
+        for number in range(rounds):
+            lengths = {"prompt": 256, "answer": 64}
+            twice = app(backend, folder, levers="answer_head,lean_adapter", **lengths)["pairs_per_second"]
+            once = app(backend, folder, **lengths)["pairs_per_second"]
+            print(f"{backend:7} {number + 1:6} {twice:14.2f} {once:13.2f} {once / twice:6.2f}", flush=True)
+
+
+def vocabulary(place: Path) -> None:
+    """Peak memory beyond the model with 32,000 and with 152,000 tokens, against the full logits of the batch."""
+    print("backend   32,000 MB  152,000 MB   growth MB  full logits MB  share")
+    for backend in BACKENDS:
+        folders = [make_model("27m", place, count) for count in (32000, 152000)]
+        found = [app(backend, folder, prompt=128, answer=128) for folder in folders]
+        small, large = (one["peak"] - one["model"] for one in found)
+        full = 4 * 2 * 256 * 152000 * 4
+        print(f"{backend:7} {megabytes(small):>11} {megabytes(large):>11} {megabytes(large - small):>11} "
+              f"{megabytes(full):>15} {(large - small) / full:6.1%}", flush=True)
+
+
+def share(place: Path, rounds: int = 2) -> None:
+    """The needed work per second as a share of the matrix-product rate of the same process."""
+    print("backend  model  round  GFLOP/s   of    share")
+    for backend, size in (("cuda", "135m"), ("cuda", "27m"), ("mlx", "27m"), ("mlx", "135m")):
+        for number in range(rounds):
+            found = app(backend, make_model(size, place))
+            print(f"{backend:7}  {size:5} {number + 1:6} {found['rate'] / 1e9:8.1f} {found['matrix_rate'] / 1e9:6.1f} "
+                  f"{found['rate'] / found['matrix_rate']:6.0%}", flush=True)
+
+
+def growth(place: Path) -> None:
+    """Seconds of a step against pairs, adapted layers, and length; checkpointed where the lengths are great."""
+    folder = make_model("27m", place)
+    print("backend  what        value   s/step   per unit ms  peak beyond the model MB")
+    for backend in BACKENDS:
+        for what, values in GROWTH.items():
+            for value in values:
+                options: dict[str, Any] = {"prompt": 64, "answer": 64, "steps": 6, what: value}
+                if what == "length":
+                    options |= {"prompt": value // 2, "answer": value // 4, "batch": 1}
+                found = app(backend, folder, **{key: number for key, number in options.items() if key != "length"})
+                took = statistics.median(found["seconds"])
+                print(f"{backend:7}  {what:8} {value:8} {took:8.3f} {1e3 * took / value:12.3f} "
+                      f"{megabytes(found['peak'] - found['model']):>12}", flush=True)
+
+
+def main() -> None:
+    """One table, or one measurement as JSON."""
+    what, *rest = sys.argv[1:] or ["peers"]
+    if what == "measure":
+        backend, folder, options = rest
+        print(json.dumps(measure(backend, Path(folder), json.loads(options))))
+        return
+    tables = {"peers": peers, "levers": levers, "prompts": prompts, "vocabulary": vocabulary, "share": share,
+              "growth": growth}  # fmt: skip
+    with tempfile.TemporaryDirectory() as place:
+        tables[what](Path(os.environ.get("MIO_BENCH_MODELS", place)), *map(int, rest))
+
+
+if __name__ == "__main__":
+    main()
