@@ -56,7 +56,7 @@ def measure(backend: str, folder: Path, options: dict[str, Any]) -> dict[str, An
     if "answer" in options:
         groups = [examples[i : i + batch] for i in range(0, batch * count, batch)]
     else:
-        lengths = [len(e.prompt) + len(e.chosen) + len(e.rejected) for e in examples]
+        lengths = [len(e.prompt) + max(len(e.chosen), len(e.rejected)) for e in examples]
         order = Order(lengths, batch, 1, 0)
         groups = [[examples[i] for i in order.step(k)[0]] for k in range(count)]
     before = model.memory()
