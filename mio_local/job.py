@@ -19,6 +19,7 @@ from mio_local.recipe import Recipe
 from mio_local.reference import Store
 from mio_local.runs import Run
 from mio_local.tasks import Question
+from mio_local.tokenizer import padding
 
 
 @dataclass
@@ -41,7 +42,7 @@ class Job:
     @property
     def pad(self) -> int:
         """The token that fills rows up."""
-        return self.chat.tokenizer.pad_token_id or 0
+        return padding(self.chat.tokenizer)
 
     @cached_property
     def order(self) -> Order:

@@ -40,7 +40,7 @@ def settle(model: Model, wanted: SpeedSettings, examples: Sequence[Example], pad
     A short pair and one of lower-quartile length: on the plain path they need all their logits at once.
     """
     refused = model.use(wanted)
-    speed = wanted.model_copy(update=dict.fromkeys(refused, False))
+    speed = wanted.without(refused)
     if not any(getattr(speed, lever) for lever in SCORED):
         return Levers(speed, refused)
     by_length = sorted(examples, key=lambda e: len(e.prompt) + len(e.chosen) + len(e.rejected))
@@ -53,7 +53,7 @@ def settle(model: Model, wanted: SpeedSettings, examples: Sequence[Example], pad
                 refused[lever] = f"its log-probs differ from the plain path's by {off:.2g} nats per token"
         if not any(lever in refused for lever in SCORED):
             refused |= dict.fromkeys(SCORED, "together their log-probs differ from the plain path's")
-        speed = speed.model_copy(update=dict.fromkeys(refused, False))
+        speed = speed.without(refused)
     model.use(speed)
     return Levers(speed, refused)
 

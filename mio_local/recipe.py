@@ -5,7 +5,7 @@ Loss names are checked against the registry when the recipe is used, so that add
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -145,6 +145,14 @@ class SpeedSettings(Section):
     lean_adapter: bool = setting(True, "LoRA in the model's own type, without copies of its input")
     frozen_once: bool = setting(True, "run the blocks under the lowest adapted one once for policy and reference")
     reference_cache: bool = setting(True, "keep the reference's log-probs on disk for later epochs and runs")
+
+    def refused(self, refusals: Mapping[str, str]) -> dict[str, str]:
+        """Of reasons by lever, empty where there is none, those of the levers that are asked for."""
+        return {lever: reason for lever, reason in refusals.items() if reason and getattr(self, lever)}
+
+    def without(self, levers: Iterable[str]) -> Self:
+        """The same with these levers off."""
+        return self.model_copy(update=dict.fromkeys(levers, False))
 
 
 PLAIN = SpeedSettings(**dict.fromkeys(SpeedSettings.model_fields, False))  # none of them

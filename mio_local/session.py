@@ -28,6 +28,7 @@ from mio_local.recipe import Recipe, build, read_toml
 from mio_local.reference import Store
 from mio_local.runs import Run
 from mio_local.tasks import read_tasks
+from mio_local.tokenizer import padding
 from mio_local.tokens import Report, Tokens, silent, tokenise
 
 
@@ -125,7 +126,7 @@ def prepare(recipe: Recipe, report: Report, created: float | None = None) -> Rea
     names = list(initial.names if initial else choose_layers(model.linear_layers(), recipe.lora))
     trainable = adapt(model, recipe, names, initial)
     report("comparing with the plain path", 0, 0)
-    levers = settle(model, recipe.speed, tokens.train, tokens.pad)
+    levers = settle(model, recipe.speed, tokens.train, padding(tokens.chat.tokenizer))
     reference = ""
     if levers.speed.reference_cache:
         settings = {"device": device.kind, "dtype": recipe.model.dtype, "quantize": str(recipe.model.quantize)}
@@ -158,7 +159,7 @@ def reopen(run: Run, report: Report = silent) -> Job:
         initial = read_adapter(Path(recipe.lora.init_adapter))
     adapt(model, recipe, info["adapted_layers"], initial)
     report("comparing with the plain path", 0, 0)
-    levers = settle(model, recipe.speed, tokens.train, tokens.pad)
+    levers = settle(model, recipe.speed, tokens.train, padding(tokens.chat.tokenizer))
     job = _job(run, recipe, model, tokens, info["facts"], levers, info.get("reference", ""))
     if good:
         job.progress = checkpoint.load(good[-1], model)

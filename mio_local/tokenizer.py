@@ -42,6 +42,11 @@ def load_tokenizer(model: ModelSettings) -> Any:
         raise _explained(name, model, local, error) from None
 
 
+def padding(tokenizer: Any) -> int:
+    """The token that fills rows up: any will do, as it is never scored."""
+    return tokenizer.pad_token_id or 0
+
+
 def _explained(name: str, model: ModelSettings, local: bool, error: Exception) -> ModelError | HubError:
     text = " ".join(str(error).split())
     if "trust_remote_code" in text:

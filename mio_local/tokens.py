@@ -32,11 +32,6 @@ class Tokens:
     layout: str
 
     @property
-    def pad(self) -> int:
-        """The token that fills rows up."""
-        return self.chat.tokenizer.pad_token_id or 0
-
-    @property
     def inverse_tokens(self) -> float:
         """Mean of 1 / tokens over the chosen answers: what turns a target for sums into one for per-token means."""
         examples = self.held_out or self.train

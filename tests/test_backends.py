@@ -1,7 +1,5 @@
 """Each backend's arithmetic in float32 on the CPU, against transformers, torch's autograd and its AdamW."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -16,6 +14,7 @@ from tests.driving import (
     distance,
     equal,
     examples,
+    gradients,
     load,
     logits,
     noisy,
@@ -26,15 +25,6 @@ from tests.driving import (
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 MIO = objective("mio", 0.1, "sum")
-
-
-def gradients(model):
-    """The pending gradient under canonical names."""
-    if type(model).__name__ == "CudaModel":
-        return {name: parameter.grad.numpy().copy() for name, parameter in model.parameters.items()}
-    from mio_mlx import lora
-
-    return lora.get_adapter(SimpleNamespace(trainable_parameters=lambda: model.gradient))
 
 
 def started(backend, folder, **options):

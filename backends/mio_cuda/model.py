@@ -65,13 +65,12 @@ class CudaModel:
         return lora.slots(self.model, names)
 
     def use(self, speed: SpeedSettings) -> dict[str, str]:
-        refusals = {
+        refused = speed.refused({
             "share_prompt": self.sharing.refusal,
             "lean_adapter": "" if self.lean else "only LoRA on linear layers has a lean form",
             "frozen_once": self.below.refusal,
-        }
-        refused = {key: reason for key, reason in refusals.items() if reason and getattr(speed, key)}
-        self.speed = speed.model_copy(update=dict.fromkeys(refused, False))
+        })  # fmt: skip
+        self.speed = speed.without(refused)
         lean.switch(self.lean, self.speed.lean_adapter)
         return refused
 

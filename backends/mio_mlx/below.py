@@ -1,11 +1,12 @@
 """The blocks under the lowest adapted one, which give the same for policy and reference: run once for both."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from mio_local.adapters import BLOCK
 from mio_local.batching import Batch
+from mio_mlx.calls import replace_calls
 
 NOTHING, RECORD = -1, -2  # what the frozen blocks do with their results, where they do not hand on a part's
 
@@ -19,21 +20,21 @@ class Below:
         self._batch: Batch | None = None
         self._results: list[Any] = []
         self._now = NOTHING
-        for block in blocks[:lowest]:
-            block.__class__ = self._switched(type(block), block is blocks[lowest - 1])
+        self._last = blocks[lowest - 1]
+        replace_calls(blocks[:lowest], self._call)
 
-    def _switched(self, cls: Any, last: bool) -> type:
+    def _call(self, cls: Any) -> Callable[..., Any]:
         switch = self
 
         def call(module: Any, *args: Any, **kwargs: Any) -> Any:
             if switch._now >= 0:
                 return switch._results[switch._now]
             result = cls.__call__(module, *args, **kwargs)
-            if last and switch._now == RECORD:
+            if module is switch._last and switch._now == RECORD:
                 switch._results.append(result)
             return result
 
-        return type(cls.__name__, (cls,), {"__call__": call})
+        return call
 
     @contextmanager
     def recording(self, batch: Batch) -> Generator[None]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import mlx.core as mx
 
+from mio_mlx.calls import replace_calls
 from mio_mlx.lora import block_prefix
 
 CPU_PART, GPU_PART = 2**22, 2**25  # logits in one part: 16 MB in float32 on a CPU
@@ -27,15 +28,15 @@ class Head:
         self.lanes = lanes
         self._given: mx.array | None = None
         if not self.refusal:
-            self.trunk.__class__ = self._switched(type(self.trunk))
+            replace_calls([self.trunk], self._call)
 
-    def _switched(self, cls: Any) -> type:
+    def _call(self, cls: Any) -> Callable[..., Any]:
         switch = self
 
         def call(module: Any, *args: Any, **kwargs: Any) -> Any:
             return cls.__call__(module, *args, **kwargs) if switch._given is None else switch._given
 
-        return type(cls.__name__, (cls,), {"__call__": call})
+        return call
 
     def logits(self, hidden: mx.array) -> mx.array:
         """float32 logits (T, V) of hidden states (T, width): the model's own call with its trunk's answer given."""

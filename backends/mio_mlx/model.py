@@ -68,14 +68,13 @@ class MlxModel:
         return lora.slots(self.model, names)
 
     def use(self, speed: SpeedSettings) -> dict[str, str]:
-        refusals = {
+        refused = speed.refused({
             "share_prompt": self.sharing.refusal,
             "answer_head": self.head.refusal,
             "lean_adapter": "" if self.lean else "only LoRA on linear layers has a lean form",
             "frozen_once": self.below.refusal,
-        }
-        refused = {key: reason for key, reason in refusals.items() if reason and getattr(speed, key)}
-        self.speed = speed.model_copy(update=dict.fromkeys(refused, False))
+        })  # fmt: skip
+        self.speed = speed.without(refused)
         lean.switch(self.lean, self.speed.lean_adapter)
         return refused
 

@@ -1,9 +1,12 @@
 """Gradient checkpointing for MLX blocks, without touching their classes, and dropout that survives it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
+
+from mio_mlx.calls import replace_calls
 
 
 class Recompute:
@@ -15,14 +18,9 @@ class Recompute:
 
     def __init__(self, layers: list[nn.Module]) -> None:
         self.on = False
-        subclasses: dict[type, type] = {}
-        for layer in layers:
-            cls = type(layer)
-            if cls not in subclasses:
-                subclasses[cls] = self._subclass(cls)
-            layer.__class__ = subclasses[cls]
+        replace_calls(layers, self._call)
 
-    def _subclass(self, cls: Any) -> type:
+    def _call(self, cls: Any) -> Callable[..., Any]:
         switch = self
 
         def call(module: Any, *args: Any, **kwargs: Any) -> Any:
@@ -41,7 +39,7 @@ class Recompute:
             kwargs = {name: given for name, given in kwargs.items() if name not in named}
             return mx.checkpoint(inner)(module.trainable_parameters(), *args, **kwargs)
 
-        return type(cls.__name__, (cls,), {"__call__": call})
+        return call
 
 
 def _is_mask(given: Any) -> bool:

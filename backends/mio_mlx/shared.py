@@ -4,7 +4,7 @@ mlx-lm's models take neither a mask nor positions, but all ask the cache they ar
 to their rotary embedding. So a cache that stores nothing brings the mask, and the embedding is told the places.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from mlx_lm.models.cache import KVCache, RotatingKVCache, make_prompt_cache
 
 from mio_local.batching import Spans
 from mio_mlx.attention import causal, in_pieces, namespaces
+from mio_mlx.calls import replace_calls
 
 SCALED = [kind for name, kind in vars(rope_utils).items() if isinstance(kind, type) and name.endswith("RoPE")]
 ROPES = (nn.RoPE, *SCALED)
@@ -86,14 +87,9 @@ class SharedPrompt:
         self.refusal = f"its blocks have {min(others)}" if others else "" if ropes else "no rotary positions were found"
         if self.refusal:
             return
-        placed: dict[type, type] = {}
-        for rope in ropes:
-            cls = type(rope)
-            if cls not in placed:
-                placed[cls] = self._placed(cls)
-            rope.__class__ = placed[cls]
+        replace_calls(ropes, self._call)
 
-    def _placed(self, cls: Any) -> type:
+    def _call(self, cls: Any) -> Callable[..., Any]:
         """The rotary embedding `cls`, every token being a row of its own with its own offset."""
         switch = self
 
@@ -105,7 +101,7 @@ class SharedPrompt:
             turned = cls.__call__(module, tokens, offset=switch.places)
             return turned.reshape(rows, length, heads, width).transpose(0, 2, 1, 3)
 
-        return type(cls.__name__, (cls,), {"__call__": call})
+        return call
 
     @contextmanager
     def layout(self, spans: Spans | None, length: int) -> Generator[list[Any] | None]:

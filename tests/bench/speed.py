@@ -50,7 +50,7 @@ def measure(backend: str, folder: Path, options: dict[str, Any]) -> dict[str, An
         update=dict.fromkeys(levers.split(","), True)
     )
     refused = model.use(speed)
-    speed = speed.model_copy(update=dict.fromkeys(refused, False))
+    speed = speed.without(refused)
     shape = read_shape(folder)
     examples = pairs(folder, shape.vocabulary, batch * count, options)
     if "answer" in options:
