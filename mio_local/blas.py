@@ -4,8 +4,10 @@ Float32 products of 1280 x 144 by 144 x 384, seen on 2 cores on 2026-11-21 (test
 bundled library, 184 with Debian's OpenBLAS preloaded, 126 with the mkl wheel on one thread.
 """
 
+import ctypes
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 REMEDY = "apt-get install libopenblas0-pthread, or pip install 'mio-local[cpu]'"
@@ -39,3 +41,19 @@ def preload(threads: int = 0) -> None:
     if threads:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads))
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+@cache
+def _openblas() -> tuple[ctypes.CDLL | None, int]:
+    """The preloaded OpenBLAS, and the threads that it began with."""
+    library = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
+    if not hasattr(library, "openblas_set_num_threads"):
+        return None, 1
+    return library, library.openblas_get_num_threads()  # type: ignore[union-attr]
+
+
+def share_threads(callers: int) -> None:
+    """Let `callers` at a time use a preloaded OpenBLAS, each on one thread; a single one on all it began with."""
+    library, threads = _openblas()
+    if library:
+        library.openblas_set_num_threads(threads if callers == 1 else 1)

@@ -8,7 +8,6 @@ buffers were derived from the operations and seen again in the peaks of models t
 are taken to be those that the model allows.
 """
 
-import os
 import sys
 from dataclasses import dataclass, replace
 
@@ -22,7 +21,6 @@ ADAPTER_COPIES = 5  # weights, gradient, AdamW's two moments, the reference: flo
 # of a part. PyTorch: the logits and their powers. MLX: 4 to 6 were seen, as evaluation runs ahead.
 PART = {"mlx": {"cpu": 2**22, "gpu": 2**25}, "cuda": {"cpu": 2**23, "gpu": 2**26}}
 PART_BUFFERS = {"mlx": 5, "cuda": 2}
-LANES = 4  # MLX's parts at a time on a CPU, at most: one for each core
 
 # All logits: float32 buffers of fed and of scored tokens x vocabulary. Of the scored, MLX: a copy and its softmax;
 # PyTorch: a copy, and in logsumexp's backward its difference and exponential. Without gradient there is one less.
@@ -130,8 +128,7 @@ def logits(plan: Plan, fed: int, *, gradient: bool) -> float:
     """Bytes of the logits that are alive at once, for `fed` tokens."""
     scored = fed * 2 * plan.answer / plan.pair * plan.shape.vocabulary
     if plan.recipe.speed.answer_head:
-        lanes = min(LANES, os.cpu_count() or 1) if plan.backend == "mlx" and plan.kind == "cpu" else 1
-        return PART_BUFFERS[plan.backend] * min(scored, lanes * PART[plan.backend][plan.kind]) * FLOAT
+        return PART_BUFFERS[plan.backend] * min(scored, plan.lanes * PART[plan.backend][plan.kind]) * FLOAT
     every, some = LOGITS[plan.backend]
     return (every * fed * plan.shape.vocabulary + (some if gradient else some - 1) * scored) * FLOAT
 

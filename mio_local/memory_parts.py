@@ -1,5 +1,6 @@
 """What a run feeds at once, and what its blocks keep of it for the backward pass: the parts of the memory estimate."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ from mio_local.recipe import Recipe
 from mio_local.shapes import BYTES, Shape
 
 FLOAT = 4  # bytes: the adapter, and the logits that are scored
+LANES = 4  # parts that MLX works on at a time on a CPU, at most: one for each core
 
 INPUT_OF = {
     "self_attn.k_proj": "self_attn.q_proj", "self_attn.v_proj": "self_attn.q_proj", "mlp.up_proj": "mlp.gate_proj",
@@ -60,9 +62,16 @@ class Plan:
         return self.length * (1 if self.shared else 2)
 
     def fed(self, pairs: int) -> int:
-        """Tokens of a batch that go through the model at once: on a CPU those of a part, as `Batch.split` says."""
+        """Tokens of a batch that go through the model at once: on a CPU those of a part, as `Batch.split` says, or with
+        MLX of a part for each core, where no blocks are recomputed."""
         most = CPU_TOKENS if self.kind == "cpu" else ALL
-        return self.pair * min(pairs, max(1, most // self.pair))
+        lanes = 1 if self.recipe.train.grad_checkpoint else self.lanes
+        return self.pair * min(pairs, lanes * max(1, most // lanes // self.pair))
+
+    @property
+    def lanes(self) -> int:
+        """Parts of a batch side by side, and of the logits."""
+        return min(LANES, os.cpu_count() or 1) if self.backend == "mlx" and self.kind == "cpu" else 1
 
     @property
     def dtype(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import mlx.core as mx
 
+BLOCK = 512  # queries of a block
 NAME = "scaled_dot_product_attention"  # as mlx-lm's models import it
 
 
@@ -43,7 +44,7 @@ def causal(queries: mx.array, keys: mx.array, values: mx.array, scale: float, wi
     most `window` keys back where that is not 0.
 
     MLX's fused kernel computes the scores' softmax again for the gradient. On a CPU, where exponentials are dear, it is
-    kept.
+    kept, and taken of few that a query does not see: queries go in blocks.
     """
     length, seen = queries.shape[2], keys.shape[2]
     bound = 0 < window < seen
@@ -53,6 +54,14 @@ def causal(queries: mx.array, keys: mx.array, values: mx.array, scale: float, wi
     mask = (back >= 0) & (back < window) if bound else back >= 0
     if fused:
         return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=scale, mask=mask)
+    if length > BLOCK:
+        blocks: list[mx.array] = []
+        for first in range(0, length, BLOCK):
+            last = min(first + BLOCK, length)
+            begin, end = max(0, seen - length + first - window + 1) if window else 0, seen - length + last
+            q, k, v = queries[:, :, first:last], keys[:, :, begin:end], values[:, :, begin:end]
+            blocks.append(causal(q, k, v, scale, window, fused=False))
+        return mx.concatenate(blocks, axis=2)
     heads, groups = queries.shape[1], keys.shape[1]
     grouped = (scale * queries).reshape(groups, heads // groups, length, -1)
     scores = mx.where(mask, grouped @ keys.reshape(groups, 1, seen, -1).swapaxes(-1, -2), -mx.inf)

@@ -1,6 +1,5 @@
 """One mlx-lm model with an adapter: score, differentiate, step, generate, save and restore."""
 
-import os
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,11 +21,10 @@ from mio_local.recipe import PLAIN, LoraSettings, SpeedSettings, TrainSettings
 from mio_mlx import lean, lora
 from mio_mlx.below import Below
 from mio_mlx.head import Head
+from mio_mlx.lanes import Lanes, evaluate
 from mio_mlx.recompute import Recompute, keyed_dropouts, renew
 from mio_mlx.shared import SharedPrompt
 from mio_mlx.xp import XP
-
-LANES = 4  # parts of a batch at a time, at most
 
 
 class MlxModel:
@@ -38,10 +36,8 @@ class MlxModel:
         self.speed = PLAIN
         kinds = {value.dtype for _, value in lora.leaves(model.parameters())}
         self.half = bool(kinds & {mx.bfloat16, mx.float16})
-        # MLX runs what is no matrix product on one core of a CPU for each stream
-        device, cores = mx.default_device(), os.cpu_count() or 1
-        self.most = CPU_TOKENS if device == mx.Device(mx.cpu) else ALL
-        self.lanes = [mx.new_stream(device) for _ in range(min(cores, LANES) if device == mx.Device(mx.cpu) else 1)]
+        self.lanes = Lanes(single=grad_checkpoint)
+        self.most = CPU_TOKENS if mx.default_device() == mx.Device(mx.cpu) else ALL
         self.gradient: Any = None
         self.reference: list[tuple[str, mx.array]] = []
         mx.reset_peak_memory()
@@ -63,7 +59,7 @@ class MlxModel:
         self.model.eval()  # new layers come in training mode
         self.dropouts = keyed_dropouts(self.model)
         self.value_and_grad = nn.value_and_grad(self.model, self._objective)
-        self.head, self.sharing = Head(self.model, self.lanes), SharedPrompt(self.model, self.lanes)
+        self.head, self.sharing = Head(self.model), SharedPrompt(self.model)
         self.below, self.lean = Below(self.model.layers, names), lean.lora_layers(self.model)
         return lora.slots(self.model, names)
 
@@ -88,19 +84,20 @@ class MlxModel:
     def save_adapter(self, folder: Path) -> None:
         lora.save_adapter(self.model, self.adapter_config, folder)
 
-    def _score(self, batch: Batch, cache: Any, *, gradient: bool) -> mx.array:
+    def _score(self, batch: Batch, cache: Any, streams: Sequence[mx.Stream], *, gradient: bool) -> mx.array:
         inputs, where, targets, mask = (mx.array(a) for a in (batch.inputs, batch.where, batch.targets, batch.mask))
         if self.speed.answer_head:
-            found = self.head.answer_logps(inputs, cache, where, targets, gradient=gradient)
+            found = self.head.answer_logps(inputs, cache, where, targets, streams, gradient=gradient)
         else:
             logits = self.model(inputs, cache).astype(mx.float32)
             found = token_logps(XP, logits.flatten(0, 1)[where], targets)
         return sequence_logps(found, mask)
 
     def _objective(
-        self, batch: Batch, cache: Any, reference: np.ndarray, objective: Objective, scale: float
-    ) -> tuple[mx.array, mx.array, mx.array]:
-        logps = self._score(batch, cache, gradient=True)
+        self, batch: Batch, cache: Any, streams: Sequence[mx.Stream], reference: np.ndarray, objective: Objective,
+        scale: float,
+    ) -> tuple[mx.array, mx.array, mx.array]:  # fmt: skip
+        logps = self._score(batch, cache, streams, gradient=True)
         n, ref, tokens = batch.size, mx.array(reference), mx.array(batch.tokens)
         loss = objective(XP, PairLogps(logps[:n], logps[n:], ref[:n], ref[n:], tokens[:n], tokens[n:])).sum()
         return loss * scale, loss, logps
@@ -109,18 +106,21 @@ class MlxModel:
         total, found, done = 0.0, [], 0
         halves = reference.reshape(2, -1)
         with self._training():
-            for number, part in enumerate(batch.split(self.most)):
-                renew(self.dropouts)
-                rows = halves[:, done : done + part.size].ravel()
-                length = part.inputs.shape[1]
-                with self.below.replaying(batch, number), self.sharing.layout(part.spans, length) as cache:
-                    (_, loss, logps), gradient = self.value_and_grad(part, cache, rows, objective, scale)
-                    if self.gradient is not None:
-                        gradient = tree_map(mx.add, self.gradient, gradient)
-                    mx.eval(loss, logps, gradient)  # before recomputation and layout are switched off: it runs here
-                self.gradient = gradient
-                total, done = total + float(loss), done + part.size
-                found.append(np.array(logps))
+            for group in self.lanes.groups(batch, self.most):
+                results: list[Any] = []
+                for number, part, streams in group:
+                    renew(self.dropouts)
+                    rows = halves[:, done : done + part.size].ravel()
+                    done += part.size
+                    with self.below.replaying(batch, number), self._fed(part, streams) as cache:
+                        results.append(self.value_and_grad(part, cache, streams, rows, objective, scale))
+                evaluate(results)
+                for (_, loss, logps), gradient in results:
+                    known = self.gradient
+                    self.gradient = gradient if known is None else tree_map(mx.add, known, gradient)
+                    total += float(loss)
+                    found.append(np.array(logps))
+                mx.eval(self.gradient)
         return Scored(total, joined(found))
 
     def apply(self, learning_rate: float) -> float:
@@ -137,17 +137,25 @@ class MlxModel:
         return norm
 
     def logps(self, batch: Batch, *, reference: bool) -> np.ndarray:
+        found: list[np.ndarray] = []
         with ExitStack() as contexts:
             contexts.enter_context(self._adapter(reference))
             if reference and self.speed.frozen_once:
                 contexts.enter_context(self.below.recording(batch))
-            return joined([self._logps(part) for part in batch.split(self.most)])
+            for group in self.lanes.groups(batch, self.most):
+                results: list[mx.array] = []
+                for _, part, streams in group:
+                    with self._fed(part, streams) as cache:
+                        results.append(self._score(part, cache, streams, gradient=False))
+                evaluate(results)
+                found += map(np.array, results)
+        return joined(found)
 
-    def _logps(self, batch: Batch) -> np.ndarray:
-        with self.sharing.layout(batch.spans, batch.inputs.shape[1]) as cache:
-            logps = self._score(batch, cache, gradient=False)
-            mx.eval(logps)
-        return np.array(logps)
+    @contextmanager
+    def _fed(self, part: Batch, streams: Sequence[mx.Stream]) -> Generator[list[Any] | None]:
+        """The caches to pass in with a part of a batch, while its operations are laid out on the first stream."""
+        with mx.stream(streams[0]), self.sharing.layout(part.spans, part.inputs.shape[1], streams) as cache:
+            yield cache
 
     def generate(
         self, prompts: Sequence[Sequence[int]], max_tokens: int, stop: Sequence[int], *, reference: bool

@@ -26,9 +26,9 @@ class _Layout:
 
     offset = 0
 
-    def __init__(self, spans: Spans, length: int, axes: int, lanes: Sequence[mx.Stream]) -> None:
+    def __init__(self, spans: Spans, length: int, axes: int, streams: Sequence[mx.Stream]) -> None:
         self._spans, self._length, self._axes = spans, length, axes
-        self._lanes = lanes
+        self._streams = streams
         self._masks: dict[int, mx.array] = {}
 
     def make_mask(self, _: int, return_array: bool = False, window_size: int | None = None) -> mx.array:
@@ -44,11 +44,11 @@ class _Layout:
     def attend(self, queries: mx.array, keys: mx.array, values: mx.array, scale: float, mask: mx.array) -> mx.array:
         """(n, heads, L, width): each row in its two pieces, nothing where it is padding."""
         window = next(window for window, made in self._masks.items() if made is mask)
-        fused = self._lanes[0].device != mx.Device(mx.cpu)
+        fused = self._streams[0].device != mx.Device(mx.cpu)
         rows: list[mx.array] = []
         for row, ends in enumerate(zip(*self._spans.ends, strict=True)):
             prompt, chosen, end = (int(at) for at in ends)
-            with mx.stream(self._lanes[row % len(self._lanes)]):
+            with mx.stream(self._streams[row % len(self._streams)]):
                 q, k, v = queries[row : row + 1], keys[row : row + 1], values[row : row + 1]
                 first = causal(q[:, :, :chosen], k[:, :, :chosen], v[:, :, :chosen], scale, window, fused=fused)
                 pieces = [first]
@@ -72,8 +72,7 @@ def _piecewise(
 class SharedPrompt:
     """Gives a model's blocks masks and places while a batch of shared rows goes through it, backward pass included."""
 
-    def __init__(self, model: Any, lanes: Sequence[mx.Stream]) -> None:
-        self.lanes = lanes
+    def __init__(self, model: Any) -> None:
         self.blocks = len(model.layers)
         self.modules = namespaces(model)
         self.places: mx.array | None = None
@@ -104,14 +103,16 @@ class SharedPrompt:
         return call
 
     @contextmanager
-    def layout(self, spans: Spans | None, length: int) -> Generator[list[Any] | None]:
-        """The caches to pass in; open until what was computed with them is evaluated."""
+    def layout(
+        self, spans: Spans | None, length: int, streams: Sequence[mx.Stream]
+    ) -> Generator[list[Any] | None]:
+        """The caches to pass in; open until the graph is laid out, its backward pass included."""
         if spans is None:
             yield None
             return
         self.places = mx.array(spans.places(length).ravel())
         try:
             with in_pieces(self.modules, _piecewise):
-                yield [_Layout(spans, length, self.axes, self.lanes)] * self.blocks
+                yield [_Layout(spans, length, self.axes, streams)] * self.blocks
         finally:
             self.places = None
