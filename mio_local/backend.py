@@ -84,6 +84,10 @@ class Model(Protocol):
         """Add the gradient of `scale` times the batch's summed loss to the pending gradient."""
         ...
 
+    def rehearse(self, batch: Batch, objective: Objective) -> None:
+        """What a step computes for `batch`, leaving no trace but the peak of memory."""
+        ...
+
     def apply(self, learning_rate: float) -> float:
         """Clip, step the optimiser, clear the gradient; the norm before clipping. Non-finite: no step is taken."""
         ...
@@ -123,6 +127,10 @@ class Backend(Protocol):
 
     def matrix_rate(self, device: str, dtype: str = "float32") -> float:
         """FLOP per second of products of large square matrices: the most that a step could reach."""
+        ...
+
+    def limit_memory(self, device: str, size: int) -> None:
+        """Keep to `size` bytes of a GPU's memory, as far as the library can."""
         ...
 
     def load(self, folder: Path, settings: ModelSettings, device: str, *, grad_checkpoint: bool, seed: int) -> Model:

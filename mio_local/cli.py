@@ -98,6 +98,12 @@ def parser(command_name: str = "") -> Parser:
     if command_name == "data":
         add_flags(check)
 
+    bench = command("bench", "measure how fast a model trains here and what each saving brings, and advise")
+    bench.add_argument("recipe", nargs="?", metavar="RECIPE", help="a TOML recipe, or the name of a shipped one")
+    bench.add_argument("--times", type=int, default=8, help="steps measured for each setting (default 8)")
+    if command_name == "bench":
+        add_flags(bench)
+
     command("recipes", "list the shipped recipes")
     command("doctor", "say which backends and devices work here, and what to install")
     return top
@@ -136,6 +142,8 @@ def run(argv: Sequence[str]) -> int:
             from mio_local.commands import plot as module
         case "data":
             from mio_local.commands import data as module
+        case "bench":
+            from mio_local.commands import bench as module
         case "recipes":
             from mio_local.commands import recipes as module
         case _:

@@ -28,7 +28,8 @@ class Summary:
 
     `longer_chosen` counts pairs whose chosen answer has more tokens than the rejected one, `extra_tokens` is the mean
     of that difference. `contradictory` counts pairs that another pair of the same prompt turns round. Lengths are None
-    where nothing was encoded. `longest` is the tokens of the longest prompt with one of its answers.
+    where nothing was encoded. `longest` is the tokens of the longest prompt with one of its answers,
+    `longest_pair` of the longest with both.
     """
 
     layout: str
@@ -46,6 +47,7 @@ class Summary:
     chosen: Lengths | None
     rejected: Lengths | None
     longest: int
+    longest_pair: int
     truncated: int
     cut_prompts: int
     longer_chosen: int
@@ -89,6 +91,7 @@ def summarise(
         chosen=lengths([len(example.chosen) for example in examples]),
         rejected=lengths([len(example.rejected) for example in examples]),
         longest=max((len(e.prompt) + max(len(e.chosen), len(e.rejected)) for e in examples), default=0),
+        longest_pair=max((len(e.prompt) + len(e.chosen) + len(e.rejected) for e in examples), default=0),
         truncated=sum(example.truncated_chosen or example.truncated_rejected for example in examples),
         cut_prompts=counts.cut_prompts,
         longer_chosen=sum(difference > 0 for difference in differences),

@@ -21,6 +21,12 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FULL_DISK_WORDS = ("no space left", "disk quota", "file too large", "[write] unable to write")
 
 
+NO_MEMORY_WORDS = (
+    "out of memory", "outofmemory", "insufficient memory", "unable to allocate", "allocate memory",
+    "attempting to allocate",
+)  # fmt: skip
+
+
 class MioError(Exception):
     """A user's mistake, or the world's: one line and exit code 2."""
 
@@ -60,6 +66,11 @@ def is_full_disk(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno in FULL_DISK:
         return True
     return any(words in str(error).lower() for words in FULL_DISK_WORDS)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, however the array library that met it says so."""
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY_WORDS)
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:

@@ -34,6 +34,14 @@ def available(kind: str, gpu: int = 0, meminfo: Path = Path("/proc/meminfo")) ->
     return int(words[0]) * 1024 if words and words[0].isdigit() else 0
 
 
+def allowed(recipe: Recipe, kind: str) -> int:
+    """Bytes that a run may use: its memory limit, else what is free; 0 where there is no bound, or none is known."""
+    limit, (_, _, number) = recipe.backend.memory_limit, recipe.backend.device.partition(":")
+    if limit == "none":
+        return 0
+    return available(kind, int(number) if number.isdigit() else 0) if limit == "auto" else round(float(limit) * 1e9)
+
+
 def _gpu_memory(gpu: int) -> int:
     """Free bytes of an NVIDIA GPU, as its driver tells, which numbers those too that this process does not see."""
     seen = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -51,6 +51,40 @@ def recipe_from(arguments: argparse.Namespace) -> Recipe:
     return build(read_toml(path), str(path), overrides)
 
 
+def words(recipe: Recipe) -> list[str]:
+    """The words of a command line that give this recipe: a flag for every key that differs from its default."""
+    found: list[str] = []
+    default = Recipe()
+    for key in keys():
+        section, _, name = key.partition(".")
+        value = getattr(getattr(recipe, section), name)
+        if value != getattr(getattr(default, section), name):
+            found += flag_words(key, value)
+    return found
+
+
+def flag_words(key: str, value: Any) -> list[str]:
+    """The words of a command line that give a key this value."""
+    flag = (keys()[key].json_schema_extra or {}).get("flag")
+    if not flag or value is False:
+        return ["--set", f"{key}={as_text(value)}"]
+    if value is True:
+        return [flag]
+    text = as_text(value)
+    return [f"{flag}={text}"] if text.startswith("-") else [flag, text]
+
+
+def as_text(value: Any) -> str:
+    """A value as it is typed."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    if isinstance(value, dict):
+        return ",".join(f"{role}={column}" for role, column in value.items())
+    return str(value)
+
+
 def find_recipe(name: str) -> Path:
     """A recipe file by path, or a shipped one by name."""
     path = Path(os.path.expanduser(name))  # unlike Path's own, leaves a user that is not there as it is

@@ -26,9 +26,10 @@ class Tokenised:
     skipped: int
 
 
-def speed_notes(text: str) -> list[Event]:
+def speed_notes(*reasons: str) -> list[Event]:
     """At the start: which savings are not to be had, if any."""
-    return [note(0, "info", "speed", f"{text}; the numbers are the same, only slower")] if text else []
+    texts = [f"{reason}; the numbers are the same, only slower" for reason in reasons if reason]
+    return [note(0, "info", "speed", text) for text in texts]
 
 
 def data_notes(counts: Tokenised, max_tokens: int) -> list[Event]:

@@ -12,12 +12,14 @@ from mio_local.backend import Model
 from mio_local.batching import Batch, Order, collate
 from mio_local.chat import Chat, Example
 from mio_local.checkpoint import Progress
+from mio_local.errors import RunError
 from mio_local.health import Tokenised
 from mio_local.levers import Levers
 from mio_local.losses import PairLogps
 from mio_local.recipe import Recipe
 from mio_local.reference import Store
-from mio_local.runs import Run
+from mio_local.room import Room
+from mio_local.runs import Run, called
 from mio_local.tasks import Question
 from mio_local.tokenizer import padding
 
@@ -35,9 +37,18 @@ class Job:
     counts: Tokenised
     facts: dict[str, Any]
     levers: Levers
+    room: Room
     store: Store | None = None
     questions: Sequence[Question] = ()
     progress: Progress = field(default_factory=Progress)
+
+    def out_of_memory(self, error: BaseException) -> RunError:
+        """What to tell where memory ran out in a step, though the longest pairs had fitted."""
+        typed = called(self.run)
+        return RunError(
+            f"run {self.run.name}: memory ran out after step {self.progress.step}; free some, then go on from the last "
+            f"checkpoint with: mio-local resume {typed}; or start anew: {self.room.after(error)}"
+        )
 
     @property
     def pad(self) -> int:

@@ -4,6 +4,7 @@ The TOML file, the command-line flags, the terminal app's form and the README's 
 Loss names are checked against the registry when the recipe is used, so that adding a loss edits one file.
 """
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -137,6 +138,21 @@ class EvalSettings(Section):
 class BackendSettings(Section):
     name: str = setting("auto", "mlx, cuda (PyTorch), or auto: MLX where it runs, else PyTorch", "--backend")
     device: str = setting("auto", "auto, gpu, cuda, cuda:N, mps or cpu", "--device")
+    memory_limit: str = setting(
+        "auto", "memory the run may use: 12GB or 800MB, none, or auto: what is free", "--memory-limit"
+    )
+
+    @field_validator("memory_limit", mode="before")
+    @classmethod
+    def _gigabytes(cls, value: Any) -> Any:
+        """As GB without their unit, where it is neither of the words."""
+        text = str(value).strip().lower()
+        if text in ("auto", "none"):
+            return text
+        found = re.fullmatch(r"(\d+(?:\.\d*)?) *(gb?|mb?|)", text)
+        if not found or not float(found[1]):
+            raise ValueError("must be auto, none, or a size as 12GB or 800MB")
+        return f"{float(found[1]) / (1000 if found[2].startswith('m') else 1):g}"
 
 
 class SpeedSettings(Section):

@@ -22,10 +22,12 @@ from mio_local.adapters import SavedAdapter, choose_layers, draw_adapter, read_a
 from mio_local.backend import Backend, Device, Model, load_backend
 from mio_local.errors import BackendError, RunError
 from mio_local.fingerprint import fingerprint
+from mio_local.fitting import allowed
 from mio_local.job import Job
 from mio_local.levers import SCORED, Levers, settle
 from mio_local.recipe import Recipe, build, read_toml
 from mio_local.reference import Store
+from mio_local.room import Room
 from mio_local.runs import Run
 from mio_local.tasks import read_tasks
 from mio_local.tokenizer import padding
@@ -65,6 +67,7 @@ class Ready:
     names: list[str]
     trainable: int
     levers: Levers
+    room: Room
     reference: str  # names the reference's log-probs among those kept on disk; empty where they are not kept
     created: float
 
@@ -106,7 +109,7 @@ class Ready:
 
     def job(self, run: Run) -> Job:
         """The run's job."""
-        return _job(run, self.recipe, self.model, self.tokens, self.facts, self.levers, self.reference)
+        return _job(run, self.recipe, self.model, self.tokens, self.facts, self.levers, self.room, self.reference)
 
 
 def prepare(recipe: Recipe, report: Report, created: float | None = None) -> Ready:
@@ -117,6 +120,8 @@ def prepare(recipe: Recipe, report: Report, created: float | None = None) -> Rea
         recipe = inherit(recipe, initial)
     created = created or time.time()
     tokens, place = tokenise(recipe, report, created)
+    room = Room(recipe, backend.name, device.kind, place, [*tokens.train, *tokens.held_out])
+    room.check()
     if place.parent.name == "snapshots":  # the hub's: the frozen recipe must name this very commit
         recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"revision": place.name})})
     report("loading the model", 0, 0)
@@ -125,14 +130,13 @@ def prepare(recipe: Recipe, report: Report, created: float | None = None) -> Rea
         initial.check_layers(model.linear_layers())
     names = list(initial.names if initial else choose_layers(model.linear_layers(), recipe.lora))
     trainable = adapt(model, recipe, names, initial)
-    report("comparing with the plain path", 0, 0)
-    levers = settle(model, recipe.speed, tokens.train, padding(tokens.chat.tokenizer))
+    levers = try_out(model, recipe, tokens, room, report)
     reference = ""
     if levers.speed.reference_cache:
         settings = {"device": device.kind, "dtype": recipe.model.dtype, "quantize": str(recipe.model.quantize)}
         settings |= {"dora": str(recipe.lora.dora), "levers": " ".join(key for key in levers.on if key in SCORED)}
         reference = fingerprint(place, initial, {**settings, **backend.versions}, report)
-    return Ready(recipe, backend, device, tokens, place, model, names, trainable, levers, reference, created)
+    return Ready(recipe, backend, device, tokens, place, model, names, trainable, levers, room, reference, created)
 
 
 def reopen(run: Run, report: Report = silent) -> Job:
@@ -145,8 +149,10 @@ def reopen(run: Run, report: Report = silent) -> Job:
     if missing := [key for key in ("data_digest", "adapted_layers", "facts") if key not in info]:
         raise RunError(f"{run.info}: damaged: it lacks {missing[0]}; start a new run from {run.recipe}")
     report("loading the backend", 0, 0)
-    backend, _, _ = resolve_backend(recipe)
+    backend, _, device = resolve_backend(recipe)
     tokens, place = tokenise(recipe, report, info.get("created", time.time()))
+    room = Room(recipe, backend.name, device.kind, place, [*tokens.train, *tokens.held_out])
+    room.check()
     if tokens.digest != info.get("data_digest"):
         raise RunError(f"run {run.name}: its data or tokenizer changed since it began, so it cannot go on exactly")
     if weights_sizes(place) != info.get("weights"):
@@ -158,9 +164,8 @@ def reopen(run: Run, report: Report = silent) -> Job:
     if not good and recipe.lora.init_adapter:
         initial = read_adapter(Path(recipe.lora.init_adapter))
     adapt(model, recipe, info["adapted_layers"], initial)
-    report("comparing with the plain path", 0, 0)
-    levers = settle(model, recipe.speed, tokens.train, padding(tokens.chat.tokenizer))
-    job = _job(run, recipe, model, tokens, info["facts"], levers, info.get("reference", ""))
+    levers = try_out(model, recipe, tokens, room, report)
+    job = _job(run, recipe, model, tokens, info["facts"], levers, room, info.get("reference", ""))
     if good:
         job.progress = checkpoint.load(good[-1], model)
     info["sessions"] = [*info.get("sessions", []), session(backend, job.progress.step)]
@@ -205,7 +210,9 @@ def weights_sizes(place: Path) -> dict[str, int]:
 
 def load(backend: Backend, recipe: Recipe, place: Path) -> Model:
     """The base model on its device."""
-    train = recipe.train
+    train, limit = recipe.train, recipe.backend.memory_limit
+    if limit not in ("auto", "none"):
+        backend.limit_memory(recipe.backend.device, allowed(recipe, ""))
     return backend.load(
         place, recipe.model, recipe.backend.device, grad_checkpoint=train.grad_checkpoint, seed=train.seed
     )
@@ -219,6 +226,16 @@ def adapt(model: Model, recipe: Recipe, names: Sequence[str], initial: SavedAdap
     weights = initial.weights if initial else draw_adapter(slots, recipe.train.seed)
     model.set_adapter(weights)
     return sum(value.size for value in model.get_adapter().values())
+
+
+def try_out(model: Model, recipe: Recipe, tokens: Tokens, room: Room, report: Report) -> Levers:
+    """The savings that the model uses from here on, once the longest pairs went through it with them."""
+    pad = padding(tokens.chat.tokenizer)
+    report("comparing with the plain path", 0, 0)
+    levers = settle(model, recipe.speed, tokens.train, pad)
+    report("trying the longest pairs", 0, 0)
+    room.rehearse(model, pad, shared=levers.speed.share_prompt)
+    return levers
 
 
 def session(backend: Backend, step: int) -> dict[str, Any]:
@@ -237,10 +254,12 @@ def session(backend: Backend, step: int) -> dict[str, Any]:
 
 
 def _job(
-    run: Run, recipe: Recipe, model: Model, tokens: Tokens, facts: dict[str, Any], levers: Levers, reference: str
-) -> Job:
+    run: Run, recipe: Recipe, model: Model, tokens: Tokens, facts: dict[str, Any], levers: Levers, room: Room,
+    reference: str,
+) -> Job:  # fmt: skip
     questions = read_tasks(recipe.eval.tasks) if recipe.eval.tasks else []
     store = Store(reference) if reference else None
     return Job(
-        run, recipe, model, tokens.chat, tokens.train, tokens.held_out, tokens.counts, facts, levers, store, questions
-    )
+        run, recipe, model, tokens.chat, tokens.train, tokens.held_out, tokens.counts, facts, levers, room, store,
+        questions,
+    )  # fmt: skip

@@ -16,7 +16,7 @@ import numpy as np
 from mio_local import checkpoint, health
 from mio_local.adapters import Adapter
 from mio_local.control import COMMANDS, Control
-from mio_local.errors import RunError, one_line
+from mio_local.errors import RunError, is_out_of_memory, one_line
 from mio_local.events import Event, EventWriter, rewind
 from mio_local.job import Job, as_pairs, batch_of, held_out_batches
 from mio_local.losses import PairLogps, objective
@@ -48,9 +48,10 @@ def train(job: Job, control: Control | None = None) -> Iterator[Event]:
                         writer.write(event)
                     yield event
         except Exception as error:
+            failure = job.out_of_memory(error) if is_out_of_memory(error) else error
             with contextlib.suppress(OSError):  # the disk may be what failed
-                job.run.update_status(state="failed", step=job.progress.step, reason=one_line(error))
-            raise
+                job.run.update_status(state="failed", step=job.progress.step, reason=one_line(failure))
+            raise failure from (error if failure is not error else error.__cause__)
 
 
 class Loop:
@@ -86,11 +87,11 @@ class Loop:
         if progress.step == 0:
             yield Event("started", 0, {**self.job.facts, "total_steps": self.total})
             yield from health.data_notes(self.job.counts, self.job.recipe.data.max_tokens)
-            yield from health.speed_notes(self.job.levers.text)
+            yield from health.speed_notes(self.job.levers.text, self.job.store.trouble if self.job.store else "")
             yield from self.task(reference=True)
             yield from self.evaluate()
         self.status("training")
-        start: Adapter | None = self.job.model.get_adapter() if progress.step == 0 else None
+        start = self.job.model.get_adapter() if progress.step == 0 else None
         while progress.step < self.total and not self.stopping and not self.broken:
             yield from self.requests()
             if self.stopping:
@@ -114,11 +115,10 @@ class Loop:
 
     def step(self) -> tuple[Metrics, Event | None]:
         """One optimiser step: forward and backward over its batches, then clip and update."""
-        began = time.perf_counter()
+        began, before = time.perf_counter(), self.reference.seconds
         passes = self.order.step(self.progress.step)
         pairs = sum(len(indices) for indices in passes)
-        scored: list[PairLogps] = []
-        loss, tokens = 0.0, 0
+        scored, loss, tokens = list[PairLogps](), 0.0, 0
         for indices in passes:
             batch = batch_of(self.job, self.job.examples, indices)
             reference = self.reference.logps(batch, self.job.examples)
@@ -143,6 +143,7 @@ class Loop:
             "epoch": self.progress.step / self.order.steps_per_epoch,
             "num_tokens": self.progress.tokens,
             "perf/seconds": seconds,
+            "perf/reference_seconds": self.reference.seconds - before,
             "perf/tokens_per_second": tokens / seconds,
             "perf/pairs_per_second": pairs / seconds,
             "perf/memory_active": memory.active,
@@ -252,8 +253,7 @@ class Loop:
 
     def finish(self) -> Iterator[Event]:
         """Evaluate, save, publish the adapter, and say so."""
-        done = self.progress.step >= self.total
-        every = self.job.recipe.eval.every
+        done, every = self.progress.step >= self.total, self.job.recipe.eval.every
         if not self.broken:
             self.status("stopping")
             new = self.saved_step != self.progress.step  # else killed after the last checkpoint: all this is in it

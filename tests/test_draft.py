@@ -8,9 +8,9 @@ import pytest
 
 from mio_local.cli import parser
 from mio_local.errors import RecipeError
-from mio_local.flags import recipe_from
+from mio_local.flags import as_text, recipe_from
 from mio_local.recipe import Recipe, build, read_toml
-from mio_tui.new.draft import KEYS, Draft, as_text, parsed, recipe_file
+from mio_tui.new.draft import KEYS, Draft, parsed, recipe_file
 
 HOSTILE = "a b'c\"d\\e [/INST] [red] \x1b[31m ü🙂 \u202e $HOME `x`\nnext"
 

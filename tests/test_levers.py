@@ -208,8 +208,7 @@ def test_dropout(backend, checkpoint, folders, record_property):
         return passed(model, batch_of(PAIRS, shared=speed.share_prompt), dropout=True)
 
     one, two, without = once(ALL), once(ALL), once(ALL, 0.0)
-    assert np.array_equal(one.logps, two.logps)
-    assert equal(one.gradient, two.gradient)
+    assert np.array_equal(one.logps, two.logps) and equal(one.gradient, two.gradient)  # noqa: PT018
     assert np.abs(one.logps - without.logps).max() > 0.01
     same(once(ALL.model_copy(update={"share_prompt": False})), once(PLAIN), record_property)
 
@@ -234,8 +233,8 @@ def runs_of_block_0(model):
 
 @both
 def test_frozen_blocks_run_once_for_a_batch(backend, folders, record_property):
-    """Reference, then policy: one run of the frozen block. A batch that is another object, of the same shape, or one
-    whose result was used already, is computed anew; each has the plain path's gradients."""
+    """Reference, then policy: one run of the frozen block. A batch that is another object, or one whose result was used
+    already, is computed anew; each has the plain path's gradients."""
     model = started(backend, folders("llama", backend), lora=UPPER)
     batches = [batch_of(pairs_of(seed)) for seed in (1, 2)]
     plain = [passed(model, batch) for batch in batches]
@@ -276,9 +275,9 @@ def test_a_batch_in_several_parts(backend, checkpoint, folders, record_property)
         assert model.use(speed) == {}
         batch = batch_of(PAIRS, shared=speed.share_prompt)
         for pairs, parts in ((2, 3), (1, 5)):
-            most = pairs * batch.inputs.size // batch.size
-            model.most = most * (1 if backend == "cuda" or checkpoint else len(model.lanes.streams))
+            model.most = most = pairs * batch.inputs.size // batch.size
             assert len(batch.split(most)) == parts
+            model.most *= 1 if backend == "cuda" or checkpoint else len(model.lanes.streams)
             same(passed(model, batch), plain, record_property)
 
 

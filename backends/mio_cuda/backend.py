@@ -61,6 +61,11 @@ class CudaBackend:
 
         return 2 * size**3 / fastest(product)
 
+    def limit_memory(self, device: str, size: int) -> None:
+        place = torch.device({"auto": "cuda", "gpu": "cuda"}.get(device, device))
+        if place.type == "cuda":
+            torch.cuda.set_per_process_memory_fraction(min(1.0, size / self.probe(device).memory), place.index or 0)
+
     def load(
         self, folder: Path, settings: ModelSettings, device: str, *, grad_checkpoint: bool, seed: int
     ) -> CudaModel:

@@ -125,6 +125,12 @@ class CudaModel:
                 found.append(logps.detach().cpu().numpy())
         return Scored(total, joined(found))
 
+    def rehearse(self, batch: Batch, objective: Objective) -> None:
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            self.accumulate(batch, self.logps(batch, reference=True), objective, 0.0)
+        self.optimizer.zero_grad(set_to_none=True)
+
     @contextmanager
     def _training(self) -> Generator[None]:
         """The adapter's dropout on, the base's being off, and recomputation."""

@@ -4,39 +4,10 @@ The first piece is causal, prompt and chosen answer; in the second the rejected 
 a mask over the whole row, more than half of the scores would be computed to be thrown away.
 """
 
-import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from typing import Any
-
 import mlx.core as mx
 
 BLOCK = 512  # queries of a block
 NAME = "scaled_dot_product_attention"  # as mlx-lm's models import it
-
-
-def namespaces(model: Any) -> list[Any]:
-    """The Python modules of a model's blocks that attend with mlx-lm's own function."""
-    found = {type(module).__module__ for block in model.layers for _, module in block.named_modules()}
-    return [module for name in sorted(found) if hasattr(module := sys.modules[name], NAME)]
-
-
-@contextmanager
-def in_pieces(modules: list[Any], piecewise: Callable[..., mx.array | None]) -> Generator[None]:
-    """Let `piecewise` attend first; where it returns None, mlx-lm's own function does."""
-    own = [getattr(module, NAME) for module in modules]
-    for module, attend in zip(modules, own, strict=True):
-
-        def either(*args: Any, attend: Any = attend, **kwargs: Any) -> mx.array:
-            out = piecewise(*args, **kwargs)
-            return attend(*args, **kwargs) if out is None else out
-
-        setattr(module, NAME, either)
-    try:
-        yield
-    finally:
-        for module, attend in zip(modules, own, strict=True):
-            setattr(module, NAME, attend)
 
 
 def causal(queries: mx.array, keys: mx.array, values: mx.array, scale: float, window: int, *, fused: bool) -> mx.array:

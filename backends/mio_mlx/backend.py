@@ -49,6 +49,9 @@ class MlxBackend:
             mx.eval(one, two)
             return 2 * size**3 / fastest(lambda: mx.eval(one @ two))
 
+    def limit_memory(self, device: str, size: int) -> None:
+        mx.set_memory_limit(size)  # what is cached for reuse counts too, and is given back first
+
     def load(self, folder: Path, settings: ModelSettings, device: str, *, grad_checkpoint: bool, seed: int) -> MlxModel:
         """Load, cast and, where asked, quantise the model in `folder`."""
         kind = self.probe(device).kind

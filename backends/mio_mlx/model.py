@@ -18,8 +18,9 @@ from mio_local.backend import Memory, Scored
 from mio_local.batching import Batch, joined
 from mio_local.losses import Objective, PairLogps
 from mio_local.recipe import PLAIN, LoraSettings, SpeedSettings, TrainSettings
-from mio_mlx import lean, lora
+from mio_mlx import activation, lean, lora
 from mio_mlx.below import Below
+from mio_mlx.calls import namespaces, replaced
 from mio_mlx.head import Head
 from mio_mlx.lanes import Lanes, evaluate
 from mio_mlx.recompute import Recompute, keyed_dropouts, renew
@@ -60,6 +61,7 @@ class MlxModel:
         self.dropouts = keyed_dropouts(self.model)
         self.value_and_grad = nn.value_and_grad(self.model, self._objective)
         self.head, self.sharing = Head(self.model), SharedPrompt(self.model)
+        self.swiglu = namespaces(self.model, activation.NAME) if activation.dear() else []
         self.below, self.lean = Below(self.model.layers, names), lean.lora_layers(self.model)
         return lora.slots(self.model, names)
 
@@ -123,6 +125,12 @@ class MlxModel:
                 mx.eval(self.gradient)
         return Scored(total, joined(found))
 
+    def rehearse(self, batch: Batch, objective: Objective) -> None:
+        state = np.array(mx.random.state[0])  # type: ignore[index]
+        self.accumulate(batch, self.logps(batch, reference=True), objective, 0.0)
+        self.gradient = None
+        _reseed(state)
+
     def apply(self, learning_rate: float) -> float:
         squares = [mx.square(gradient).sum() for _, gradient in lora.leaves(self.gradient)]
         norm = float(mx.sqrt(mx.stack(squares).sum()))
@@ -154,7 +162,12 @@ class MlxModel:
     @contextmanager
     def _fed(self, part: Batch, streams: Sequence[mx.Stream]) -> Generator[list[Any] | None]:
         """The caches to pass in with a part of a batch, while its operations are laid out on the first stream."""
-        with mx.stream(streams[0]), self.sharing.layout(part.spans, part.inputs.shape[1], streams) as cache:
+        length = part.inputs.shape[1]
+        with (
+            mx.stream(streams[0]),
+            replaced(self.swiglu, activation.NAME, lambda _: activation.swiglu),
+            self.sharing.layout(part.spans, length, streams) as cache,
+        ):
             yield cache
 
     def generate(
@@ -190,8 +203,7 @@ class MlxModel:
         self.model.update(tree_unflatten(parts["adapter"]))
         self.reference = parts["reference"]
         self.optimizer.state = tree_unflatten(parts["optimizer"])
-        high, low = (int(word) for word in np.array(tensors["rng"]))
-        mx.random.seed((high << 32) | low)  # the state itself cannot be assigned since mlx 0.32.1
+        _reseed(np.array(tensors["rng"]))
 
     def memory(self) -> Memory:
         return Memory(mx.get_active_memory(), mx.get_peak_memory())
@@ -224,3 +236,9 @@ class MlxModel:
                 module.train(False)
             if self.recompute:
                 self.recompute.on = False
+
+
+def _reseed(state: np.ndarray) -> None:
+    """Set MLX's random state, two words, which cannot be assigned since mlx 0.32.1."""
+    high, low = (int(word) for word in state)
+    mx.random.seed((high << 32) | low)

@@ -14,8 +14,8 @@ from mlx_lm.models import rope_utils
 from mlx_lm.models.cache import KVCache, RotatingKVCache, make_prompt_cache
 
 from mio_local.batching import Spans
-from mio_mlx.attention import causal, in_pieces, namespaces
-from mio_mlx.calls import replace_calls
+from mio_mlx.attention import NAME, causal
+from mio_mlx.calls import namespaces, replace_calls, replaced
 
 SCALED = [kind for name, kind in vars(rope_utils).items() if isinstance(kind, type) and name.endswith("RoPE")]
 ROPES = (nn.RoPE, *SCALED)
@@ -60,13 +60,17 @@ class _Layout:
         return mx.concatenate(rows)
 
 
-def _piecewise(
-    queries: mx.array, keys: mx.array, values: mx.array, cache: Any, scale: float, mask: Any, sinks: Any = None
-) -> mx.array | None:
-    """Attention in pieces for a cache that is a layout; not for attention sinks."""
-    if not isinstance(cache, _Layout) or sinks is not None:
-        return None
-    return cache.attend(queries, keys, values, scale, mask)
+def _piecewise(own: Any) -> Callable[..., mx.array]:
+    """Attention in pieces for a cache that is a layout; mlx-lm's `own` for another, and for attention sinks."""
+
+    def attend(
+        queries: mx.array, keys: mx.array, values: mx.array, cache: Any, scale: float, mask: Any, sinks: Any = None
+    ) -> mx.array:
+        if not isinstance(cache, _Layout) or sinks is not None:
+            return own(queries, keys, values, cache=cache, scale=scale, mask=mask, sinks=sinks)
+        return cache.attend(queries, keys, values, scale, mask)
+
+    return attend
 
 
 class SharedPrompt:
@@ -74,7 +78,7 @@ class SharedPrompt:
 
     def __init__(self, model: Any) -> None:
         self.blocks = len(model.layers)
-        self.modules = namespaces(model)
+        self.modules = namespaces(model, NAME)
         self.places: mx.array | None = None
         plain = {KVCache.__name__, RotatingKVCache.__name__}
         others = {type(cache).__name__ for cache in make_prompt_cache(model)} - plain
@@ -112,7 +116,7 @@ class SharedPrompt:
             return
         self.places = mx.array(spans.places(length).ravel())
         try:
-            with in_pieces(self.modules, _piecewise):
+            with replaced(self.modules, NAME, _piecewise):
                 yield [_Layout(spans, length, self.axes, streams)] * self.blocks
         finally:
             self.places = None

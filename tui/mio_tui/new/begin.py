@@ -20,6 +20,11 @@ def name_error(folder: Path, name: str, *, both: bool = False) -> str:
     return ""
 
 
+def unbounded(recipe: Recipe) -> Recipe:
+    """The recipe for a run that starts though its memory estimate says that it does not fit."""
+    return recipe.model_copy(update={"backend": recipe.backend.model_copy(update={"memory_limit": "none"})})
+
+
 def begin(recipes: list[Recipe], folder: Path, name: str, memory_estimate: int) -> Run:
     """`begin_named` with one name: with several recipes, each run's name ends in its objective."""
     several = name and len(recipes) > 1

@@ -11,7 +11,7 @@ from typing import Any
 import tomlkit
 
 from mio_local.errors import RecipeError, one_line
-from mio_local.flags import recipe_from
+from mio_local.flags import as_text, flag_words, recipe_from
 from mio_local.losses import LOSSES
 from mio_local.recipe import PATHS, Recipe, build, keys, read_toml
 from mio_local.runs import write_atomically
@@ -191,28 +191,6 @@ def recipe_file(typed: str) -> Path:
     """The file that a typed path means: `.toml` is added where it has no ending."""
     path = Path(typed.strip()).expanduser()
     return path if path.suffix else path.with_suffix(".toml")
-
-
-def flag_words(key: str, value: Any) -> list[str]:
-    """The words of a command line that give a key this value."""
-    flag = (KEYS[key].json_schema_extra or {}).get("flag")
-    if not flag or value is False:
-        return ["--set", f"{key}={as_text(value)}"]
-    if value is True:
-        return [flag]
-    text = as_text(value)
-    return [f"{flag}={text}"] if text.startswith("-") else [flag, text]
-
-
-def as_text(value: Any) -> str:
-    """A value as it is typed."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    if isinstance(value, dict):
-        return ",".join(f"{role}={column}" for role, column in value.items())
-    return str(value)
 
 
 def as_toml(tables: Mapping[str, Mapping[str, Any]], *, help: bool = True) -> str:

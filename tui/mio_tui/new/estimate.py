@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.text import Text
 
 from mio_local.errors import MioError, one_line
-from mio_local.fitting import available, fits, remedy
+from mio_local.fitting import allowed, fits, remedy
 from mio_local.hub import ModelCard
 from mio_local.memory import estimate
 from mio_local.recipe import Recipe
@@ -44,7 +44,7 @@ class Needs:
         if not self.total:
             return f"memory unknown{f': {self.unknown}' if self.unknown else ''}"
         if not self.free:
-            return f"needs ~{size(self.total)}; how much is free here is unknown"
+            return f"needs ~{size(self.total)}; how much is free here is unknown, or of no account"
         words = f"needs ~{size(self.total)} of {size(self.free)} free: {WORDS[self.fits]}"
         return f"{words}; try {self.remedy}" if self.remedy else words
 
@@ -63,35 +63,35 @@ class Needs:
         return text.append(f"\ntry {self.remedy}", style="not bold") if self.remedy else text
 
 
-def needs(card: ModelCard, recipe: Recipe, longest: int) -> Needs:
-    """The estimate for a model; `longest` is the tokens of the longest pair, 0 where it is unknown."""
+def needs(card: ModelCard, recipe: Recipe, longest: int, pair: int = 0) -> Needs:
+    """The estimate for a model; `longest` is the tokens of the longest prompt and answer, `pair` of the longest prompt
+    with both, 0 where they are unknown."""
     tokens = min(longest or recipe.data.max_tokens, recipe.data.max_tokens)
-    backend, kind, gpu = place(recipe)
-    free = available(kind, gpu)
+    backend, kind = place(recipe)
+    free = allowed(recipe, kind)
     try:
         if card.complete and card.folder:
             shape = read_shape(card.folder)
         else:
             shape = shape_from_config(card.config, card.size, DTYPES.get(card.quant, ""), card.name)
-        found = estimate(shape, recipe, tokens, backend, kind)
+        found = estimate(shape, recipe, tokens, backend, kind, pair)
         float(found.total)  # OverflowError where no table could show it
     except (MioError, OSError, ArithmeticError) as error:  # a config may hold any figures
         return Needs(free=free, unknown=one_line(error))
     if not free:
         return Needs(found.parts, found.total)
-    remedied = remedy(shape, recipe, tokens, backend, kind, free)
+    remedied = remedy(shape, recipe, tokens, backend, kind, free, pair)
     return Needs(found.parts, found.total, free, fits(found.total, free), remedied)
 
 
-def place(recipe: Recipe) -> tuple[str, str, int]:
-    """The backend, the kind of device and the GPU's number that the recipe means here, without loading a backend."""
+def place(recipe: Recipe) -> tuple[str, str]:
+    """The backend and the kind of device that the recipe means here, without loading a backend."""
     backend, device = recipe.backend.name, recipe.backend.device
     if backend == "auto":
         backend = "mlx" if importlib.util.find_spec("mlx") else "cuda"
     if device == "auto":
-        return backend, "gpu" if sys.platform == "darwin" or backend == "cuda" else "cpu", 0
-    number = device.partition(":")[2]
-    return backend, "cpu" if device == "cpu" else "gpu", int(number) if number.isdigit() else 0
+        return backend, "gpu" if sys.platform == "darwin" or backend == "cuda" else "cpu"
+    return backend, "cpu" if device == "cpu" else "gpu"
 
 
 def disk_free(folder: Path) -> int:

@@ -12,7 +12,8 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from mio_tui.new.draft import KEYS, as_text
+from mio_local.flags import as_text
+from mio_tui.new.draft import KEYS
 from mio_tui.text import line
 
 

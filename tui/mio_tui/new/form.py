@@ -204,5 +204,6 @@ class Form(MioScreen[None]):
         except RecipeError:
             recipe = None
         card = state.card
-        state.needs = await aside(estimate.needs, card, recipe, state.data.longest) if card and recipe else None
+        lengths = state.data.longest, state.data.longest_pair
+        state.needs = await aside(estimate.needs, card, recipe, *lengths) if card and recipe else None
         self.tell()

@@ -209,7 +209,7 @@ class ModelStep(Step):
         except RecipeError:
             return
         for card in cards:
-            await aside(self.shelf.measure, card, recipe, self.state.data.longest)
+            await aside(self.shelf.measure, card, recipe, self.state.data)
         if self.state.card:
             self.state.template = self.shelf.templates.get(self.state.card.name, "")
         self.fill()

@@ -9,6 +9,7 @@ from mio_local.hub import ModelCard
 from mio_local.recipe import Recipe
 from mio_tui.new import estimate
 from mio_tui.new.estimate import Needs
+from mio_tui.new.state import Data
 from mio_tui.new.stock import has_template, is_folder, is_path, shown
 from mio_tui.text import line, size
 
@@ -106,10 +107,10 @@ class Shelf:
         """The account of a model that tells the most of its shape."""
         return row.card if row.card.complete else self.looked.get(row.card.name, row.card)
 
-    def measure(self, card: ModelCard, recipe: Recipe, longest: int) -> None:
+    def measure(self, card: ModelCard, recipe: Recipe, data: Data) -> None:
         """Estimate a model's memory and look for its chat template; reads files, so it is for a thread."""
         if card.complete or card.name in self.looked:
-            self.needs[card.name] = estimate.needs(card, recipe, longest)
+            self.needs[card.name] = estimate.needs(card, recipe, data.longest, data.longest_pair)
         else:
             self.needs.setdefault(card.name, Needs())
         if card.complete and card.folder:

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from mio_local.errors import MioError, RecipeError, one_line
 from mio_tui.dialogs import Answer, Ask, AskText
 from mio_tui.new.aside import aside
-from mio_tui.new.begin import begin
+from mio_tui.new.begin import begin, unbounded
 from mio_tui.new.checks import SETTINGS, WAIT, WRONG, checks
 from mio_tui.new.draft import recipe_file
 from mio_tui.new.edit import EditRecipe
@@ -224,7 +224,10 @@ class NewRunScreen(Form):
             if state.download:
                 state.download.stop()
             total = state.needs.total if state.needs else 0
-            run = await aside(begin, state.draft.recipes(), state.folder, state.draft.name, total)
+            recipes = state.draft.recipes()
+            if "memory" in self.confirmed:
+                recipes = [unbounded(recipe) for recipe in recipes]
+            run = await aside(begin, recipes, state.folder, state.draft.name, total)
         except Exception as error:  # whatever it is, the form goes on
             state.starting = False
             known = isinstance(error, MioError | OSError)

@@ -30,8 +30,13 @@ class Data:
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest pair, as far as the statistics tell; 0 where there are none."""
+        """Tokens of the longest prompt and answer, as far as the statistics tell; 0 where there are none."""
         return int(self.summary.get("longest", 0))
+
+    @property
+    def longest_pair(self) -> int:
+        """Tokens of the longest prompt with both its answers; 0 where there are no statistics."""
+        return int(self.summary.get("longest_pair", 0))
 
     @property
     def pairs(self) -> int:
