@@ -43,6 +43,11 @@ def preload(threads: int = 0) -> None:
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @cache
 def _openblas() -> tuple[ctypes.CDLL | None, int]:
     """The preloaded OpenBLAS, and the threads that it began with."""

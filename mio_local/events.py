@@ -5,7 +5,9 @@ rather than on the recipe are named `perf/*`; all others are the same when the s
 
     started     recipe facts: backend, device, objective, pairs, held_out, total_steps, truncated, trainable,
                 inverse_tokens (mean of 1 / tokens over the held-out chosen answers)
-    step        metrics.pair_metrics of the step's batch before the update, grad_norm, learning_rate, epoch, num_tokens
+    step        metrics.pair_metrics of the step's batch before the update, grad_norm, learning_rate, epoch, num_tokens;
+                perf/: seconds, reference_seconds (of them on the reference), tokens_per_second, pairs_per_second,
+                memory_active and memory_peak (bytes; the peak since the model was loaded)
     eval        metrics.pair_metrics of the held-out pairs, and pairs
     task        exact-match accuracy of greedy answers: accuracy, correct, questions
     checkpoint  path

@@ -16,7 +16,7 @@ from mio_local.adapters import SavedAdapter
 from mio_local.errors import ModelError, RunError
 from mio_local.runs import write_atomically
 
-FORMAT = 1  # of the values kept under a name: a higher one leaves all earlier values behind
+FORMAT = 2  # of the values kept under a name: a higher one leaves all earlier values behind
 CONTENT = ("*.safetensors", "config.json", "*.py")  # a model's own code changes its numbers too
 DIGEST = re.compile(r"[0-9a-f]{64}")
 BIG = 1 << 20  # bytes; what is smaller is read anew each time

@@ -42,6 +42,14 @@ def allowed(recipe: Recipe, kind: str) -> int:
     return available(kind, int(number) if number.isdigit() else 0) if limit == "auto" else round(float(limit) * 1e9)
 
 
+def resident() -> int:
+    """Bytes of memory that this process holds; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
 def _gpu_memory(gpu: int) -> int:
     """Free bytes of an NVIDIA GPU, as its driver tells, which numbers those too that this process does not see."""
     seen = os.environ.get("CUDA_VISIBLE_DEVICES")

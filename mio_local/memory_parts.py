@@ -1,10 +1,10 @@
 """What a run feeds at once, and what its blocks keep of it for the backward pass: the parts of the memory estimate."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mio_local.arrays import ALL, CPU_TOKENS, padded
+from mio_local.blas import cores
 from mio_local.recipe import Recipe
 from mio_local.shapes import BYTES, Shape
 
@@ -71,7 +71,7 @@ class Plan:
     @property
     def lanes(self) -> int:
         """Parts of a batch side by side, and of the logits."""
-        return min(LANES, os.cpu_count() or 1) if self.backend == "mlx" and self.kind == "cpu" else 1
+        return min(LANES, cores()) if self.backend == "mlx" and self.kind == "cpu" else 1
 
     @property
     def dtype(self) -> str:

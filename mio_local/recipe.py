@@ -150,9 +150,10 @@ class BackendSettings(Section):
         if text in ("auto", "none"):
             return text
         found = re.fullmatch(r"(\d+(?:\.\d*)?) *(gb?|mb?|)", text)
-        if not found or not float(found[1]):
+        size = float(found[1]) / (1000 if found[2].startswith("m") else 1) if found else 0.0
+        if not 0.001 <= size < 1e6:
             raise ValueError("must be auto, none, or a size as 12GB or 800MB")
-        return f"{float(found[1]) / (1000 if found[2].startswith('m') else 1):g}"
+        return f"{size:.6f}".rstrip("0").rstrip(".")
 
 
 class SpeedSettings(Section):

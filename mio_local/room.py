@@ -1,7 +1,8 @@
 """Whether the longest pairs fit into memory, told before hours are lost: by the estimate, then by a step that leaves no
 trace."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ from mio_local.backend import Model
 from mio_local.batching import collate
 from mio_local.chat import Example
 from mio_local.errors import MioError, RecipeError, is_out_of_memory, one_line
-from mio_local.fitting import allowed, remedy
+from mio_local.fitting import remedy
 from mio_local.losses import objective
 from mio_local.memory import estimate
 from mio_local.recipe import Recipe
@@ -21,15 +22,22 @@ SPARE = 0.8  # of the estimate: what a change must bring it to where memory ran 
 SEVERAL = "no single change is enough: take a smaller model, --quantize 4, or --batch-size 1 with --grad-checkpoint"
 
 
+class NoRoom(RecipeError):
+    """A run does not fit into the memory that it may use."""
+
+
 @dataclass(frozen=True)
 class Room:
-    """A run and the device it is for: `backend` by name, `kind` gpu or cpu, `place` the model's folder."""
+    """A run and the device it is for: `backend` by name, `kind` gpu or cpu, `place` the model's folder. `free`: bytes
+    that it may use, as they were before the model was loaded; 0 where that is unknown, or there is no limit."""
 
     recipe: Recipe
     backend: str
     kind: str
     place: Path
-    examples: Sequence[Example]
+    train: Sequence[Example]
+    held_out: Sequence[Example]
+    free: int
 
     @property
     def bound(self) -> str:
@@ -47,7 +55,7 @@ class Room:
     @cached_property
     def lengths(self) -> tuple[int, int]:
         """Tokens of the longest prompt and answer, and of the longest prompt with both."""
-        return longest(self.examples)
+        return longest(self.train)
 
     @cached_property
     def needed(self) -> int:
@@ -58,39 +66,49 @@ class Room:
         return estimate(self.shape, self.recipe, row, self.backend, self.kind, pair).total
 
     def check(self) -> None:
-        """Raise RecipeError where the estimate is more than the run may use.
+        """Raise NoRoom where the estimate is more than the run may use.
 
         On a GPU that is not asked to keep to a limit, running out of memory is an error that `rehearse` can tell.
         """
         if self.bound == "none" or (self.bound == "auto" and self.kind == "gpu"):
             return
-        free = allowed(self.recipe, self.kind)
-        if not free or self.needed <= free * (1 if self.bound == "auto" else TOLERANCE):
-            return
-        have = f"{_gb(free)} are free" if self.bound == "auto" else f"--memory-limit allows {_gb(free)}"
+        if self.free and self.needed > self.free * (1 if self.bound == "auto" else TOLERANCE):
+            raise self.refusal(f"the run needs about {_gb(self.needed)} of memory", self.free)
+
+    def refusal(self, need: str, bound: int) -> NoRoom:
+        """What is needed, what there is, and the smallest change that brings the estimate to `bound` bytes."""
+        have = f"{_gb(self.free)} are free" if self.bound == "auto" else f"--memory-limit allows {_gb(self.free)}"
         anyway = "; --memory-limit none tries it all the same" if self.bound == "auto" else ""
-        raise RecipeError(f"the run needs about {_gb(self.needed)} of memory, and {have}: {self.advice(free)}{anyway}")
+        return NoRoom(f"{need}, and {have}: {self.advice(bound)}{anyway}")
 
     def rehearse(self, model: Model, pad: int, *, shared: bool) -> None:
-        """A step over the longest pairs, where memory may run out or has a limit. Raises RecipeError with a remedy."""
+        """A step over the longest pairs and the scoring of the longest held-out ones, where memory may run out or has a
+        limit. Raises NoRoom where they take more than that."""
         limited = self.bound not in ("auto", "none")
         if self.kind == "cpu" and not limited:
             return
-        pairs = sorted(self.examples, key=pair_tokens)[-self.recipe.train.batch_size :]
-        loss = self.recipe.loss
+        loss, size = self.recipe.loss, self.recipe.train.batch_size
+        pairs = sorted(self.train, key=pair_tokens)[-size:]
+        goal = objective(loss.name, loss.beta, loss.reduction)
+        model.rehearse(collate(pairs, range(len(pairs)), pad, shared=shared), goal)
+        if held := sorted(self.held_out, key=pair_tokens)[-(self.recipe.eval.batch_size or size) :]:
+            model.logps(collate(held, range(len(held)), pad, shared=shared), reference=False)
+        peak = model.memory().peak
+        if self.bound != "none" and self.free and peak > self.free:
+            # as far below its estimate as the limit is below the peak
+            raise self.refusal(f"a step over the longest pairs took {_gb(peak)}", round(self.needed * self.free / peak))
+
+    @contextmanager
+    def guarded(self) -> Generator[None]:
+        """Memory that runs out inside, on the way to the first step, is NoRoom with the smallest change."""
         try:
-            batch = collate(pairs, range(len(pairs)), pad, shared=shared)
-            model.rehearse(batch, objective(loss.name, loss.beta, loss.reduction))
+            yield
+        except NoRoom:
+            raise
         except Exception as error:
-            if not is_out_of_memory(error):
+            if not (is_out_of_memory(error) or (error.__cause__ and is_out_of_memory(error.__cause__))):
                 raise
-            raise RecipeError(f"memory ran out in a step over the longest pairs: {self.after(error)}") from None
-        peak, free = model.memory().peak, allowed(self.recipe, self.kind)
-        if limited and peak > free:
-            advice = self.advice(round(self.needed * free / peak))  # as far below its estimate as the limit is
-            raise RecipeError(
-                f"a step over the longest pairs took {_gb(peak)}, and --memory-limit allows {_gb(free)}: {advice}"
-            )
+            raise NoRoom(f"memory ran out before the first step: {self.after(error)}") from None
 
     def advice(self, free: int) -> str:
         """The smallest change with which the estimate is at most `free` bytes."""
@@ -102,7 +120,7 @@ class Room:
 
     def after(self, error: BaseException) -> str:
         """What to do once memory ran out."""
-        free = min(filter(None, (allowed(self.recipe, self.kind), round(SPARE * self.needed))), default=0)
+        free = min(filter(None, (self.free, round(SPARE * self.needed))), default=0)
         return f"{self.advice(free)} ({one_line(error, 120)})"
 
 

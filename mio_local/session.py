@@ -20,14 +20,15 @@ from typing import Any
 from mio_local import __version__, checkpoint, runs
 from mio_local.adapters import SavedAdapter, choose_layers, draw_adapter, read_adapter
 from mio_local.backend import Backend, Device, Model, load_backend
+from mio_local.blas import cores
 from mio_local.errors import BackendError, RunError
 from mio_local.fingerprint import fingerprint
-from mio_local.fitting import allowed
+from mio_local.fitting import allowed, resident
 from mio_local.job import Job
 from mio_local.levers import SCORED, Levers, settle
 from mio_local.recipe import Recipe, build, read_toml
 from mio_local.reference import Store
-from mio_local.room import Room
+from mio_local.room import NoRoom, Room
 from mio_local.runs import Run
 from mio_local.tasks import read_tasks
 from mio_local.tokenizer import padding
@@ -120,20 +121,22 @@ def prepare(recipe: Recipe, report: Report, created: float | None = None) -> Rea
         recipe = inherit(recipe, initial)
     created = created or time.time()
     tokens, place = tokenise(recipe, report, created)
-    room = Room(recipe, backend.name, device.kind, place, [*tokens.train, *tokens.held_out])
+    room = room_of(recipe, backend, device, tokens, place)
     room.check()
     if place.parent.name == "snapshots":  # the hub's: the frozen recipe must name this very commit
         recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"revision": place.name})})
     report("loading the model", 0, 0)
-    model = load(backend, recipe, place)
-    if initial:
-        initial.check_layers(model.linear_layers())
-    names = list(initial.names if initial else choose_layers(model.linear_layers(), recipe.lora))
-    trainable = adapt(model, recipe, names, initial)
-    levers = try_out(model, recipe, tokens, room, report)
+    with room.guarded():
+        model = load(backend, recipe, place)
+        if initial:
+            initial.check_layers(model.linear_layers())
+        names = list(initial.names if initial else choose_layers(model.linear_layers(), recipe.lora))
+        trainable = adapt(model, recipe, names, initial)
+        levers = try_out(model, recipe, tokens, room, report)
     reference = ""
     if levers.speed.reference_cache:
         settings = {"device": device.kind, "dtype": recipe.model.dtype, "quantize": str(recipe.model.quantize)}
+        settings |= {"checkpoint": str(recipe.train.grad_checkpoint), "cores": str(cores())}  # a CPU's parts of a batch
         settings |= {"dora": str(recipe.lora.dora), "levers": " ".join(key for key in levers.on if key in SCORED)}
         reference = fingerprint(place, initial, {**settings, **backend.versions}, report)
     return Ready(recipe, backend, device, tokens, place, model, names, trainable, levers, room, reference, created)
@@ -151,20 +154,21 @@ def reopen(run: Run, report: Report = silent) -> Job:
     report("loading the backend", 0, 0)
     backend, _, device = resolve_backend(recipe)
     tokens, place = tokenise(recipe, report, info.get("created", time.time()))
-    room = Room(recipe, backend.name, device.kind, place, [*tokens.train, *tokens.held_out])
-    room.check()
+    room = room_of(recipe, backend, device, tokens, place)  # not checked: its settings cannot be changed any more
     if tokens.digest != info.get("data_digest"):
         raise RunError(f"run {run.name}: its data or tokenizer changed since it began, so it cannot go on exactly")
     if weights_sizes(place) != info.get("weights"):
         raise RunError(f"run {run.name}: the weights in {place} changed since it began, so it cannot go on exactly")
     report("loading the model", 0, 0)
-    model = load(backend, recipe, place)
-    initial = None
     good = run.saved()
-    if not good and recipe.lora.init_adapter:
-        initial = read_adapter(Path(recipe.lora.init_adapter))
-    adapt(model, recipe, info["adapted_layers"], initial)
-    levers = try_out(model, recipe, tokens, room, report)
+    initial = read_adapter(Path(recipe.lora.init_adapter)) if recipe.lora.init_adapter and not good else None
+    try:
+        with room.guarded():
+            model = load(backend, recipe, place)
+            adapt(model, recipe, info["adapted_layers"], initial)
+            levers = try_out(model, recipe, tokens, room, report)
+    except NoRoom as error:
+        raise RunError(f"run {run.name}: {error}; a resumed run keeps its settings: free some, or start anew") from None
     job = _job(run, recipe, model, tokens, info["facts"], levers, room, info.get("reference", ""))
     if good:
         job.progress = checkpoint.load(good[-1], model)
@@ -226,6 +230,14 @@ def adapt(model: Model, recipe: Recipe, names: Sequence[str], initial: SavedAdap
     weights = initial.weights if initial else draw_adapter(slots, recipe.train.seed)
     model.set_adapter(weights)
     return sum(value.size for value in model.get_adapter().values())
+
+
+def room_of(recipe: Recipe, backend: Backend, device: Device, tokens: Tokens, place: Path) -> Room:
+    """The run's room, with the memory that is free now."""
+    free = allowed(recipe, device.kind)
+    if backend.name == "cuda" and device.kind == "cpu" and recipe.backend.memory_limit == "auto":
+        free += resident() if free else 0  # the estimate counts this process whole
+    return Room(recipe, backend.name, device.kind, place, tokens.train, tokens.held_out, free)
 
 
 def try_out(model: Model, recipe: Recipe, tokens: Tokens, room: Room, report: Report) -> Levers:

@@ -1,7 +1,7 @@
 """One setting of a run, measured in a process of its own: its peak of memory is its own, and running out ends it alone.
 
-The process is told on its standard input what to measure, and answers in lines of JSON: `doing`, then `result`, or
-`error` in one line.
+The process is told on its standard input what to measure, and answers in lines of JSON: `done`, then `result`, or
+`memory` or `error` in one line.
 """
 
 import json
@@ -15,15 +15,17 @@ from tempfile import TemporaryFile
 from typing import IO, Any, cast
 
 from mio_local import measure
-from mio_local.adapters import choose_layers
+from mio_local.adapters import choose_layers, read_adapter
 from mio_local.backend import load_backend
 from mio_local.blas import preload
 from mio_local.chat import Example
-from mio_local.errors import MioError, is_out_of_memory, one_line
+from mio_local.errors import BackendError, MioError, is_out_of_memory, one_line
 from mio_local.levers import settle
 from mio_local.recipe import Recipe
 from mio_local.session import adapt, load
 from mio_local.shapes import BYTES, Shape, read_shape
+
+SAYS = "mio-local trial: "  # how a line of the process's begins
 
 
 @dataclass(frozen=True)
@@ -54,15 +56,22 @@ class Result:
 
 
 def run(trial: Trial) -> Generator[tuple[int, int], None, Result | str]:
-    """Measure it in a new process; yields (steps done, steps), and returns the result, or why there is none."""
+    """Measure it in a new process; yields (steps done, steps), and returns the result, or how memory ran out.
+
+    Raises BackendError for what stops a run for another reason.
+    """
     with TemporaryFile("w+") as complaints:  # a pipe that nobody reads fills up
         answer, code = yield from _answer(trial, complaints)
         if "result" in answer:
             return Result(**answer["result"])
+        if "memory" in answer:
+            return f"memory ran out: {answer['memory']}"
         if code < 0:  # Linux ends what takes the last memory with signal 9
-            return f"ended by signal {-code}, as where memory runs out"
+            return f"ended by signal {-code}" + ", as where memory runs out" * (code == -9)
         complaints.seek(0)
-        return answer.get("error") or (complaints.read().strip().splitlines() or ["ended without a word"])[-1]
+        raise BackendError(
+            answer.get("error") or (complaints.read().strip().splitlines() or ["the process ended without a word"])[-1]
+        )
 
 
 def _answer(trial: Trial, complaints: IO[str]) -> Generator[tuple[int, int], None, tuple[dict[str, Any], int]]:
@@ -76,7 +85,9 @@ def _answer(trial: Trial, complaints: IO[str]) -> Generator[tuple[int, int], Non
             tell.write(_written(trial))
             tell.close()
         for line in hear:
-            answer = json.loads(line)
+            if not line.startswith(SAYS):  # a library's
+                continue
+            answer = json.loads(line.removeprefix(SAYS))
             if "done" in answer:
                 yield answer["done"], len(trial.groups)
         return answer, process.wait()
@@ -114,16 +125,18 @@ def main() -> None:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        _say(error=f"memory ran out: {one_line(error, 120)}")
+        _say(memory=one_line(error, 120))
 
 
 def _measured(trial: Trial) -> Result:
     recipe = trial.recipe
     backend, device, lora = load_backend(recipe.backend.name), recipe.backend.device, recipe.lora
-    model = load(backend, recipe, trial.place)
-    adapt(model, recipe, choose_layers(model.linear_layers(), lora), None)
-    levers = settle(model, recipe.speed, [example for group in trial.groups for example in group], trial.pad)
     shape = _shape(trial.place)
+    rate = backend.matrix_rate(device, _dtype(recipe, shape, device)) if trial.rate and shape else 0.0
+    initial = read_adapter(Path(lora.init_adapter)) if lora.init_adapter else None
+    model = load(backend, recipe, trial.place)
+    adapt(model, recipe, initial.names if initial else choose_layers(model.linear_layers(), lora), initial)
+    levers = settle(model, recipe.speed, [example for group in trial.groups for example in group], trial.pad)
     work = [measure.needed(shape, lora, group) if shape else 0.0 for group in trial.groups]
     last = None
     steps = measure.steps(model, levers.speed, trial.groups, trial.pad, work, reference=trial.reference)
@@ -131,7 +144,6 @@ def _measured(trial: Trial) -> Result:
         _say(done=done)
         last = found
     assert last is not None
-    rate = backend.matrix_rate(device, _dtype(recipe, shape, device)) if trial.rate and shape else 0.0
     return Result(
         last.per_second(last.pairs), last.per_second(last.tokens), last.per_second(last.work), rate, last.peak,
         levers.on, levers.refused,
@@ -153,7 +165,7 @@ def _dtype(recipe: Recipe, shape: Shape | None, device: str) -> str:
 
 
 def _say(**found: object) -> None:
-    print(json.dumps(found), flush=True)
+    print(f"\n{SAYS}{json.dumps(found)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """`mio-local bench`: the settings it tries, what it advises, and a measurement in a process of its own."""
 
+import json
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,8 @@ import pytest
 from mio_local import trial
 from mio_local.cli import run
 from mio_local.commands import bench, screen
-from mio_local.commands.bench import EARLY, LATER, beside, groups_of
-from mio_local.errors import RecipeError
+from mio_local.commands.bench import EARLY, LATER, beside, groups_of, resized
+from mio_local.errors import BackendError, RecipeError
 from mio_local.measure import WARM_UP
 from mio_local.recipe import PLAIN, SpeedSettings, build
 from mio_local.trial import Result, Trial
@@ -56,6 +57,11 @@ def test_the_longest_pairs_are_measured_first() -> None:
     assert [len(group) for group in groups] == [4] * (WARM_UP + 3)
     tokens = sorted(len(e.prompt) + len(e.chosen) + len(e.rejected) for e in PAIRS)
     assert sorted(len(e.prompt) + len(e.chosen) + len(e.rejected) for e in groups[0]) == tokens[-4:]
+    halves = resized(groups, 2)
+    assert [len(group) for group in halves] == [2] * (2 * len(groups))
+    assert sorted(len(e.prompt) + len(e.chosen) + len(e.rejected) for e in halves[0]) == tokens[-2:]
+    assert {id(e) for group in halves for e in group} == {id(e) for group in groups for e in group}
+    assert resized(groups, 4) == groups
 
 
 def advice(capsys: Any, free: int = 0, **changed: Result | str) -> str:
@@ -83,8 +89,8 @@ def test_alike_settings_are_left_as_they_are(capsys: Any) -> None:
 
 def test_what_is_faster_by_itself_is_advised(capsys: Any) -> None:
     told = advice(capsys, share_prompt__off=result(12), frozen_once__off=result(10.4), grad_checkpoint__on=result(11))
-    assert "recommended: share_prompt off (1.20x), grad_checkpoint on (1.10x), each measured by itself" in told
-    assert told.endswith(f"  {TRAIN} --set speed.share_prompt=false --grad-checkpoint\n")
+    assert "recommended: share_prompt off (1.20x); also faster by itself: grad_checkpoint on (1.10x)" in told
+    assert told.endswith(f"  {TRAIN} --set speed.share_prompt=false\n")
 
 
 def test_what_does_not_fit_is_not_advised(capsys: Any) -> None:
@@ -133,13 +139,17 @@ def failed(made: Trial) -> Any:
 
 def test_a_trial_that_cannot_be_is_one_line(tmp_path: Path, monkeypatch: Any) -> None:
     made = Trial(recipe("mlx"), tmp_path / "none", [PAIRS[:4]], 0)
-    assert str(tmp_path / "none") in failed(made)
-    assert "\n" not in failed(made)
+    with pytest.raises(BackendError, match=str(tmp_path / "none")):
+        failed(made)
     popen = subprocess.Popen
     monkeypatch.setattr(trial.subprocess, "Popen", lambda words, **keys: popen(["sh", "-c", "kill -9 $$"], **keys))
     assert failed(made) == "ended by signal 9, as where memory runs out"
     monkeypatch.setattr(trial.subprocess, "Popen", lambda words, **keys: popen(["sh", "-c", "echo Oh >&2"], **keys))
-    assert failed(made) == "Oh"
+    with pytest.raises(BackendError, match=r"^Oh$"):
+        failed(made)
+    noise = f"echo a library; echo '{trial.SAYS}{json.dumps({'memory': 'of the GPU'})}'; echo bye"
+    monkeypatch.setattr(trial.subprocess, "Popen", lambda words, **keys: popen(["sh", "-c", noise], **keys))
+    assert failed(made) == "memory ran out: of the GPU"
 
 
 def test_the_command_shows_every_setting(tiny_model: Path, tiny_pairs: Path, monkeypatch: Any, capsys: Any) -> None:
@@ -156,7 +166,7 @@ def test_the_command_shows_every_setting(tiny_model: Path, tiny_pairs: Path, mon
     words = ["bench", "--backend", "cuda", "--device", "cpu", "--model", str(tiny_model), "--data", str(tiny_pairs)]
     assert run([*words, "--batch-size", "2", "--times", "1"]) == 0
     told = capsys.readouterr().out
-    assert [len(made.groups) for made in asked] == [WARM_UP + 1] * 7
+    assert [len(made.groups) for made in asked] == [WARM_UP + 1] * 6 + [2 * (WARM_UP + 1)]
     assert [made.rate for made in asked] == [True] + [False] * 6
     assert [len(made.groups[0]) for made in asked] == [2] * 6 + [1]
     assert "as it is" in told

@@ -33,13 +33,18 @@ def recipe(limit="auto", **train):
     return build({"train": train, "backend": {"memory_limit": limit}}, "test")
 
 
-def room(folder, limit="auto", kind="cpu", backend="mlx", **train):
-    return Room(recipe(limit, **train), backend, kind, folder, [SHORT, LONG, SHORT])
+def room(folder, limit="auto", kind="cpu", backend="mlx", free=None, held_out=(), **train):
+    made = recipe(limit, **train)
+    free = allowed(made, kind) if free is None else free
+    return Room(made, backend, kind, folder, [SHORT, LONG, SHORT], list(held_out), free)
 
 
 @pytest.mark.parametrize(
     ("typed", "kept"),
-    [("12GB", "12"), ("12", "12"), (12, "12"), ("0.5 gb", "0.5"), ("800MB", "0.8"), ("None", "none"), ("AUTO", "auto")],
+    [
+        ("12GB", "12"), ("12", "12"), (12, "12"), ("0.5 gb", "0.5"), ("800MB", "0.8"), ("999999", "999999"),
+        ("None", "none"), ("AUTO", "auto"),
+    ],
 )
 def test_a_limit_is_kept_in_gigabytes(typed, kept):
     limit = recipe(typed).backend.memory_limit
@@ -47,7 +52,7 @@ def test_a_limit_is_kept_in_gigabytes(typed, kept):
     assert recipe(limit).backend.memory_limit == kept
 
 
-@pytest.mark.parametrize("typed", ["", "0", "lots", "12TB", "-3", "1e3"])
+@pytest.mark.parametrize("typed", ["", "0", "lots", "12TB", "-3", "1e3", "0.1MB", "9" * 400])
 def test_what_is_no_size_is_refused(typed):
     with pytest.raises(RecipeError, match=r"test: backend.memory_limit = .*: must be auto, none, or a size as 12GB"):
         recipe(typed)
@@ -66,19 +71,18 @@ def test_the_estimate_is_of_the_longest_pairs(folder):
     assert found.needed == estimate(read_shape(folder), recipe(), 100, "mlx", "cpu", 130).total
 
 
-def test_a_run_that_needs_more_than_is_free_is_refused_with_the_smallest_change(folder, monkeypatch):
+def test_a_run_that_needs_more_than_is_free_is_refused_with_the_smallest_change(folder):
     one = room(folder, batch_size=1, accumulate=4).needed
-    monkeypatch.setattr("mio_local.room.allowed", lambda *_: one)
     # rows of 144 tokens: on a CPU, MLX works on two to four pairs at a time
     with pytest.raises(RecipeError) as caught:
-        room(folder, batch_size=4).check()
+        room(folder, batch_size=4, free=one).check()
     text = str(caught.value)
     assert "the run needs about" in text
     assert "are free: the smallest change that fits is batch 4 -> " in text
     assert text.endswith("--memory-limit none tries it all the same")
-    room(folder, batch_size=1).check()
+    room(folder, batch_size=1, free=one).check()
     room(folder, "none", batch_size=4).check()
-    room(folder, kind="gpu", batch_size=4).check()  # there running out of memory is an error that can be told
+    room(folder, kind="gpu", batch_size=4, free=one).check()  # there running out of memory is an error that can be told
 
 
 def test_a_limit_bounds_the_estimate_with_its_tolerance(folder):
@@ -107,6 +111,9 @@ class Full:
         if self.error:
             raise self.error
 
+    def logps(self, batch, *, reference):
+        self.batches.append(batch)
+
     def memory(self):
         return SimpleNamespace(active=0, peak=self.peak)
 
@@ -123,21 +130,28 @@ OUT_OF_MEMORY = [
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: str(error)[:20])
 def test_memory_that_runs_out_is_one_line_with_the_smallest_change(error, folder):
     assert is_out_of_memory(error)
-    with pytest.raises(RecipeError, match="memory ran out in a step over the longest pairs: ") as caught:
-        room(folder, kind="gpu", backend="cuda", batch_size=2).rehearse(Full(error), 0, shared=True)
+    full = room(folder, kind="gpu", backend="cuda", free=10**12, batch_size=2)
+    with pytest.raises(RecipeError, match="memory ran out before the first step: ") as caught, full.guarded():
+        full.rehearse(Full(error), 0, shared=True)
     assert "the smallest change that fits is batch 2 -> 1 with accumulate x2" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_another_error_stays_itself(folder):
-    with pytest.raises(RuntimeError, match=r"^shapes$"):
-        room(folder, kind="gpu").rehearse(Full(RuntimeError("shapes")), 0, shared=True)
+    gpu = room(folder, kind="gpu")
+    with pytest.raises(RuntimeError, match=r"^shapes$"), gpu.guarded():
+        gpu.rehearse(Full(RuntimeError("shapes")), 0, shared=True)
+    with pytest.raises(RecipeError, match=r"^the limit$"), gpu.guarded():
+        raise RecipeError("the limit")
 
 
 def test_the_longest_pairs_are_tried(folder):
     full = Full()
     room(folder, kind="gpu", batch_size=2).rehearse(full, 0, shared=True)
     assert [sorted(batch.tokens.tolist()) for batch in full.batches] == [[3, 4, 30, 40]]
+    room(folder, kind="gpu", held_out=[SHORT] * 9, batch_size=3).rehearse(full, 0, shared=True)
+    assert [batch.size for batch in full.batches[1:]] == [3, 3]
+    del full.batches[1:]
     room(folder, kind="cpu").rehearse(full, 0, shared=True)  # where the kernel would end the process, nothing is told
     assert len(full.batches) == 1
 

@@ -1,6 +1,5 @@
 """Parts of a batch side by side on a CPU, where MLX runs all that is no matrix product on one core for each stream."""
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,10 +7,9 @@ import mlx.core as mx
 from mlx.utils import tree_flatten
 
 from mio_local.batching import Batch
-from mio_local.blas import share_threads
+from mio_local.blas import cores, share_threads
 
 LANES = 4  # at most: each has its own activations
-WIDTH = "400"  # operations that MLX looks at to order a graph; of 20, its default, all are one lane's
 
 
 class Lanes:
@@ -21,9 +19,7 @@ class Lanes:
     def __init__(self, *, single: bool) -> None:
         self.single = single
         device = mx.default_device()
-        count = min(os.cpu_count() or 1, LANES) if device == mx.Device(mx.cpu) else 1
-        if count > 1:
-            os.environ.setdefault("MLX_BFS_MAX_WIDTH", WIDTH)
+        count = min(cores(), LANES) if device == mx.Device(mx.cpu) else 1
         self.streams = [mx.new_stream(device) for _ in range(count)]
 
     def groups(self, batch: Batch, most: int) -> Iterator[list[tuple[int, Batch, list[mx.Stream]]]]:

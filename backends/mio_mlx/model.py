@@ -20,7 +20,7 @@ from mio_local.losses import Objective, PairLogps
 from mio_local.recipe import PLAIN, LoraSettings, SpeedSettings, TrainSettings
 from mio_mlx import activation, lean, lora
 from mio_mlx.below import Below
-from mio_mlx.calls import namespaces, replaced
+from mio_mlx.calls import replaced
 from mio_mlx.head import Head
 from mio_mlx.lanes import Lanes, evaluate
 from mio_mlx.recompute import Recompute, keyed_dropouts, renew
@@ -61,7 +61,7 @@ class MlxModel:
         self.dropouts = keyed_dropouts(self.model)
         self.value_and_grad = nn.value_and_grad(self.model, self._objective)
         self.head, self.sharing = Head(self.model), SharedPrompt(self.model)
-        self.swiglu = namespaces(self.model, activation.NAME) if activation.dear() else []
+        self.swiglu = activation.places(self.model)
         self.below, self.lean = Below(self.model.layers, names), lean.lora_layers(self.model)
         return lora.slots(self.model, names)
 

@@ -5,8 +5,10 @@ import shlex
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 
+from mio_local.adapters import read_adapter
 from mio_local.batching import Order
 from mio_local.chat import Example
 from mio_local.commands import screen
@@ -16,9 +18,10 @@ from mio_local.flags import flag_words, recipe_from
 from mio_local.flags import words as words_of
 from mio_local.levers import SCORED
 from mio_local.measure import WARM_UP
+from mio_local.pieces import visible, visible_line
 from mio_local.recipe import PLAIN, Recipe
 from mio_local.room import pair_tokens
-from mio_local.session import resolve_backend
+from mio_local.session import inherit, resolve_backend
 from mio_local.tokenizer import padding
 from mio_local.tokens import Report, tokenise
 from mio_local.trial import Result, Trial, run
@@ -45,50 +48,64 @@ def main(arguments: argparse.Namespace) -> int:
         raise RecipeError(f"--times {arguments.times}: must be at least 1")
     out = screen.console()
     backend, recipe, device = resolve_backend(recipe_from(arguments).absolute())
+    if recipe.lora.init_adapter:
+        recipe = inherit(recipe, read_adapter(Path(recipe.lora.init_adapter)))
     found: dict[str, Result | str] = {}
     with screen.preparing(out) as report:
         tokens, place = tokenise(recipe, report, time.time())
         groups = groups_of(tokens.train, recipe, arguments.times)
         rows = [Row(LATER, recipe)]
         for number, row in enumerate(rows):
-            size = row.recipe.train.batch_size
-            trial = Trial(row.recipe, place, [group[:size] for group in groups], padding(tokens.chat.tokenizer))
-            trial = replace(trial, reference=row.reference, rate=row.name == LATER)
-            found[row.name] = measured(trial, f"{number + 1} of {max(len(rows), 2)}: {row.name}", report)
+            pad, size = padding(tokens.chat.tokenizer), row.recipe.train.batch_size
+            trial = Trial(row.recipe, place, resized(groups, size), pad, row.reference, rate=row.name == LATER)
+            try:
+                found[row.name] = measured(trial, f"{number + 1} of {max(len(rows), 2)}: {row.name}", report)
+            except BackendError as error:
+                if row.name == LATER:
+                    raise
+                found[row.name] = str(error)
             if row.name == LATER:  # what is to be tried beside it depends on it
                 rows += beside(recipe, found[LATER])
-    lengths = [pair_tokens(example) for group in groups for example in group]
+    lengths = [pair_tokens(example) for group in groups[WARM_UP:] for example in group]
     out.print(
-        f"{recipe.model.name} on {backend.name}, {device.name}: medians of {arguments.times} steps of "
-        f"{recipe.train.batch_size} pairs; a pair has {statistics.mean(lengths):.0f} tokens, {max(lengths):,} at most"
+        f"{visible_line(recipe.model.name)} on {backend.name}, {visible_line(device.name)}: medians of "
+        f"{arguments.times} steps of {len(groups[WARM_UP])} pairs; a pair has {statistics.mean(lengths):.0f} tokens, "
+        f"the longest of the data {max(map(pair_tokens, groups[0])):,}"
     )
     show(out, rows, found)
-    if not any(isinstance(one, Result) for one in found.values()):
-        raise BackendError(f"no setting could be measured: {found[LATER]}")
     advise(out, rows, found, allowed(recipe, device.kind))
     return 0
 
 
 def groups_of(examples: Sequence[Example], recipe: Recipe, times: int) -> list[list[Example]]:
-    """The pairs of each step: the longest first, for the peak of memory, then those that a run would begin with."""
+    """The pairs of each step: the longest first, for the peak of memory, then batches of like lengths, as a run has."""
     size = recipe.train.batch_size
     lengths = [len(e.prompt) + max(len(e.chosen), len(e.rejected)) for e in examples]
     order = Order(lengths, size, 1, recipe.train.seed)
-    longest = sorted(examples, key=pair_tokens)[-size:]
+    longest = sorted(examples, key=pair_tokens)[: -size - 1 : -1]
     return [longest] + [[examples[i] for i in order.step(k)[0]] for k in range(WARM_UP - 1 + times)]
+
+
+def resized(groups: Sequence[Sequence[Example]], size: int) -> list[Sequence[Example]]:
+    """The groups in halves where `size` is less than theirs: the longest pairs in the first, others in turn."""
+    first, *others = groups
+    if size >= len(first):
+        return list(groups)
+    halves = [half for group in others for half in (group[::2], group[1::2]) if half]
+    return [first[:size], first[size:], *halves]
 
 
 def beside(recipe: Recipe, first: Result | str) -> list[Row]:
     """The recipe with one thing changed: each saving that it uses off, all of them, checkpointing, a smaller batch."""
     speed, train = recipe.speed, recipe.train
-    on = first.on if isinstance(first, Result) else [key for key, value in speed if value]
+    used = first.on if isinstance(first, Result) else [key for key, value in speed if value]
+    on = [lever for lever in used if lever in (*SCORED, "frozen_once")]
     rows = [Row(EARLY, recipe, reference=True)]
     for lever in on:
-        if lever in (*SCORED, "frozen_once"):  # frozen blocks are run for policy and reference only where both are
-            early = lever == "frozen_once"
-            changed = recipe.model_copy(update={"speed": speed.without([lever])})
-            words = tuple(flag_words(f"speed.{lever}", False))
-            rows.append(Row(f"{lever} off", changed, EARLY if early else LATER, words, early))
+        early = lever == "frozen_once"  # these blocks would run for policy and reference only where both are run
+        changed = recipe.model_copy(update={"speed": speed.without([lever])})
+        words = tuple(flag_words(f"speed.{lever}", False))
+        rows.append(Row(f"{lever} off", changed, EARLY if early else LATER, words, early))
     if on:
         rows.append(Row("no savings", recipe.model_copy(update={"speed": PLAIN}), EARLY, reference=True))
     checkpoint = not train.grad_checkpoint
@@ -140,7 +157,7 @@ def show(out: screen.Console, rows: Sequence[Row], found: dict[str, Result | str
     if isinstance(first, Result):
         reasons |= {f"{lever} cannot be used: {why}" for lever, why in first.refused.items()}
     for reason in sorted(reasons):
-        out.print(f"{screen.SIGNS['info']} {reason}")
+        out.print(f"{screen.SIGNS['info']} {visible_line(reason)}")
 
 
 def advise(out: screen.Console, rows: Sequence[Row], found: dict[str, Result | str], free: int) -> None:
@@ -151,21 +168,26 @@ def advise(out: screen.Console, rows: Sequence[Row], found: dict[str, Result | s
         return one if isinstance(one, Result) and (not free or one.peak <= free) else None
 
     first, *others = rows
-    better: list[tuple[Row, str]] = []
+    faster: list[tuple[float, Row]] = []
     for row in others:
         one, other = result(row), found[row.against]
         if one and row.changes and isinstance(other, Result) and one.pairs > WORTH * other.pairs:
-            better.append((row, f"{row.name} ({one.pairs / other.pairs:.2f}x)"))
-    if result(first) is None:  # it does not fit: of what does, the fastest
-        fitting = [(one.pairs, row) for row in others if row.changes and (one := result(row))]
-        better = [(row, f"{row.name}, which fits") for _, row in sorted(fitting, key=lambda found: found[0])[-1:]]
-        if not better:
-            out.print("recommended: a smaller model, --quantize 4, or a smaller --max-tokens: nothing here fits")
-            return
-    if better:
-        each = ", each measured by itself" if len(better) > 1 else ""
-        out.print(f"recommended: {', '.join(told for _, told in better)}{each}")
+            faster.append((one.pairs / other.pairs, row))
+    faster.sort(key=lambda found: -found[0])
+    fitting = [(one.pairs, row) for row in others if row.changes and not row.reference and (one := result(row))]
+    changes: tuple[str, ...] = ()
+    if not result(first) and not fitting:
+        out.print("recommended: a smaller model, --quantize 4, or a smaller --max-tokens: nothing here fits")
+        return
+    if not result(first):
+        _, best = max(fitting, key=lambda found: found[0])
+        changes = best.changes
+        out.print(f"recommended: {best.name}, which fits")
+    elif faster:
+        changes = faster[0][1].changes
+        also = ", ".join(f"{row.name} ({times:.2f}x)" for times, row in faster[1:])
+        told = f"; also faster by itself: {also}" if also else ""
+        out.print(f"recommended: {faster[0][1].name} ({faster[0][0]:.2f}x){told}")
     else:
         out.print(f"recommended: the settings as they are; nothing else was {WORTH - 1:.0%} faster")
-    changes = [word for row, _ in better for word in row.changes]
-    screen.next_steps(out, shlex.join(["mio-local", "train", *words_of(first.recipe), *changes]))
+    screen.next_steps(out, visible(shlex.join(["mio-local", "train", *words_of(first.recipe), *changes])))

@@ -120,8 +120,9 @@ def ways(run: Run) -> list[str]:
 
 
 def figure(value: object, form: str) -> str:
-    """A number in the given form; a dash where there is none, or none that is finite."""
-    return format(value, form) if is_number(value) else "—"
+    """A number in the given form, `+.3f` say, and no zero with a minus; a dash where there is none that is finite."""
+    sign = "+" * form.startswith("+")
+    return format(value, f"{sign}z{form.removeprefix('+')}") if is_number(value) else "—"
 
 
 def next_steps(out: Console, *commands: str) -> None:

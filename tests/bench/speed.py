@@ -5,6 +5,7 @@ vocabularies, and how cost grows. Needs ../shared; every measurement runs in a p
     python tests/bench/speed.py levers             # each saving off and alone
     python tests/bench/speed.py prompts            # prompts four times as long as the answers (bar 3)
     python tests/bench/speed.py vocabulary         # 152,000 against 32,000 (bar 4)
+    python tests/bench/speed.py again              # the reference's share of a second run (bar 5)
     python tests/bench/speed.py share              # of the matrix-product rate, 135m (bar 6)
     python tests/bench/speed.py growth             # pairs, layers, lengths (bar 7)
 """
@@ -169,6 +170,27 @@ def vocabulary(place: Path) -> None:
               f"{megabytes(full):>15} {(large - small) / full:6.1%}", flush=True)
 
 
+def again(place: Path) -> None:
+    """Seconds of a run's steps that went to the reference: a first run, and a second one over the same pairs."""
+    folder = make_model("27m", place)
+    settings = {"data.limit": 48, "data.eval_fraction": 0, "eval.sample_tokens": 0, "train.save_every": 0}
+    data = str(SHARED / "data" / "gsm8k" / "train.jsonl")
+    words = ["train", "--model", str(folder), "--data", data, "--device", "cpu", "--max-tokens", "512", "--rank", "8",
+             "--steps", str(STEPS)]  # fmt: skip
+    words += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    print("backend  run  seconds  of the reference  share")
+    with tempfile.TemporaryDirectory() as runs:
+        for backend in BACKENDS:
+            environment = {**os.environ, "MIO_LOCAL_RUNS": runs, "MIO_LOCAL_CACHE": f"{runs}/cache-{backend}"}
+            for name in (f"{backend}-1", f"{backend}-2"):
+                command = [sys.executable, "-m", "mio_local.cli", *words, "--backend", backend, "--name", name]
+                subprocess.run(command, check=True, capture_output=True, env=environment)
+                events = map(json.loads, (Path(runs) / name / "events.jsonl").read_text(encoding="utf-8").splitlines())
+                steps = [event for event in events if event["type"] == "step"]
+                took, spent = (sum(step[f"perf/{key}"] for step in steps) for key in ("seconds", "reference_seconds"))
+                print(f"{backend:7} {name[-1]:>4} {took:8.1f} {spent:17.3f} {spent / took:6.2%}", flush=True)
+
+
 def share(place: Path, rounds: int = 2) -> None:
     """The needed work per second as a share of the matrix-product rate of the same process."""
     print("backend  model  round  GFLOP/s   of    share")
@@ -202,8 +224,8 @@ def main() -> None:
         backend, folder, options = rest
         print(json.dumps(measure(backend, Path(folder), json.loads(options))))
         return
-    tables = {"peers": peers, "levers": levers, "prompts": prompts, "vocabulary": vocabulary, "share": share,
-              "growth": growth}  # fmt: skip
+    tables = {"peers": peers, "levers": levers, "prompts": prompts, "vocabulary": vocabulary, "again": again,
+              "share": share, "growth": growth}  # fmt: skip
     with tempfile.TemporaryDirectory() as place:
         tables[what](Path(os.environ.get("MIO_BENCH_MODELS", place)), *map(int, rest))
 

@@ -21,7 +21,9 @@ def name_error(folder: Path, name: str, *, both: bool = False) -> str:
 
 
 def unbounded(recipe: Recipe) -> Recipe:
-    """The recipe for a run that starts though its memory estimate says that it does not fit."""
+    """The recipe for a run that starts though it is estimated not to fit; a limit of the user's own stays."""
+    if recipe.backend.memory_limit != "auto":
+        return recipe
     return recipe.model_copy(update={"backend": recipe.backend.model_copy(update={"memory_limit": "none"})})
 
 

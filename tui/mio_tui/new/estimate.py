@@ -67,6 +67,7 @@ def needs(card: ModelCard, recipe: Recipe, longest: int, pair: int = 0) -> Needs
     """The estimate for a model; `longest` is the tokens of the longest prompt and answer, `pair` of the longest prompt
     with both, 0 where they are unknown."""
     tokens = min(longest or recipe.data.max_tokens, recipe.data.max_tokens)
+    pair = pair * tokens // longest if longest else 0
     backend, kind = place(recipe)
     free = allowed(recipe, kind)
     try:
