@@ -125,8 +125,8 @@ class Backend(Protocol):
         """The device that `device` names here. Loads no model. Raises BackendError naming one that is there."""
         ...
 
-    def matrix_rate(self, device: str, dtype: str = "float32") -> float:
-        """FLOP per second of products of large square matrices: the most that a step could reach."""
+    def matrix_rates(self, device: str, dtype: str = "float32") -> list[float]:
+        """FLOP per second of each of MATRIX_TIMES products of large square matrices: the most a step can reach."""
         ...
 
     def limit_memory(self, device: str, size: int) -> None:
@@ -138,15 +138,15 @@ class Backend(Protocol):
         ...
 
 
-def fastest(product: Callable[[], object]) -> float:
-    """Seconds of the fastest of some calls, after one that is not counted."""
+def rates(flop: float, product: Callable[[], object]) -> list[float]:
+    """FLOP per second of MATRIX_TIMES calls that do `flop` each, after one that is not counted."""
     product()
-    taken: list[float] = []
+    found: list[float] = []
     for _ in range(MATRIX_TIMES):
         began = time.perf_counter()
         product()
-        taken.append(time.perf_counter() - began)
-    return min(taken)
+        found.append(flop / (time.perf_counter() - began))
+    return found
 
 
 def installed() -> list[str]:

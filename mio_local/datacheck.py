@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mio_local.chat import Chat, EncodeCounts, Example
+from mio_local.lengths import longest
 from mio_local.pairs import Pair, Pairs, prompt_key
 
 TRUNCATED_SHARE = 0.05
@@ -90,8 +91,8 @@ def summarise(
         prompt=lengths([len(example.prompt) for example in examples]),
         chosen=lengths([len(example.chosen) for example in examples]),
         rejected=lengths([len(example.rejected) for example in examples]),
-        longest=max((len(e.prompt) + max(len(e.chosen), len(e.rejected)) for e in examples), default=0),
-        longest_pair=max((len(e.prompt) + len(e.chosen) + len(e.rejected) for e in examples), default=0),
+        longest=longest(examples)[0],
+        longest_pair=longest(examples)[1],
         truncated=sum(example.truncated_chosen or example.truncated_rejected for example in examples),
         cut_prompts=counts.cut_prompts,
         longer_chosen=sum(difference > 0 for difference in differences),

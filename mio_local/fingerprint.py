@@ -6,7 +6,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from mio_local.adapters import SavedAdapter
 from mio_local.errors import ModelError, RunError
+from mio_local.report import Report, silent
 from mio_local.runs import write_atomically
 
 FORMAT = 2  # of the values kept under a name: a higher one leaves all earlier values behind
@@ -23,12 +24,7 @@ BIG = 1 << 20  # bytes; what is smaller is read anew each time
 PART = 1 << 25  # bytes read between two reports
 SETTLED = 2 * 10**9  # ns since the last change; within a file system's tick another one would leave the same time
 
-Report = Callable[[str, int, int], None]  # as in session: (what is being done, done, total)
 Memo = dict[str, list[Any]]  # resolved path: [*its mark, its digest]
-
-
-def silent(what: str, done: int, total: int) -> None:
-    """Report nothing."""
 
 
 def cache_folder() -> Path:

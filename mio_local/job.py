@@ -14,6 +14,7 @@ from mio_local.chat import Chat, Example
 from mio_local.checkpoint import Progress
 from mio_local.errors import RunError
 from mio_local.health import Tokenised
+from mio_local.lengths import pair_tokens, row_tokens
 from mio_local.levers import Levers
 from mio_local.losses import PairLogps
 from mio_local.recipe import Recipe
@@ -59,8 +60,7 @@ class Job:
     def order(self) -> Order:
         """The order of the training pairs."""
         train = self.recipe.train
-        lengths = [len(e.prompt) + max(len(e.chosen), len(e.rejected)) for e in self.examples]
-        return Order(lengths, train.batch_size, train.accumulate, train.seed)
+        return Order([row_tokens(example) for example in self.examples], train.batch_size, train.accumulate, train.seed)
 
     @property
     def total_steps(self) -> int:
@@ -78,7 +78,7 @@ def held_out_batches(job: Job) -> list[Batch]:
     settings = job.recipe.eval
     size = settings.batch_size or job.recipe.train.batch_size
     held = job.held_out
-    near = sorted(range(len(held)), key=lambda i: len(held[i].prompt) + len(held[i].chosen) + len(held[i].rejected))
+    near = sorted(range(len(held)), key=lambda i: pair_tokens(held[i]))
     return [batch_of(job, held, near[i : i + size]) for i in range(0, len(near), size)]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from mio_local.backend import Model
 from mio_local.batching import collate
 from mio_local.chat import Example
+from mio_local.lengths import pair_tokens
 from mio_local.recipe import PLAIN, SpeedSettings
 
 TOLERANCE = 5e-5  # nats per token; float32 rounding stays below a tenth of it
@@ -43,7 +44,7 @@ def settle(model: Model, wanted: SpeedSettings, examples: Sequence[Example], pad
     speed = wanted.without(refused)
     if not any(getattr(speed, lever) for lever in SCORED):
         return Levers(speed, refused)
-    by_length = sorted(examples, key=lambda e: len(e.prompt) + len(e.chosen) + len(e.rejected))
+    by_length = sorted(examples, key=pair_tokens)
     pairs = [by_length[len(by_length) // 4], by_length[0]]
     expected = _logps(model, PLAIN, pairs, pad)
     if _differ(model, _logps(model, speed, pairs, pad), expected, pairs) is not None:

@@ -3,12 +3,10 @@
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, replace
 
 from mio_local.backend import Model
-from mio_local.batching import collate
+from mio_local.batching import Batch, collate
 from mio_local.chat import Example
 from mio_local.losses import objective
 from mio_local.recipe import LoraSettings, SpeedSettings
@@ -44,10 +42,10 @@ def steps(
     goal = objective("mio", 0.1, "sum")
     found = Measured([], [], [], [], 0)
     for number, group in enumerate(groups):
-        known = np.empty(0, np.float32) if reference else _reference(model, speed, group, pad)
+        known = None if reference else model.logps(_batch(group, pad, speed), reference=True)
         began = time.perf_counter()
-        batch = collate(group, range(len(group)), pad, shared=speed.share_prompt)
-        ref = model.logps(batch, reference=True) if reference else known
+        batch = _batch(group, pad, speed)  # another object: what frozen blocks gave for the first one is not reused
+        ref = model.logps(batch, reference=True) if known is None else known
         model.accumulate(batch, ref, goal, 1 / len(group))
         model.apply(1e-5)
         took = time.perf_counter() - began
@@ -56,12 +54,12 @@ def steps(
             found.pairs.append(len(group))
             found.tokens.append(batch.real_tokens)
             found.work.append(work[number])
-        found = Measured(found.seconds, found.pairs, found.tokens, found.work, model.memory().peak)
+        found = replace(found, peak=model.memory().peak)
         yield found
 
 
-def _reference(model: Model, speed: SpeedSettings, group: Sequence[Example], pad: int) -> np.ndarray:
-    return model.logps(collate(group, range(len(group)), pad, shared=speed.share_prompt), reference=True)
+def _batch(group: Sequence[Example], pad: int, speed: SpeedSettings) -> Batch:
+    return collate(group, range(len(group)), pad, shared=speed.share_prompt)
 
 
 def needed(shape: Shape, lora: LoraSettings, examples: Sequence[Example]) -> float:

@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mio_local.arrays import ALL, CPU_TOKENS, padded
+from mio_local.arrays import ALL, CPU_TOKENS, LANES, padded
 from mio_local.blas import cores
 from mio_local.recipe import Recipe
 from mio_local.shapes import BYTES, Shape
 
 FLOAT = 4  # bytes: the adapter, and the logits that are scored
-LANES = 4  # parts that MLX works on at a time on a CPU, at most: one for each core
 
 INPUT_OF = {
     "self_attn.k_proj": "self_attn.q_proj", "self_attn.v_proj": "self_attn.q_proj", "mlp.up_proj": "mlp.gate_proj",
@@ -76,10 +75,7 @@ class Plan:
     @property
     def dtype(self) -> str:
         """Type of the weights that are not quantised."""
-        given = self.recipe.model.dtype
-        if given != "auto":
-            return given
-        return "float32" if self.kind == "cpu" else self.shape.stored_dtype
+        return self.shape.dtype(self.recipe.model.dtype, self.kind)
 
     @property
     def activation(self) -> int:

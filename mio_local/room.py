@@ -1,7 +1,7 @@
 """Whether the longest pairs fit into memory, told before hours are lost: by the estimate, then by a step that leaves no
 trace."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,10 +12,11 @@ from mio_local.batching import collate
 from mio_local.chat import Example
 from mio_local.errors import MioError, RecipeError, is_out_of_memory, one_line
 from mio_local.fitting import remedy
+from mio_local.lengths import longest, pair_tokens
 from mio_local.losses import objective
 from mio_local.memory import estimate
 from mio_local.recipe import Recipe
-from mio_local.shapes import Shape, read_shape
+from mio_local.shapes import Shape, known_shape
 
 TOLERANCE = 1.25  # an estimate this much above a limit is believed; below, the step is tried and measured
 SPARE = 0.8  # of the estimate: what a change must bring it to where memory ran out though the estimate fits
@@ -24,6 +25,19 @@ SEVERAL = "no single change is enough: take a smaller model, --quantize 4, or --
 
 class NoRoom(RecipeError):
     """A run does not fit into the memory that it may use."""
+
+
+@contextmanager
+def telling(explain: Callable[[BaseException], MioError]) -> Generator[None]:
+    """Memory that runs out inside, as an error or its cause, is raised as what `explain` makes of it."""
+    try:
+        yield
+    except NoRoom:
+        raise
+    except Exception as error:
+        if not (is_out_of_memory(error) or (error.__cause__ and is_out_of_memory(error.__cause__))):
+            raise
+        raise explain(error) from None
 
 
 @dataclass(frozen=True)
@@ -46,11 +60,8 @@ class Room:
 
     @cached_property
     def shape(self) -> Shape | None:
-        """The model's shape; None where its config does not tell."""
-        try:
-            return read_shape(self.place)
-        except (MioError, OSError):
-            return None
+        """The model's shape; None where its files do not tell."""
+        return known_shape(self.place)
 
     @cached_property
     def lengths(self) -> tuple[int, int]:
@@ -101,14 +112,8 @@ class Room:
     @contextmanager
     def guarded(self) -> Generator[None]:
         """Memory that runs out inside, on the way to the first step, is NoRoom with the smallest change."""
-        try:
+        with telling(lambda error: NoRoom(f"memory ran out before the first step: {self.after(error)}")):
             yield
-        except NoRoom:
-            raise
-        except Exception as error:
-            if not (is_out_of_memory(error) or (error.__cause__ and is_out_of_memory(error.__cause__))):
-                raise
-            raise NoRoom(f"memory ran out before the first step: {self.after(error)}") from None
 
     def advice(self, free: int) -> str:
         """The smallest change with which the estimate is at most `free` bytes."""
@@ -122,16 +127,6 @@ class Room:
         """What to do once memory ran out."""
         free = min(filter(None, (self.free, round(SPARE * self.needed))), default=0)
         return f"{self.advice(free)} ({one_line(error, 120)})"
-
-
-def longest(examples: Sequence[Example]) -> tuple[int, int]:
-    """Tokens of the longest prompt and answer, and of the longest prompt with both answers; 0 of none."""
-    rows = (len(e.prompt) + max(len(e.chosen), len(e.rejected)) for e in examples)
-    return max(rows, default=0), max(map(pair_tokens, examples), default=0)
-
-
-def pair_tokens(example: Example) -> int:
-    return len(example.prompt) + len(example.chosen) + len(example.rejected)
 
 
 def _gb(size: float) -> str:

@@ -28,11 +28,12 @@ from mio_local.job import Job
 from mio_local.levers import SCORED, Levers, settle
 from mio_local.recipe import Recipe, build, read_toml
 from mio_local.reference import Store
+from mio_local.report import Report, silent
 from mio_local.room import NoRoom, Room
 from mio_local.runs import Run
 from mio_local.tasks import read_tasks
 from mio_local.tokenizer import padding
-from mio_local.tokens import Report, Tokens, silent, tokenise
+from mio_local.tokens import Tokens, tokenise
 
 
 def start(recipe: Recipe, folder: Path, name: str, report: Report = silent) -> Job:

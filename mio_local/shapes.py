@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mio_local.errors import ModelError, one_line
+from mio_local.errors import MioError, ModelError, one_line
 from mio_local.models import read_config
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -44,6 +44,12 @@ class Shape:
     stored_bytes: int
     stored_dtype: str
     bits: int
+
+    def dtype(self, wanted: str, kind: str) -> str:
+        """Type of the weights that are not quantised, of which `wanted` may be auto, on a device of `kind`."""
+        if wanted != "auto":
+            return wanted
+        return "float32" if kind == "cpu" else self.stored_dtype
 
     @property
     def queries(self) -> int:
@@ -90,6 +96,14 @@ def read_shape(folder: Path) -> Shape:
     floats = {HEADER_NAMES[name]: count for name, count in counts.items() if name in HEADER_NAMES}
     dtype = max(floats, key=lambda name: floats[name]) if floats else ""
     return shape_from_config(read_config(folder), stored, dtype, str(folder / "config.json"))
+
+
+def known_shape(folder: Path) -> Shape | None:
+    """The shape of the model in `folder`; None where its files do not tell."""
+    try:
+        return read_shape(folder)
+    except (MioError, OSError):
+        return None
 
 
 def shape_from_config(config: Mapping[str, Any], weight_bytes: int, dtype: str = "", source: str = "config") -> Shape:

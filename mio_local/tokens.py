@@ -1,7 +1,6 @@
 """A recipe's pairs, read, split and tokenised."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +10,9 @@ from mio_local.health import Tokenised
 from mio_local.models import model_folder
 from mio_local.pairs import load_pairs, split_by_prompt
 from mio_local.recipe import Recipe
+from mio_local.report import Report
 from mio_local.tasks import read_tasks
 from mio_local.tokenizer import load_tokenizer
-
-Report = Callable[[str, int, int], None]  # (what is being done, done, total); total 0 where it has no count
-
-
-def silent(what: str, done: int, total: int) -> None:
-    """Report nothing."""
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@
 app reads the directory. Nothing here depends on who is looking.
 """
 
-import contextlib
 import math
 import time
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,13 @@ import numpy as np
 from mio_local import checkpoint, health
 from mio_local.adapters import Adapter
 from mio_local.control import COMMANDS, Control
-from mio_local.errors import RunError, is_out_of_memory, one_line
+from mio_local.errors import RunError, one_line
 from mio_local.events import Event, EventWriter, rewind
 from mio_local.job import Job, as_pairs, batch_of, held_out_batches
 from mio_local.losses import PairLogps, objective
 from mio_local.metrics import Metrics, join, pair_metrics
 from mio_local.reference import Reference
+from mio_local.room import telling
 from mio_local.samples import Sampler
 from mio_local.schedule import learning_rate
 from mio_local.tasks import greedy_answers
@@ -42,16 +43,15 @@ def train(job: Job, control: Control | None = None) -> Iterator[Event]:
         rewind(job.run.events, job.progress.events)
         control = control or Control(job.run.control)
         try:
-            with contextlib.closing(EventWriter(job.run.events)) as writer, control.signals():
+            with closing(EventWriter(job.run.events)) as writer, control.signals(), telling(job.out_of_memory):
                 for event in Loop(job, writer, control).events():
                     if event.type != "progress":
                         writer.write(event)
                     yield event
         except Exception as error:
-            failure = job.out_of_memory(error) if is_out_of_memory(error) else error
-            with contextlib.suppress(OSError):  # the disk may be what failed
-                job.run.update_status(state="failed", step=job.progress.step, reason=one_line(failure))
-            raise failure from (error if failure is not error else error.__cause__)
+            with suppress(OSError):  # the disk may be what failed
+                job.run.update_status(state="failed", step=job.progress.step, reason=one_line(error))
+            raise
 
 
 class Loop:

@@ -23,7 +23,7 @@ from mio_local.errors import BackendError, MioError, is_out_of_memory, one_line
 from mio_local.levers import settle
 from mio_local.recipe import Recipe
 from mio_local.session import adapt, load
-from mio_local.shapes import BYTES, Shape, read_shape
+from mio_local.shapes import known_shape
 
 SAYS = "mio-local trial: "  # how a line of the process's begins
 
@@ -131,8 +131,9 @@ def main() -> None:
 def _measured(trial: Trial) -> Result:
     recipe = trial.recipe
     backend, device, lora = load_backend(recipe.backend.name), recipe.backend.device, recipe.lora
-    shape = _shape(trial.place)
-    rate = backend.matrix_rate(device, _dtype(recipe, shape, device)) if trial.rate and shape else 0.0
+    shape = known_shape(trial.place)
+    dtype = shape.dtype(recipe.model.dtype, device) if shape else ""
+    rate = max(backend.matrix_rates(device, dtype)) if trial.rate and dtype else 0.0
     initial = read_adapter(Path(lora.init_adapter)) if lora.init_adapter else None
     model = load(backend, recipe, trial.place)
     adapt(model, recipe, initial.names if initial else choose_layers(model.linear_layers(), lora), initial)
@@ -148,20 +149,6 @@ def _measured(trial: Trial) -> Result:
         last.per_second(last.pairs), last.per_second(last.tokens), last.per_second(last.work), rate, last.peak,
         levers.on, levers.refused,
     )  # fmt: skip
-
-
-def _shape(place: Path) -> Shape | None:
-    try:
-        return read_shape(place)
-    except MioError:
-        return None
-
-
-def _dtype(recipe: Recipe, shape: Shape | None, device: str) -> str:
-    """The type that the model computes in."""
-    if recipe.model.dtype in BYTES:
-        return recipe.model.dtype
-    return "float32" if device == "cpu" or not shape else shape.stored_dtype
 
 
 def _say(**found: object) -> None:

@@ -19,6 +19,7 @@ BACKENDS = ("mlx", "cuda")
 both = pytest.mark.parametrize("backend", BACKENDS)
 LORA = LoraSettings(rank=4, alpha=8)
 TRAIN = TrainSettings(learning_rate=1e-2)
+MIO = objective("mio", 0.1, "sum")
 
 
 def backend_of(name: str) -> Backend:

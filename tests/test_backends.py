@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from mio_local.errors import ModelError
-from mio_local.losses import objective
 from mio_local.recipe import TrainSettings
 from tests.driving import (
     LORA,
+    MIO,
     TRAIN,
     batch_of,
     both,
@@ -24,7 +24,6 @@ from tests.driving import (
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
-MIO = objective("mio", 0.1, "sum")
 
 
 def started(backend, folder, **options):

@@ -1,5 +1,6 @@
 """What a run says of itself, and how it ends when it goes wrong."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from mio_local import cli
 from mio_local.adapters import read_adapter
 from mio_local.backend import installed
+from mio_local.errors import RunError, one_line
 from mio_local.events import read_events
 from mio_local.recipe import build
 from mio_local.runs import Run
@@ -58,6 +60,25 @@ def test_a_run_that_blows_up_fails_and_keeps_the_last_good_adapter(
     assert cli.run(["show", str(job.run.path)]) == 0  # a figure that is no number is a dash
     assert "—" in capsys.readouterr().out
     assert cli.run(["plot", str(job.run.path)]) == 0
+
+
+def test_memory_that_runs_out_in_a_step_leaves_a_run_to_resume(
+    tmp_path: Path, tiny_model: Path, tiny_pairs: Path, backend: str
+) -> None:
+    job = start(build(tables(tiny_model, tiny_pairs, backend), "test"), tmp_path, "full")
+    events = train(job)
+    next(event for event in events if event.type == "checkpoint" and event.step == 3)
+    job.model.apply = lambda rate: np.empty(1 << 59)  # type: ignore[method-assign,return-value]
+    with pytest.raises(RunError, match=r"run full: memory ran out after step 3; .*mio-local resume .*full") as caught:
+        list(events)
+    advice = r"or start anew: (the smallest change that fits is|no single change) .*\(Unable to allocate"
+    assert re.search(advice, str(caught.value))
+    status = job.run.read_status()
+    assert (status["state"], status["step"], status["reason"]) == ("failed", 3, one_line(caught.value))
+    again = reopen(job.run)
+    assert again.progress.step == 3
+    list(train(again))
+    assert again.run.read_status()["state"] == "done"
 
 
 def test_an_early_stop_that_is_killed_before_it_says_so_stays_stopped(

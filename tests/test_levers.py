@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mio_local.losses import objective
 from mio_local.recipe import PLAIN, ModelSettings, SpeedSettings
 from tests.driving import (
     BACKENDS,
     LORA,
+    MIO,
     backend_of,
     batch_of,
     both,
@@ -24,7 +24,6 @@ from tests.driving import (
 from tests.families import FAMILIES, VOCABULARY, exact, pairs_of, rows_of_logits, write_family
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
-MIO = objective("mio", 0.1, "sum")
 ALL = SpeedSettings()
 ONE = {key: PLAIN.model_copy(update={key: True})
        for key in ("share_prompt", "answer_head", "lean_adapter", "frozen_once")}  # fmt: skip

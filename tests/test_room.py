@@ -10,16 +10,14 @@ import pytest
 from mio_local.chat import Example
 from mio_local.errors import RecipeError, is_out_of_memory
 from mio_local.fitting import allowed
-from mio_local.losses import objective
 from mio_local.memory import estimate
 from mio_local.recipe import build
 from mio_local.room import Room
 from mio_local.shapes import read_shape
 from tests.conftest import write_tiny_model
-from tests.driving import LORA, batch_of, both, equal, examples, gradients, start
+from tests.driving import LORA, MIO, batch_of, both, equal, examples, gradients, start
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
-MIO = objective("mio", 0.1, "sum")
 LONG = Example([1] * 60, [2] * 40, [3] * 30, False, False, False, "")
 SHORT = Example([1] * 6, [2] * 4, [3] * 3, False, False, False, "")
 

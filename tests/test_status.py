@@ -12,9 +12,9 @@ from mio_local.commands import resume
 from mio_local.control import request
 from mio_local.errors import RunError
 from mio_local.recipe import build
+from mio_local.report import Report
 from mio_local.runs import Run
 from mio_local.session import start
-from mio_local.tokens import Report
 from mio_local.trainer import train
 
 

@@ -12,7 +12,7 @@ import transformers
 from safetensors import safe_open
 
 from mio_cuda.model import CudaModel
-from mio_local.backend import MATRIX, Device, fastest
+from mio_local.backend import MATRIX, Device, rates
 from mio_local.errors import BackendError, ModelError, one_line
 from mio_local.recipe import ModelSettings
 
@@ -47,8 +47,8 @@ class CudaBackend:
         properties = torch.cuda.get_device_properties(number)
         return Device("gpu", properties.name, properties.total_memory)
 
-    def matrix_rate(self, device: str, dtype: str = "float32") -> float:
-        place = torch.device({"auto": "cuda", "gpu": "cuda"}.get(device, device))
+    def matrix_rates(self, device: str, dtype: str = "float32") -> list[float]:
+        place = _place(device)
         size = MATRIX if place.type == "cpu" else 4 * MATRIX
         one, two = (torch.randn(size, size, device=place).to(DTYPES[dtype]) for _ in range(2))
 
@@ -59,19 +59,19 @@ class CudaBackend:
             else:
                 out[0, 0].item()
 
-        return 2 * size**3 / fastest(product)
+        return rates(2 * size**3, product)
 
     def limit_memory(self, device: str, size: int) -> None:
-        place = torch.device({"auto": "cuda", "gpu": "cuda"}.get(device, device))
+        place = _place(device)
         if place.type == "cuda":
-            torch.cuda.set_per_process_memory_fraction(min(1.0, size / self.probe(device).memory), place.index or 0)
+            torch.cuda.set_per_process_memory_fraction(min(1.0, size / self.probe(device).memory), place)
 
     def load(
         self, folder: Path, settings: ModelSettings, device: str, *, grad_checkpoint: bool, seed: int
     ) -> CudaModel:
         """Load the model in `folder`, in `settings.dtype`, quantised by bitsandbytes where asked."""
         kind = self.probe(device).kind
-        place = torch.device("cuda:0" if device in ("auto", "gpu", "cuda") else device)
+        place = _place(device)
         if place.type == "cuda":
             torch.cuda.set_device(place)
         transformers.logging.set_verbosity_error()
@@ -100,6 +100,11 @@ class CudaBackend:
         if not _quantised(settings, config):
             torch.nn.Module.to(model, place)
         return CudaModel(model, place, grad_checkpoint=grad_checkpoint)
+
+
+def _place(device: str) -> torch.device:
+    """The device that PyTorch is to use for one of the recipe's names."""
+    return torch.device("cuda:0" if device in ("auto", "gpu", "cuda") else device)
 
 
 def _quantised(settings: ModelSettings, config: Any) -> bool:

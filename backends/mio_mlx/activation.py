@@ -10,32 +10,28 @@ import mlx.core as mx
 from mlx_lm.models import activations
 
 from mio_mlx.calls import namespaces
+from mio_mlx.lanes import on_cpu
 
 COLUMNS = 128  # numbers that are added up at a time; vocabularies are multiples of it
 NAME = "swiglu"  # as mlx-lm's models import it
 
 
-def dear() -> bool:
-    """Whether all this is of use on the default device."""
-    return mx.default_device() == mx.Device(mx.cpu)
-
-
 def exp(x: mx.array) -> mx.array:
     """e^x; where a power stands for it, its relative error is up to 3e-8 |x| more: float32 has no better e."""
-    return mx.power(mx.array(math.e), x) if dear() and x.dtype == mx.float32 else mx.exp(x)
+    return mx.power(mx.array(math.e), x) if on_cpu() and x.dtype == mx.float32 else mx.exp(x)
 
 
 def total(x: mx.array) -> mx.array:
     """The sum of each row, (T, 1); on a CPU column by column, as MLX's own takes three times as long there."""
     rows, wide = x.shape
-    if not dear() or wide % COLUMNS:
+    if not on_cpu() or wide % COLUMNS:
         return x.sum(-1, keepdims=True)
     return x.reshape(rows, COLUMNS, -1).sum(1).sum(-1, keepdims=True)
 
 
 def places(model: Any) -> list[Any]:
     """The Python modules of a model's blocks where `swiglu` is worth replacing, and is mlx-lm's."""
-    found = namespaces(model, NAME) if dear() else []
+    found = namespaces(model, NAME) if on_cpu() else []
     return [place for place in found if getattr(place, NAME) is activations.swiglu]
 
 

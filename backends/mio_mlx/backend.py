@@ -9,7 +9,7 @@ from typing import Any
 import mlx.core as mx
 from mlx_lm.utils import load_model, maybe_set_recommended_wired_limit, quantize_model
 
-from mio_local.backend import MATRIX, Device, fastest
+from mio_local.backend import MATRIX, Device, rates
 from mio_local.errors import BackendError, ModelError, one_line
 from mio_local.models import read_config
 from mio_local.recipe import ModelSettings
@@ -41,13 +41,13 @@ class MlxBackend:
         info: dict[str, Any] = dict(mx.device_info()) if kind == "gpu" else {}
         return Device(kind, str(info.get("device_name", "CPU")), int(info.get("memory_size", 0)))
 
-    def matrix_rate(self, device: str, dtype: str = "float32") -> float:
+    def matrix_rates(self, device: str, dtype: str = "float32") -> list[float]:
         place = mx.Device(mx.cpu if self.probe(device).kind == "cpu" else mx.gpu)
         with mx.stream(place):
             size = MATRIX if place == mx.Device(mx.cpu) else 4 * MATRIX
             one, two = (mx.random.normal((size, size)).astype(DTYPES[dtype]) for _ in range(2))
             mx.eval(one, two)
-            return 2 * size**3 / fastest(lambda: mx.eval(one @ two))
+            return rates(2 * size**3, lambda: mx.eval(one @ two))
 
     def limit_memory(self, device: str, size: int) -> None:
         mx.set_memory_limit(size)  # what is cached for reuse counts too, and is given back first

@@ -12,6 +12,7 @@ import mlx.core as mx
 
 from mio_mlx.activation import exp, total
 from mio_mlx.calls import replace_calls
+from mio_mlx.lanes import on_cpu
 from mio_mlx.lora import block_prefix
 
 CPU_PART, GPU_PART = 2**22, 2**25  # logits in one part: 16 MB in float32 on a CPU
@@ -25,7 +26,7 @@ class Head:
         name = block_prefix(model).removesuffix(".layers.")
         self.trunk = dict(model.named_modules()).get(name)
         self.refusal = "" if self.trunk is not None and name else "its blocks are not in a trunk of their own"
-        self.size = CPU_PART if mx.default_device() == mx.Device(mx.cpu) else GPU_PART
+        self.size = CPU_PART if on_cpu() else GPU_PART
         self._given: mx.array | None = None
         if not self.refusal:
             replace_calls([self.trunk], self._call)

@@ -6,10 +6,14 @@ from typing import Any
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
+from mio_local.arrays import LANES
 from mio_local.batching import Batch
 from mio_local.blas import cores, share_threads
 
-LANES = 4  # at most: each has its own activations
+
+def on_cpu() -> bool:
+    """Whether the default device is a CPU."""
+    return mx.default_device() == mx.Device(mx.cpu)
 
 
 class Lanes:
@@ -18,9 +22,8 @@ class Lanes:
 
     def __init__(self, *, single: bool) -> None:
         self.single = single
-        device = mx.default_device()
-        count = min(cores(), LANES) if device == mx.Device(mx.cpu) else 1
-        self.streams = [mx.new_stream(device) for _ in range(count)]
+        count = min(cores(), LANES) if on_cpu() else 1
+        self.streams = [mx.new_stream(mx.default_device()) for _ in range(count)]
 
     def groups(self, batch: Batch, most: int) -> Iterator[list[tuple[int, Batch, list[mx.Stream]]]]:
         """Parts of the batch that run at the same time, of about `most` tokens together: each one's number, the part,

@@ -22,7 +22,7 @@ from mio_mlx import activation, lean, lora
 from mio_mlx.below import Below
 from mio_mlx.calls import replaced
 from mio_mlx.head import Head
-from mio_mlx.lanes import Lanes, evaluate
+from mio_mlx.lanes import Lanes, evaluate, on_cpu
 from mio_mlx.recompute import Recompute, keyed_dropouts, renew
 from mio_mlx.shared import SharedPrompt
 from mio_mlx.xp import XP
@@ -38,7 +38,7 @@ class MlxModel:
         kinds = {value.dtype for _, value in lora.leaves(model.parameters())}
         self.half = bool(kinds & {mx.bfloat16, mx.float16})
         self.lanes = Lanes(single=grad_checkpoint)
-        self.most = CPU_TOKENS if mx.default_device() == mx.Device(mx.cpu) else ALL
+        self.most = CPU_TOKENS if on_cpu() else ALL
         self.gradient: Any = None
         self.reference: list[tuple[str, mx.array]] = []
         mx.reset_peak_memory()

@@ -16,6 +16,7 @@ from mlx_lm.models.cache import KVCache, RotatingKVCache, make_prompt_cache
 from mio_local.batching import Spans
 from mio_mlx.attention import NAME, causal
 from mio_mlx.calls import namespaces, replace_calls, replaced
+from mio_mlx.lanes import on_cpu
 
 SCALED = [kind for name, kind in vars(rope_utils).items() if isinstance(kind, type) and name.endswith("RoPE")]
 ROPES = (nn.RoPE, *SCALED)
@@ -44,7 +45,7 @@ class _Layout:
     def attend(self, queries: mx.array, keys: mx.array, values: mx.array, scale: float, mask: mx.array) -> mx.array:
         """(n, heads, L, width): each row in its two pieces, nothing where it is padding."""
         window = next(window for window, made in self._masks.items() if made is mask)
-        fused = self._streams[0].device != mx.Device(mx.cpu)
+        fused = not on_cpu()
         rows: list[mx.array] = []
         for row, ends in enumerate(zip(*self._spans.ends, strict=True)):
             prompt, chosen, end = (int(at) for at in ends)

@@ -16,14 +16,15 @@ from mio_local.errors import BackendError, RecipeError
 from mio_local.fitting import allowed
 from mio_local.flags import flag_words, recipe_from
 from mio_local.flags import words as words_of
-from mio_local.levers import SCORED
+from mio_local.lengths import pair_tokens, row_tokens
+from mio_local.levers import SCORED, Levers
 from mio_local.measure import WARM_UP
 from mio_local.pieces import visible, visible_line
 from mio_local.recipe import PLAIN, Recipe
-from mio_local.room import pair_tokens
+from mio_local.report import Report
 from mio_local.session import inherit, resolve_backend
 from mio_local.tokenizer import padding
-from mio_local.tokens import Report, tokenise
+from mio_local.tokens import tokenise
 from mio_local.trial import Result, Trial, run
 
 WORTH = 1.05  # times as fast: what is less may be noise
@@ -80,8 +81,7 @@ def main(arguments: argparse.Namespace) -> int:
 def groups_of(examples: Sequence[Example], recipe: Recipe, times: int) -> list[list[Example]]:
     """The pairs of each step: the longest first, for the peak of memory, then batches of like lengths, as a run has."""
     size = recipe.train.batch_size
-    lengths = [len(e.prompt) + max(len(e.chosen), len(e.rejected)) for e in examples]
-    order = Order(lengths, size, 1, recipe.train.seed)
+    order = Order([row_tokens(example) for example in examples], size, 1, recipe.train.seed)
     longest = sorted(examples, key=pair_tokens)[: -size - 1 : -1]
     return [longest] + [[examples[i] for i in order.step(k)[0]] for k in range(WARM_UP - 1 + times)]
 
@@ -98,7 +98,7 @@ def resized(groups: Sequence[Sequence[Example]], size: int) -> list[Sequence[Exa
 def beside(recipe: Recipe, first: Result | str) -> list[Row]:
     """The recipe with one thing changed: each saving that it uses off, all of them, checkpointing, a smaller batch."""
     speed, train = recipe.speed, recipe.train
-    used = first.on if isinstance(first, Result) else [key for key, value in speed if value]
+    used = first.on if isinstance(first, Result) else Levers(speed).on
     on = [lever for lever in used if lever in (*SCORED, "frozen_once")]
     rows = [Row(EARLY, recipe, reference=True)]
     for lever in on:

@@ -8,9 +8,9 @@ from mio_local.commands.train import watch
 from mio_local.control import Control, request
 from mio_local.job import Job
 from mio_local.launch import launch
+from mio_local.report import Report
 from mio_local.runs import Run, runs_folder, write_atomically
 from mio_local.session import reopen
-from mio_local.tokens import Report
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -28,9 +28,11 @@ STEPS = 10  # the first two are not counted
 
 def measure(backend: str, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     """One setting in this process. Options: batch, tokens, steps, levers (all, none, or names), layers, checkpoint,
-    prompt and answer (random pairs of that many tokens instead of GSM8K's), reference (computed in every step)."""
+    prompt and answer (random pairs of that many tokens instead of GSM8K's), reference (computed in every step),
+    products (of large matrices after each step, in eights)."""
     from mio_local.adapters import choose_layers, draw_adapter
     from mio_local.batching import Order, collate
+    from mio_local.lengths import row_tokens
     from mio_local.measure import needed, steps
     from mio_local.recipe import PLAIN, SpeedSettings, build
     from mio_local.shapes import read_shape
@@ -56,20 +58,21 @@ def measure(backend: str, folder: Path, options: dict[str, Any]) -> dict[str, An
     if "answer" in options:
         groups = [examples[i : i + batch] for i in range(0, batch * count, batch)]
     else:
-        lengths = [len(e.prompt) + max(len(e.chosen), len(e.rejected)) for e in examples]
-        order = Order(lengths, batch, 1, 0)
+        order = Order([row_tokens(example) for example in examples], batch, 1, 0)
         groups = [[examples[i] for i in order.step(k)[0]] for k in range(count)]
     # transformers leaves the weights where the file is mapped: they count once they are read
     model.logps(collate(examples[:1], [0], 0, shared=speed.share_prompt), reference=False)
     before = model.memory()
     work = [needed(shape, recipe.lora, group) for group in groups]
-    rates: list[float] = []  # in turn with the steps, as the machine's speed changes
+    rates: list[list[float]] = []  # in turn with the steps, as the machine's speed changes
     for last in steps(model, speed, groups, 0, work, reference=bool(options.get("reference"))):  # noqa: B007
-        rates.append(found.matrix_rate("cpu"))
-    best = max(amount / took for amount, took in zip(last.work, last.seconds, strict=True))
+        rates.append([rate for _ in range(options.get("products", 1)) for rate in found.matrix_rates("cpu")])
+    counted = [rate for some in rates[-len(last.seconds) :] for rate in some]
     return {
         "pairs_per_second": last.per_second(last.pairs), "tokens_per_second": last.per_second(last.tokens),
-        "rate": last.per_second(last.work), "best_rate": best, "matrix_rate": statistics.median(rates),
+        "rate": last.per_second(last.work), "matrix_rate": statistics.median(map(max, rates)),
+        # all the work over all its seconds, on both sides: what the host takes away then slows both alike
+        "mean_rate": sum(last.work) / sum(last.seconds), "mean_matrix_rate": statistics.harmonic_mean(counted),
         "seconds": last.seconds, "tokens": statistics.mean(last.tokens), "model": before.active, "peak": last.peak,
         "refused": refused,
     }  # fmt: skip
@@ -79,7 +82,8 @@ def pairs(folder: Path, vocabulary: int, count: int, options: dict[str, Any]) ->
     """GSM8K's first pairs that fit, or random ones of given lengths."""
     from mio_local.chat import Example
     from mio_local.recipe import build
-    from mio_local.tokens import silent, tokenise
+    from mio_local.report import silent
+    from mio_local.tokens import tokenise
 
     if "answer" in options:
         import numpy as np
@@ -189,14 +193,16 @@ def again(place: Path) -> None:
 
 
 def share(place: Path, rounds: int = 2) -> None:
-    """The needed work per second as a share of the matrix-product rate of the same process."""
-    print("backend  model  round  GFLOP/s   of    share   of the fastest step")
+    """The needed work per second as a share of the matrix-product rate of the same process: the median step against the
+    fastest products, then all steps against all products, four times eight of them after each step."""
+    print("backend  model  round  median GFLOP/s   of    share   mean GFLOP/s   of    share")
     for backend, size in (("cuda", "135m"), ("cuda", "27m"), ("mlx", "27m"), ("mlx", "135m")):
         for number in range(rounds):
-            found = app(backend, make_model(size, place))
-            print(f"{backend:7}  {size:5} {number + 1:6} {found['rate'] / 1e9:8.1f} {found['matrix_rate'] / 1e9:6.1f} "
-                  f"{found['rate'] / found['matrix_rate']:6.0%} {found['best_rate'] / found['matrix_rate']:6.0%}",
-                  flush=True)
+            found = app(backend, make_model(size, place), products=4)
+            print(f"{backend:7}  {size:5} {number + 1:6}", *(
+                f"{found[kind + 'rate'] / 1e9:14.1f} {found[kind + 'matrix_rate'] / 1e9:6.1f} "
+                f"{found[kind + 'rate'] / found[kind + 'matrix_rate']:6.0%}" for kind in ("", "mean_")
+            ), flush=True)
 
 
 def growth(place: Path) -> None:
