@@ -8,8 +8,8 @@ experts carry the expert axis in front. Each backend maps them to its library's 
 import json
 import re
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from mio_local.recipe import LoraSettings
 Adapter = dict[str, np.ndarray]
 
 BLOCK = re.compile(r"^(?P<stem>.*?)\.(?P<index>\d+)\.(?P<leaf>.+)$")
+ORIGIN = "origin_config"  # the key in a safetensors file's metadata for the settings in the other format
 NOT_TEXT = re.compile(r"vision|visual|audio|image", re.IGNORECASE)
 
 
@@ -73,18 +74,30 @@ def draw_adapter(slots: Sequence[Slot], seed: int) -> Adapter:
 
 @dataclass(frozen=True)
 class SavedAdapter:
-    """An adapter from disk, and the LoRA settings it was trained with."""
+    """An adapter from disk, and the LoRA settings it was trained with. `kind`: mlx or peft. `stored`: the dtype of each
+    tensor in the file. `origin`: the settings it had in the other format, where it was converted from there."""
 
     folder: Path
     weights: Adapter
     rank: int
     alpha: float
     dora: bool
+    dropout: float = 0.0
+    kind: str = ""
+    stored: Mapping[str, np.dtype] = field(default_factory=dict[str, np.dtype])
+    origin: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def names(self) -> list[str]:
         """The layers it adapts, in the file's order."""
         return list(dict.fromkeys(key.rpartition(".")[0] for key in self.weights))
+
+    def check_whole(self) -> None:
+        """Raise ModelError where one of a layer's tensors is missing."""
+        for layer in self.names:
+            for leaf in ("lora_A", "lora_B", *["magnitude"] * self.dora):
+                if f"{layer}.{leaf}" not in self.weights:
+                    raise ModelError(f"{self.folder}: lacks {layer}.{leaf}")
 
     def check_layers(self, present: Sequence[str]) -> None:
         """Raise ModelError where it adapts a layer that is not among the model's linear layers."""
@@ -95,10 +108,9 @@ class SavedAdapter:
 
     def check_shapes(self, slots: Sequence[Slot]) -> None:
         """Raise ModelError for a tensor that is missing, or of another shape than the model's layer needs."""
+        self.check_whole()
         for slot in slots:
             for key, needed in ((f"{slot.name}.lora_A", slot.a), (f"{slot.name}.lora_B", slot.b)):
-                if key not in self.weights:
-                    raise ModelError(f"{self.folder}: lacks {key}")
                 if (shape := self.weights[key].shape) != needed:
                     raise ModelError(
                         f"{self.folder}: {key} has shape {shape}, this model's layer needs {needed}: another base?"
@@ -106,7 +118,9 @@ class SavedAdapter:
 
 
 def read_adapter(folder: Path) -> SavedAdapter:
-    """Read an adapter in mlx-lm's or PEFT's format. Raises ModelError naming what is missing or unsupported."""
+    """Read an adapter in mlx-lm's or PEFT's format, or a run's. Raises ModelError naming what is missing or unknown."""
+    if not (folder / "adapter_config.json").exists() and (folder / "adapter" / "adapter_config.json").exists():
+        folder /= "adapter"  # a run's
     config_file = folder / "adapter_config.json"
     if not folder.exists():
         raise ModelError(f"{folder}: no such adapter folder")
@@ -118,11 +132,13 @@ def read_adapter(folder: Path) -> SavedAdapter:
         raise ModelError(f"{config_file}: not readable JSON: {one_line(error)}") from None
     for file_name, reader in (("adapters.safetensors", _from_mlx), ("adapter_model.safetensors", _from_peft)):
         if (folder / file_name).exists():
-            tensors = _tensors(folder / file_name)
+            tensors, origin = _tensors(folder / file_name)
             if not tensors:
                 raise ModelError(f"{folder / file_name}: holds no weights")
             try:
-                return reader(tensors, config, folder)
+                found = reader({key: value.astype(np.float32) for key, value in tensors.items()}, config, folder)
+                stored = dict(zip(found.weights, (value.dtype for value in tensors.values()), strict=True))
+                return replace(found, stored=stored, origin=json.loads(origin))
             except KeyError as error:
                 raise ModelError(f"{config_file}: lacks {error.args[0]}") from None
             except (AttributeError, TypeError, ValueError) as error:
@@ -132,17 +148,16 @@ def read_adapter(folder: Path) -> SavedAdapter:
     raise ModelError(f"{folder}: holds neither adapters.safetensors (mlx-lm) nor adapter_model.safetensors (PEFT)")
 
 
-def _tensors(file: Path) -> Adapter:
+def _tensors(file: Path) -> tuple[Adapter, str]:
+    """The tensors as stored, and the JSON of what settings came along from another format."""
     from safetensors import SafetensorError, safe_open
 
-    arrays: Adapter = {}
     try:
         with safe_open(str(file), "numpy") as tensors:
-            for key in tensors.keys():  # noqa: SIM118 - a safetensors handle, not a dict
-                arrays[key] = np.asarray(tensors.get_tensor(key), np.float32)
+            arrays = {key: tensors.get_tensor(key) for key in tensors.keys()}  # noqa: SIM118 - a handle, not a dict
+            return arrays, (tensors.metadata() or {}).get(ORIGIN, "{}")
     except (SafetensorError, OSError, TypeError) as error:
         raise ModelError(f"{file}: not a readable safetensors file: {one_line(error)}") from None
-    return arrays
 
 
 def _rank(value: Any) -> int:
@@ -167,7 +182,8 @@ def _from_mlx(tensors: Adapter, config: dict[str, Any], folder: Path) -> SavedAd
         # mlx-lm stores plain layers' factors transposed, and stacked experts' as they are
         weights[f"{layer}.{renamed[leaf]}"] = np.ascontiguousarray(value.T) if value.ndim == 2 else value
     alpha = float(parameters["scale"]) * rank
-    return SavedAdapter(folder, weights, rank, alpha, config.get("fine_tune_type") == "dora")
+    dora, dropout = config.get("fine_tune_type") == "dora", float(parameters.get("dropout") or 0)
+    return SavedAdapter(folder, weights, rank, alpha, dora, dropout, "mlx")
 
 
 def _from_peft(tensors: Adapter, config: dict[str, Any], folder: Path) -> SavedAdapter:
@@ -189,4 +205,5 @@ def _from_peft(tensors: Adapter, config: dict[str, Any], folder: Path) -> SavedA
                 break
         else:
             raise ModelError(f"{folder}: {key} is no LoRA weight")
-    return SavedAdapter(folder, weights, rank, alpha, bool(config.get("use_dora")))
+    dropout = float(config.get("lora_dropout") or 0)
+    return SavedAdapter(folder, weights, rank, alpha, bool(config.get("use_dora")), dropout, "peft")

@@ -4,7 +4,7 @@ A backend is a package with an entry point in the group `mio_local.backends`; in
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -14,9 +14,11 @@ import numpy as np
 
 from mio_local.adapters import Adapter, Slot
 from mio_local.batching import Batch
+from mio_local.continuations import Row, Score
 from mio_local.errors import BackendError, nearest, one_line
 from mio_local.losses import Objective
 from mio_local.recipe import LoraSettings, ModelSettings, SpeedSettings, TrainSettings
+from mio_local.sampling import Sampling
 
 GROUP = "mio_local.backends"
 MATRIX, MATRIX_TIMES = 1536, 8  # rows of the matrices that tell a CPU's rate, and how often they are multiplied
@@ -68,8 +70,8 @@ class Model(Protocol):
         """Full names of the linear layers inside the model's blocks."""
         ...
 
-    def set_adapter(self, adapter: Adapter) -> None:
-        """Overwrite the adapter's weights and make them the reference."""
+    def set_adapter(self, adapter: Adapter, *, reference: bool = True) -> None:
+        """Overwrite the adapter's weights and, with `reference`, make them the reference."""
         ...
 
     def get_adapter(self) -> Adapter:
@@ -97,9 +99,27 @@ class Model(Protocol):
         ...
 
     def generate(
-        self, prompts: Sequence[Sequence[int]], max_tokens: int, stop: Sequence[int], *, reference: bool
-    ) -> list[list[int]]:
-        """Greedy continuation of each prompt, as one batch, the stop token not included."""
+        self, prompts: Sequence[Sequence[int]], max_tokens: int, stop: Sequence[int], *, reference: bool,
+        temperature: float = 0.0, seed: int = 0, ends: bool = False,
+    ) -> list[list[int]]:  # fmt: skip
+        """Continuation of each prompt, as one batch, the stop token included with `ends`: greedy, or with a
+        `temperature` drawn from the whole distribution, the same for the same seed and prompts."""
+        ...
+
+    def score(self, rows: Sequence[Row], *, reference: bool) -> list[Score]:
+        """log pi or log ref of each prompt's continuation, nats, and whether it is the greedy one; dropout off."""
+        ...
+
+    def stream(
+        self, prompt: Sequence[int], sampling: Sampling, stop: Sequence[int], told: Callable[[int], bool],
+        *, reference: bool,
+    ) -> None:  # fmt: skip
+        """Draw an answer to one prompt; `told` hears of each token and says whether to go on. Ends at a stop token, of
+        which nothing is told."""
+        ...
+
+    def logits(self, ids: Sequence[int]) -> np.ndarray:
+        """Logits after each token of one row, (len(ids), vocabulary) float32, of the policy."""
         ...
 
     def save_state(self, folder: Path) -> None:
@@ -135,6 +155,24 @@ class Backend(Protocol):
 
     def load(self, folder: Path, settings: ModelSettings, device: str, *, grad_checkpoint: bool, seed: int) -> Model:
         """Load the model in `folder` onto `device`. Raises ModelError."""
+        ...
+
+
+    def logits(
+        self, folder: Path, settings: ModelSettings, device: str, ids: Sequence[int], adapter: Path | None
+    ) -> np.ndarray:
+        """As `Model.logits`, of a model and an adapter in the library's own format, loaded as its users do."""
+        ...
+
+    def dense(
+        self, folder: Path, settings: ModelSettings, device: str
+    ) -> tuple[list[str], Iterator[tuple[str, np.ndarray]]]:
+        """Names of the model's weights as Hugging Face's files have them, and the weights in that order, those that are
+        quantised as the model computes with them."""
+        ...
+
+    def quantize(self, folder: Path, bits: int, device: str) -> None:
+        """Replace the weights in `folder` by quantised ones, in the library's own format."""
         ...
 
 

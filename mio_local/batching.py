@@ -9,6 +9,7 @@ import numpy as np
 
 from mio_local.arrays import padded
 from mio_local.chat import Example
+from mio_local.lengths import pair_tokens
 
 WINDOW = 32  # steps whose pairs are sorted by length together: little padding, and still a shuffled order
 
@@ -147,6 +148,12 @@ def collate(examples: Sequence[Example], pairs: Sequence[int], pad: int, *, shar
     real = sum(2 * len(e.prompt) + len(e.chosen) + len(e.rejected) for e in found)
     spans = _spans(found) if shared else None
     return Batch(inputs, spans, np.array(where, np.int32), targets, mask, mask.sum(-1), tuple(pairs), real)
+
+
+def in_batches(examples: Sequence[Example], size: int, pad: int, *, shared: bool = False) -> list[Batch]:
+    """All pairs in batches of `size` of similar length, the same ones each time."""
+    near = sorted(range(len(examples)), key=lambda i: pair_tokens(examples[i]))
+    return [collate(examples, near[i : i + size], pad, shared=shared) for i in range(0, len(near), size)]
 
 
 def _spans(examples: Sequence[Example]) -> Spans:

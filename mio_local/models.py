@@ -159,3 +159,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or "model_type" not in config:
         raise ModelError(f"{file}: names no model_type")
     return config
+
+
+def weights_sizes(folder: Path) -> dict[str, int]:
+    """The model's weight files and their bytes: another base in the same folder rarely has the same."""
+    return {file.name: file.stat().st_size for file in sorted(folder.glob("*.safetensors"))}

@@ -26,6 +26,7 @@ from mio_local.fingerprint import fingerprint
 from mio_local.fitting import allowed, resident
 from mio_local.job import Job
 from mio_local.levers import SCORED, Levers, settle
+from mio_local.models import weights_sizes
 from mio_local.recipe import Recipe, build, read_toml
 from mio_local.reference import Store
 from mio_local.report import Report, silent
@@ -206,11 +207,6 @@ def inherit(recipe: Recipe, initial: SavedAdapter) -> Recipe:
     """The recipe with rank, alpha and kind of the adapter that the run continues from."""
     update = {"rank": initial.rank, "alpha": initial.alpha, "dora": initial.dora}
     return recipe.model_copy(update={"lora": recipe.lora.model_copy(update=update)})
-
-
-def weights_sizes(place: Path) -> dict[str, int]:
-    """The model's weight files and their bytes: another base in the same folder rarely has the same."""
-    return {file.name: file.stat().st_size for file in sorted(place.glob("*.safetensors"))}
 
 
 def load(backend: Backend, recipe: Recipe, place: Path) -> Model:

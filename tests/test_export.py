@@ -1,152 +1,281 @@
-"""CSV and PNG of a comparison, read back from the disk."""
+"""A trained run as files for other programs: they compute what the app computes, or nothing is there."""
 
-import asyncio
-import csv
-import os
-import struct
-import sys
+import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
-from mio_local import history
-from mio_local.errors import RunError
-from mio_local.export import write_csv
-from mio_tui.compare import export
-from tests import fakes
+from mio_local import weights
+from mio_local.adapters import read_adapter
+from mio_local.cli import run
+from mio_local.errors import MioError, ModelError, RunError
+from mio_local.loading import of_run
+from mio_local.merge import merge
+from mio_local.runs import Run
+from mio_local.weights import stored_weights
+from tests.conftest import write_tiny_model
+from tests.driving import BACKENDS, LORA, backend_of, load, logits, move, noisy, start
+from tests.families import FAMILIES, write_family
 
-
-def read_back(file: Path) -> list[dict[str, str]]:
-    with file.open(encoding="utf-8", newline="") as opened:
-        return list(csv.DictReader(opened))
-
-
-def test_csv_holds_every_figure_of_every_step_and_evaluation(tmp_path):
-    runs = [fakes.make_run(tmp_path, "a", steps=120), fakes.make_run(tmp_path, "b", steps=60, loss="dpo")]
-    out = tmp_path / "out.csv"
-    assert write_csv([history.read(run) for run in runs], out) == (120 + 3) + (60 + 2)
-
-    rows = read_back(out)
-    assert list(rows[0])[:4] == ["run", "kind", "step", "time"]
-    assert [(row["run"], row["kind"]) for row in rows].count(("a", "step")) == 120
-    for row in rows:
-        expected = fakes.figures(int(row["step"]), {"a": "mio", "b": "dpo"}[row["run"]])
-        assert {key: float(row[key]) for key in expected} == expected
-        assert row["perf/seconds"] == ("0.5" if row["kind"] == "step" else "")
-    assert [path.name for path in tmp_path.glob(".out*")] == []
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+IDS = list(range(5, 30))
+WIDE = 64  # a multiple of the quantised groups
 
 
-def test_csv_of_odd_events_keeps_its_columns(tmp_path):
-    stream = [
-        {"type": "step", "step": 1, "time": 5.5, "loss": None, "run": "other", "kind": 7, "text": "[red]", "ok": True},
-        {"type": "step", "step": 2, "time": None, "loss": 0.5, "a,\"b\"\n": 3},
-        {"type": "eval", "step": 2, "time": 6.5, "loss": "low", "deep": [1]},
-    ]  # fmt: skip
-    run = fakes.make_run(tmp_path, "=1+1, [red]\x1b[31m\nשלום 🦊", stream=stream)
-    out = tmp_path / "out.csv"
-    write_csv([history.read(run)], out)
-    rows = read_back(out)
-    assert list(rows[0]) == ["run", "kind", "step", "time", 'a,"b"\n', "loss"]
-    assert [tuple(row.values())[1:] for row in rows] == [
-        ("step", "1", "5.5", "", ""), ("step", "2", "", "3", "0.5"), ("eval", "2", "6.5", "", ""),
-    ]  # fmt: skip
-    assert {row["run"] for row in rows} == {run.name}
+@pytest.fixture(scope="module")
+def wide_model(tmp_path_factory):
+    return write_tiny_model(tmp_path_factory.mktemp("wide") / "wide-llama", width=WIDE)
 
 
-def test_csv_takes_a_name_that_is_no_text(tmp_path):
-    run = fakes.make_run(tmp_path, "caf\udce9", steps=1)  # a folder named in Latin-1
-    write_csv([history.read(run)], tmp_path / "out.csv")
-    assert {row["run"] for row in read_back(tmp_path / "out.csv")} == {"caf\\udce9"}
+def train(folder, model, pairs, backend, name="t", *more):
+    backend_of(backend)
+    words = ["train", "--model", model, "--data", pairs, "--backend", backend, "--device", "cpu", "--rank", "4"]
+    words += ["--runs", folder, "--name", name, "--steps", "3", "--learning-rate", "3e-2", *more]
+    assert run([str(word) for word in words]) == 0
+    return Run(folder / name)
 
 
-def test_csv_of_runs_without_figures_is_its_header(tmp_path):
-    run = fakes.make_run(tmp_path, "a", state="queued", steps=0, stream=[])
-    assert write_csv([history.read(run)], tmp_path / "out.csv") == 0
-    assert (tmp_path / "out.csv").read_text(encoding="utf-8") == "run,kind,step,time\n"
+@pytest.fixture(scope="module", params=BACKENDS)
+def trained(request, wide_model, tiny_pairs, tmp_path_factory):
+    return train(tmp_path_factory.mktemp("runs"), wide_model, tiny_pairs, request.param)
 
 
-@pytest.mark.parametrize(
-    ("names", "expected"),
-    [
-        (["a", "b"], "compare-a-b"),
-        (["../../etc/x", "-b"], "compare-etc-x-b"),
-        (["[red]x[/INST]", "\x1b[31m"], "compare-red-x-INST-31m"),
-        (["שלום", "🦊"], "compare-run-run"),
-        (["a" * 200, "b" * 200], f"compare-{'a' * 55}-{'b' * 55}"),
-    ],
-)
-def test_file_names_are_short_and_plain(names, expected):
-    assert export.stem(names) == expected
+def export(trained, *words):
+    return run(["export", str(trained.path), *map(str, words)])
 
 
-def test_names_of_four_long_runs_still_fit():
-    assert len(export.stem([letter * 255 for letter in "abcd"])) <= export.LONGEST
+def merged(adapter, base, place):
+    return run(["export", str(adapter), "--model", str(base), "--to", "merged", "--out", str(place)])
 
 
-def test_files_go_to_the_working_folder_if_they_can(tmp_path, monkeypatch):
-    runs, here = tmp_path / "runs", tmp_path / "here"
-    here.mkdir()
-    past = [history.read(fakes.make_run(runs, name, steps=1)) for name in ("a", "b")]
-    monkeypatch.chdir(here)
-    assert export.target(runs, past) == here / "compare-a-b"
-    monkeypatch.setattr(export.os, "access", lambda path, mode: path != here)  # root may write anywhere
-    assert export.target(runs, past) == runs / "compare-a-b"
-    here.rmdir()
-    assert export.target(runs, past) == runs / "compare-a-b"
+def by_library(library, folder, adapter=None):
+    """A folder as a user without mio-local loads it."""
+    if library == "mlx":
+        from mlx_lm import load as mlx_load
+
+        return mlx_load(str(folder), adapter_path=adapter and str(adapter))[0]
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    return PeftModel.from_pretrained(model, adapter) if adapter else model
 
 
-async def test_png_shows_both_runs_whatever_their_names(tmp_path):
-    names = ("--out [red]$x$ \\$y$ {0}", "b\x1b[31m שלום")
-    past = [history.read(fakes.make_run(tmp_path, name, steps=60)) for name in names]
-    written = await export.export(past, ("csv", "png"), tmp_path / "compare-a-b")
-    assert [file.name for file in written] == ["compare-a-b.csv", "compare-a-b.png"]
-    head = written[1].read_bytes()[:24]
-    assert head[:8] == b"\x89PNG\r\n\x1a\n"
-    assert struct.unpack(">II", head[16:24]) == (1352, 936)  # 10.4 x 7.2 inches of 130 dots
-    assert len(read_back(written[0])) == 2 * (60 + 2)
+def ours(trained):
+    source = of_run(trained)
+    return logits(source.load(source.open()), IDS)
 
 
-async def test_a_run_without_figures_is_refused_in_one_line(tmp_path):
-    past = [history.read(fakes.make_run(tmp_path, "a", state="queued", steps=0, stream=[]))]
-    with pytest.raises(RunError) as caught:
-        await export.export(past, ("png",), tmp_path / "out")
-    assert str(caught.value) == "out.png: run a has no figures yet; nothing to draw"
+@pytest.mark.parametrize(("to", "library"), [("peft", "cuda"), ("mlx", "mlx")])
+def test_an_adapter_for_either_library(trained, to, library, wide_model, capsys):
+    assert export(trained, "--to", to) == 0
+    out = capsys.readouterr().out
+    assert "its logits equal the app's to " in out
+    assert {"peft": "AutoPeftModelForCausalLM", "mlx": "mlx_lm.generate"}[to] in out
+    place = trained.path / "exports" / to
+    np.testing.assert_allclose(logits(by_library(library, wide_model, place), IDS), ours(trained), atol=1e-5)
+    assert np.abs(ours(trained) - logits(by_library(library, wide_model), IDS)).max() > 1e-2
 
 
-async def test_csv_into_a_missing_folder_is_refused_in_one_line(tmp_path):
-    past = [history.read(fakes.make_run(tmp_path, "a", steps=1))]
-    with pytest.raises(RunError, match=r"out\.csv: cannot be written: No such file or directory$"):
-        await export.export(past, ("csv",), tmp_path / "gone" / "out")
+def test_a_merged_model_gives_the_apps_logits_in_both_libraries(trained, wide_model, capsys):
+    assert export(trained, "--to", "merged") == 0
+    place = trained.path / "exports" / "merged"
+    for library in BACKENDS:
+        np.testing.assert_allclose(logits(by_library(library, place), IDS), ours(trained), atol=2e-5)
+    assert {file.name for file in wide_model.iterdir()} == {file.name for file in place.iterdir()}
+    assert "mlx_lm.generate --model" in capsys.readouterr().out
 
 
-async def test_a_drawing_that_hangs_is_ended(tmp_path, monkeypatch):
-    past = [history.read(fakes.make_run(tmp_path, "a", steps=1))]
-    slow = tmp_path / "slow"
-    code = f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(60)\n"
-    slow.write_text(f"#!{sys.executable}\n{code}", encoding="utf-8")
-    slow.chmod(0o755)
-    monkeypatch.setattr(export.sys, "executable", str(slow))
-    monkeypatch.setattr(export, "PLOT_SECONDS", 1)
-    with pytest.raises(RunError, match="longer than 1 s"):
-        await export.export(past, ("png",), tmp_path / "out")
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text(encoding="utf-8")), 0)
+def test_nothing_is_overwritten(trained, tmp_path, capsys):
+    place = tmp_path / "there"
+    place.mkdir()
+    (place / "mine").touch()
+    with pytest.raises(RunError, match=r"there: is there already, and is left alone; name another place with --out"):
+        export(trained, "--to", "merged", "--out", place)
+    assert [file.name for file in tmp_path.rglob("*")] == ["there", "mine"]
 
 
-async def test_a_drawing_that_is_given_up_leaves_no_process(tmp_path, monkeypatch):
-    past = [history.read(fakes.make_run(tmp_path, "a", steps=1))]
-    begun: list[asyncio.subprocess.Process] = []
-    create = asyncio.create_subprocess_exec
+def test_what_fails_on_the_way_leaves_nothing(trained, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
 
-    async def spy(*args, **options):
-        begun.append(await create(sys.executable, "-c", "import time; time.sleep(60)", **options))
-        return begun[-1]
+    monkeypatch.setattr(weights.shutil, "copyfile", full)
+    with pytest.raises(OSError, match="No space"):
+        export(trained, "--to", "merged", "--out", tmp_path / "new")
+    assert not list(tmp_path.iterdir())
 
-    monkeypatch.setattr(asyncio, "create_subprocess_exec", spy)
-    task = asyncio.create_task(export.export(past, ("png",), tmp_path / "out"))
-    while not begun:
-        await asyncio.sleep(0.01)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert begun[0].returncode is not None
+
+def test_an_export_that_computes_something_else_is_not_published(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("mio_local.merge.Merge.layer", lambda self, layer, weight, turned: weight)
+    with pytest.raises(ModelError, match="not published: its logits differ from the app's by"):
+        export(trained, "--to", "merged", "--out", tmp_path / "new")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_base_that_changed_is_told(wide_model, tiny_pairs, tmp_path):
+    base = shutil.copytree(wide_model, tmp_path / "base")
+    trained = train(tmp_path / "runs", base, tiny_pairs, "cuda")
+    shutil.rmtree(base)
+    write_tiny_model(base, width=WIDE, blocks=3)
+    with pytest.raises(RunError, match=r"run t: the weights in .*base are not those it was trained on"):
+        export(trained, "--to", "merged")
+    shutil.rmtree(base)
+    with pytest.raises(ModelError, match=r"base: no such folder"):
+        export(trained, "--to", "merged")
+
+
+def test_an_adapter_of_another_base_is_told(trained, tiny_model, tmp_path):
+    for base in (tiny_model, write_tiny_model(tmp_path / "one", WIDE, blocks=1)):
+        with pytest.raises(ModelError, match="another base"):
+            merged(trained.adapter, base, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_tensor_is_told(trained, wide_model, tmp_path):
+    folder = shutil.copytree(trained.adapter, tmp_path / "adapter")
+    file = next(folder.glob("*.safetensors"))
+    tensors = load_file(file)
+    lost = sorted(tensors)[0]
+    save_file({key: value for key, value in tensors.items() if key != lost}, file)
+    for to in ("merged", "mlx", "peft"):
+        with pytest.raises(ModelError, match=r"lacks model\.layers\.0\..*\.lora_A"):
+            run(["export", str(folder), "--model", str(wide_model), "--to", to, "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("words", [["--to", "onnx"], ["--to", "mergd"], ["--to", "mlx", "--quantize", "4"],
+                                   ["--to", "merged", "--quantize", "5"], ["--to", "mlx", "--checkpoint", "step-9"]])
+def test_what_there_is_not_is_refused(trained, words):
+    with pytest.raises(MioError, match=r"--to|--quantize|no checkpoint step-9 .*; there are .*final"):
+        export(trained, *words)
+
+
+def test_a_run_without_an_adapter_is_told(trained, tmp_path):
+    empty = shutil.copytree(trained.path, tmp_path / "empty")
+    for folder in ("adapter", "checkpoints"):
+        shutil.rmtree(empty / folder)
+    with pytest.raises(RunError, match="run empty: has no adapter yet"):
+        export(Run(empty), "--to", "mlx")
+
+
+def test_a_checkpoint_of_ones_choice(trained, tmp_path):
+    step = trained.saved()[-1]
+    assert export(trained, "--to", "peft", "--checkpoint", step.name, "--out", tmp_path / "out") == 0
+    assert read_adapter(tmp_path / "out").weights.keys() == read_adapter(step / "adapter").weights.keys()
+
+
+@pytest.mark.parametrize("dora", [False, True])
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_merged_weights_of_every_family(backend, name, dora, tmp_path):
+    base = write_family(tmp_path / "base", name, backend)
+    model = start(backend, base, lora=LORA.model_copy(update={"dora": dora}))
+    move(model, noisy(model.get_adapter()))
+    model.save_adapter(tmp_path / "adapter")
+    names, stored = stored_weights(base)
+    together = merge(read_adapter(tmp_path / "adapter"), base, names).weights(stored)
+    out = shutil.copytree(base, tmp_path / "out", ignore=shutil.ignore_patterns("*.safetensors"))
+    weights.write_weights(together, out, len(names))
+    again = load(backend, out)
+    np.testing.assert_allclose(logits(again, IDS), logits(model, IDS), atol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_weights_of_16_bits_keep_their_type(trained, wide_model, dtype, tmp_path):
+    import ml_dtypes
+
+    kind = {"bfloat16": ml_dtypes.bfloat16, "float16": np.float16}[dtype]
+    base = shutil.copytree(wide_model, tmp_path / "base")
+    stored = load_file(base / "model.safetensors")
+    save_file({key: value.astype(kind) for key, value in stored.items()}, base / "model.safetensors", {"format": "pt"})
+    place = tmp_path / "out"
+    assert merged(trained.adapter, base, place) == 0
+    saved, found = read_adapter(trained.adapter), load_file(place / "model.safetensors")
+    assert {value.dtype for value in found.values()} == {np.dtype(kind)}
+    name = "model.layers.1.mlp.up_proj"
+    delta = saved.alpha / saved.rank * saved.weights[f"{name}.lora_B"] @ saved.weights[f"{name}.lora_A"]
+    wanted = stored[f"{name}.weight"].astype(kind).astype(np.float64) + delta
+    np.testing.assert_array_equal(found[f"{name}.weight"], wanted.astype(np.float32).astype(kind))
+
+
+def test_large_models_are_cut_into_files_with_an_index(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "SHARD", 40_000)
+    place = tmp_path / "out"
+    assert export(trained, "--to", "merged", "--out", place) == 0
+    files = sorted(file.name for file in place.glob("*.safetensors"))
+    assert len(files) > 3
+    assert files[0] == f"model-00001-of-{len(files):05}.safetensors"
+    index = json.loads((place / weights.INDEX).read_text())["weight_map"]
+    assert {name: file for file in files for name in load_file(place / file)} == index
+    again = tmp_path / "again"  # and such a model is a base like any other
+    assert merged(trained.adapter, place, again) == 0
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_quantised_base_is_dequantised(backend, bits, wide_model, tiny_pairs, tmp_path):
+    """The merged model computes what the app computes, which is not what the unquantised base would give."""
+    if backend == "cuda":
+        pytest.importorskip("bitsandbytes")
+    trained = train(tmp_path / "runs", wide_model, tiny_pairs, backend, "q", "--quantize", str(bits))
+    assert export(trained, "--to", "merged") == 0
+    place = trained.path / "exports" / "merged"
+    tolerance = 0.5 if (backend, bits) == ("cuda", 8) else 1e-4  # bitsandbytes rounds activations to 8 bits as well
+    for library in BACKENDS:
+        np.testing.assert_allclose(logits(by_library(library, place), IDS), ours(trained), atol=tolerance)
+    assert "quantization" not in (place / "config.json").read_text()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_adapter_of_a_quantised_base_for_either_library(backend, wide_model, tiny_pairs, tmp_path, capsys):
+    """Each library quantises in its own way, so the check is on the plain base, on which the adapter is the same."""
+    if backend == "cuda":
+        pytest.importorskip("bitsandbytes")
+    trained = train(tmp_path / "runs", wide_model, tiny_pairs, backend, "q", "--quantize", "4")
+    for to in ("peft", "mlx"):
+        assert export(trained, "--to", to) == 0
+        assert "its logits equal the app's to " in capsys.readouterr().out
+    own, other = (trained.path / "exports" / to for to in ("mlx", "peft"))
+    found = [logits(by_library(kind, wide_model, place), IDS) for kind, place in (("mlx", own), ("cuda", other))]
+    np.testing.assert_allclose(*found, atol=2e-5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_merged_model_is_quantised_again_on_request(backend, wide_model, tiny_pairs, tmp_path, capsys):
+    if backend == "cuda":
+        pytest.importorskip("bitsandbytes")
+    trained = train(tmp_path / "runs", wide_model, tiny_pairs, backend, "q", "--quantize", "4")
+    assert export(trained, "--to", "merged", "--quantize", "4") == 0
+    place = trained.path / "exports" / "merged-4bit"
+    assert "quantization" in (place / "config.json").read_text()
+    size = sum(file.stat().st_size for file in place.glob("*.safetensors"))
+    assert size < 0.5 * (wide_model / "model.safetensors").stat().st_size
+    found = logits(by_library(backend, place), IDS)
+    assert np.corrcoef(found.ravel(), ours(trained).ravel())[0, 1] > 0.9
+
+
+def test_an_mlx_quantised_base(wide_model, tiny_pairs, tmp_path, capsys):
+    """A base that is quantised in its files, as those of the mlx-community."""
+    backend_of("mlx")
+    from mio_mlx.files import write_quantised
+
+    base = shutil.copytree(wide_model, tmp_path / "base")
+    write_quantised(base, 4)
+    trained = train(tmp_path / "runs", base, tiny_pairs, "mlx")
+    assert export(trained, "--to", "mlx") == 0
+    assert export(trained, "--to", "merged") == 0
+    merged = trained.path / "exports" / "merged"
+    for library in BACKENDS:
+        np.testing.assert_allclose(logits(by_library(library, merged), IDS), ours(trained), atol=1e-4)
+    assert export(trained, "--to", "peft") == 0
+    assert "is quantised, which only its own library loads" in capsys.readouterr().out
+    theirs = read_adapter(trained.path / "exports" / "peft").weights
+    assert all(np.array_equal(value, theirs[key]) for key, value in read_adapter(trained.adapter).weights.items())
+
+
+def test_a_folder_that_is_no_run_and_no_adapter(tmp_path):
+    with pytest.raises(MioError, match="no run "):
+        run(["export", str(Path(tmp_path)), "--to", "mlx", "--runs", str(tmp_path / "runs")])

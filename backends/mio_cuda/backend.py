@@ -3,14 +3,17 @@
 import importlib.util
 import math
 import os
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from safetensors import safe_open
 
+from mio_cuda import files
 from mio_cuda.model import CudaModel
 from mio_local.backend import MATRIX, Device, rates
 from mio_local.errors import BackendError, ModelError, one_line
@@ -100,6 +103,25 @@ class CudaBackend:
         if not _quantised(settings, config):
             torch.nn.Module.to(model, place)
         return CudaModel(model, place, grad_checkpoint=grad_checkpoint)
+
+
+    def logits(
+        self, folder: Path, settings: ModelSettings, device: str, ids: Sequence[int], adapter: Path | None
+    ) -> np.ndarray:
+        model = self.load(folder, settings, device, grad_checkpoint=False, seed=0)
+        return files.logits(model.model, model.device, ids, adapter)
+
+    def dense(
+        self, folder: Path, settings: ModelSettings, device: str
+    ) -> tuple[list[str], Iterator[tuple[str, np.ndarray]]]:
+        return files.dense(self.load(folder, settings, device, grad_checkpoint=False, seed=0).model)
+
+    def quantize(self, folder: Path, bits: int, device: str) -> None:
+        settings = ModelSettings.model_validate({"quantize": bits})
+        model = self.load(folder, settings, device, grad_checkpoint=False, seed=0).model
+        for file in folder.glob("*.safetensors*"):
+            file.unlink()
+        model.save_pretrained(str(folder), safe_serialization=True)
 
 
 def _place(device: str) -> torch.device:

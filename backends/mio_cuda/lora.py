@@ -12,6 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 from mio_local.adapters import BLOCK, Adapter, Slot
 from mio_local.errors import ModelError
+from mio_local.naming import peft_layers
 from mio_local.recipe import LoraSettings
 
 PREFIX = "base_model.model."
@@ -45,7 +46,7 @@ def add_lora(model: Any, settings: LoraSettings, names: Sequence[str]) -> PeftMo
         lora_alpha=settings.alpha,  # pyright: ignore[reportArgumentType] - annotated int, used as a number
         lora_dropout=settings.dropout,
         use_dora=settings.dora,
-        **_targets(model, names),
+        **peft_layers(names, linear_layers(model), [name for name, _ in model.named_modules()]),
     )
     with warnings.catch_warnings():
         # PEFT 0.21 asks transformers 5.23 in a way that it deprecates
@@ -56,23 +57,6 @@ def add_lora(model: Any, settings: LoraSettings, names: Sequence[str]) -> PeftMo
     if quantised:
         wrapped.config.use_cache = False
     return wrapped  # type: ignore[return-value]
-
-
-def _targets(model: torch.nn.Module, names: Sequence[str]) -> dict[str, Any]:
-    """PEFT's own way of naming layers: leaf names where they say exactly `names`, with block numbers where needed."""
-    present = linear_layers(model)
-    matches = {name: match for name in present if (match := BLOCK.match(name))}
-    leaves = sorted({name.rpartition(".")[2] for name in names})
-    blocks = sorted({int(matches[name]["index"]) for name in names})
-    by_leaf = [name for name in present if name.rpartition(".")[2] in leaves]
-    if by_leaf == list(names):
-        named = [name for name, _ in model.named_modules() if name.rpartition(".")[2] in leaves]
-        if named == by_leaf:
-            return {"target_modules": leaves}
-    inside = [name for name in by_leaf if int(matches[name]["index"]) in blocks]
-    if inside == list(names):
-        return {"target_modules": leaves, "layers_to_transform": blocks}
-    return {"target_modules": list(names)}
 
 
 def trainable(model: PeftModel) -> dict[str, torch.nn.Parameter]:

@@ -1,8 +1,7 @@
 """One transformers model with a PEFT adapter: score, differentiate, step, generate, save and restore."""
 
-import itertools
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import GenerationConfig
 
-from mio_cuda import lean, lora
+from mio_cuda import answers, lean, lora, speak
 from mio_cuda.below import Below
 from mio_cuda.head import Head
 from mio_cuda.shared import Rows, SharedPrompt
@@ -21,8 +20,10 @@ from mio_local.adapters import Adapter, Slot
 from mio_local.arrays import ALL, CPU_TOKENS, sequence_logps, token_logps
 from mio_local.backend import Memory, Scored
 from mio_local.batching import Batch, joined
+from mio_local.continuations import Row, Score, scores
 from mio_local.losses import Objective, PairLogps
 from mio_local.recipe import PLAIN, LoraSettings, SpeedSettings, TrainSettings
+from mio_local.sampling import Sampling
 
 
 class CudaModel:
@@ -74,9 +75,10 @@ class CudaModel:
         lean.switch(self.lean, self.speed.lean_adapter)
         return refused
 
-    def set_adapter(self, adapter: Adapter) -> None:
+    def set_adapter(self, adapter: Adapter, *, reference: bool = True) -> None:
         lora.set_adapter(self.model, adapter)
-        self.reference = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+        if reference:
+            self.reference = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
 
     def get_adapter(self) -> Adapter:
         return lora.get_adapter(self.model)
@@ -172,22 +174,29 @@ class CudaModel:
 
     @torch.no_grad()
     def generate(
-        self, prompts: Sequence[Sequence[int]], max_tokens: int, stop: Sequence[int], *, reference: bool
-    ) -> list[list[int]]:
-        config = GenerationConfig(
-            max_new_tokens=max_tokens, do_sample=False, eos_token_id=list(stop), pad_token_id=0, use_cache=True
-        )
-        longest = max(len(prompt) for prompt in prompts)
-        # padded on the left, so that every answer begins at the same column
-        rows = [[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
-        seen = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+        self, prompts: Sequence[Sequence[int]], max_tokens: int, stop: Sequence[int], *, reference: bool,
+        temperature: float = 0.0, seed: int = 0, ends: bool = False,
+    ) -> list[list[int]]:  # fmt: skip
         with self._adapter(reference):
-            out = self.model.generate(
-                input_ids=torch.tensor(rows, device=self.device),
-                attention_mask=torch.tensor(seen, device=self.device),
-                generation_config=config,
+            return answers.generate(
+                self.model, self.device, prompts, max_tokens, stop, temperature, seed, ends=ends
             )
-        return [list(itertools.takewhile(lambda token: token not in stop, row)) for row in out[:, longest:].tolist()]
+
+    def score(self, rows: Sequence[Row], *, reference: bool) -> list[Score]:
+        with self._adapter(reference):
+            return scores(rows, self.most, lambda fed: answers.score(self.head, self.device, fed))
+
+    @torch.no_grad()
+    def stream(
+        self, prompt: Sequence[int], sampling: Sampling, stop: Sequence[int], told: Callable[[int], bool],
+        *, reference: bool,
+    ) -> None:  # fmt: skip
+        with self._adapter(reference):
+            speak.stream(self.model, self.device, prompt, sampling, stop, told)
+
+    @torch.no_grad()
+    def logits(self, ids: Sequence[int]) -> np.ndarray:
+        return self.model(input_ids=torch.tensor([list(ids)], device=self.device)).logits[0].float().cpu().numpy()
 
     def save_state(self, folder: Path) -> None:
         tensors = {f"adapter.{name}": p.detach().contiguous() for name, p in self.parameters.items()}

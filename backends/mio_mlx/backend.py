@@ -1,19 +1,19 @@
 """Find the device, and load a model from a folder of safetensors."""
 
-import contextlib
-import io
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
-from mlx_lm.utils import load_model, maybe_set_recommended_wired_limit, quantize_model
+import numpy as np
+from mlx_lm.utils import load_model, maybe_set_recommended_wired_limit
 
 from mio_local.backend import MATRIX, Device, rates
 from mio_local.errors import BackendError, ModelError, one_line
 from mio_local.models import read_config
 from mio_local.recipe import ModelSettings
-from mio_mlx.lora import leaves
+from mio_mlx import files
 from mio_mlx.model import MlxModel
 
 DTYPES = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
@@ -67,12 +67,23 @@ class MlxBackend:
         if dtype != "auto":
             model.set_dtype(DTYPES[dtype])
         if settings.quantize and "quantization" not in config:
-            widths = {p.shape[-1] for name, p in leaves(model.parameters()) if name.endswith("proj.weight")}
-            group = 64 if all(width % 64 == 0 for width in widths) else 32
-            with contextlib.redirect_stdout(io.StringIO()):  # it prints its own report
-                model, config = quantize_model(model, config, group, settings.quantize)
+            model, config = files.quantised(model, config, settings.quantize)
         mx.eval(model.parameters())
         return MlxModel(model, grad_checkpoint=grad_checkpoint)
+
+    def logits(
+        self, folder: Path, settings: ModelSettings, device: str, ids: Sequence[int], adapter: Path | None
+    ) -> np.ndarray:
+        return files.logits(self.load(folder, settings, device, grad_checkpoint=False, seed=0).model, ids, adapter)
+
+    def dense(
+        self, folder: Path, settings: ModelSettings, device: str
+    ) -> tuple[list[str], Iterator[tuple[str, np.ndarray]]]:
+        return files.dense(self.load(folder, settings, device, grad_checkpoint=False, seed=0).model)
+
+    def quantize(self, folder: Path, bits: int, device: str) -> None:
+        self.probe(device)
+        files.write_quantised(folder, bits)
 
 
 def _explain(folder: Path, error: Exception) -> str:

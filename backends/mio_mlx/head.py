@@ -53,7 +53,7 @@ class Head:
     ) -> mx.array:  # fmt: skip
         """log p of the tokens `targets` (T,) predicted at `where` (T,) in the flattened `inputs`, float32."""
         hidden = self.trunk(inputs, cache).flatten(0, 1)[where]  # type: ignore[misc]
-        parts = self._parts(hidden, targets)
+        parts = self.parts(hidden, len(targets))
         if not gradient:
             (logps,) = _in_turn(lambda rows, part: (self._logps(rows, targets[part]),), hidden, parts, streams)
             return mx.concatenate(logps)
@@ -77,10 +77,10 @@ class Head:
         (found,), (slope,) = mx.vjp(lambda h: self._logps(h, targets), [hidden], [mx.ones(len(targets))])
         return found, slope
 
-    def _parts(self, hidden: mx.array, targets: mx.array) -> list[slice]:
-        """Slices of bounded logits."""
+    def parts(self, hidden: mx.array, count: int) -> list[slice]:
+        """`count` hidden states in parts of bounded logits."""
         size = max(1, self.size // self.logits(hidden[:1]).shape[-1])
-        return [slice(first, min(first + size, len(targets))) for first in range(0, len(targets), size)]
+        return [slice(first, min(first + size, count)) for first in range(0, count, size)]
 
 
 def _pick(logits: mx.array, targets: mx.array) -> tuple[mx.array, mx.array]:

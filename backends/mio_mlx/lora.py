@@ -1,7 +1,6 @@
 """The adapter inside an mlx-lm model: put it in, read and write its weights, save it as mlx-lm does."""
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from mlx_lm.tuner.utils import linear_to_lora_layers
 
 from mio_local.adapters import Adapter, Slot
 from mio_local.errors import ModelError
+from mio_local.naming import mlx_layers
 from mio_local.recipe import LoraSettings
 
 LINEAR = (nn.Linear, nn.QuantizedLinear, SwitchLinear, QuantizedSwitchLinear)
@@ -52,7 +52,7 @@ def add_lora(model: Any, settings: LoraSettings, names: Sequence[str]) -> dict[s
             raise ModelError(f"--dora: mlx-lm has no DoRA for stacked experts ({name}); name other --targets")
         if settings.dora and name in set(names) and isinstance(module, nn.QuantizedLinear) and 32 % module.bits:
             raise ModelError(f"--dora: mlx-lm has no DoRA for {module.bits}-bit layers; use a 4- or 8-bit base")
-    prefix, blocks = block_prefix(model), len(model.layers)
+    blocks, keys = mlx_layers(names, linear_layers(model))
     config: dict[str, Any] = {
         "fine_tune_type": "dora" if settings.dora else "lora",
         "num_layers": blocks,
@@ -60,22 +60,9 @@ def add_lora(model: Any, settings: LoraSettings, names: Sequence[str]) -> dict[s
             "rank": settings.rank,
             "scale": settings.alpha / settings.rank,
             "dropout": settings.dropout,
-            "keys": list(names),
+            "keys": keys,
         },
     }
-    by_block: dict[int, set[str]] = {}
-    for name in names:
-        match = re.match(r"(\d+)\.(.+)", name.removeprefix(prefix))
-        if match:
-            by_block.setdefault(int(match[1]), set()).add(match[2])
-    leaves = set().union(*by_block.values())
-    last = range(blocks - len(by_block), blocks)
-    relative = {f"{prefix}{i}.{leaf}" for i in last for leaf in leaves}
-    present = set(linear_layers(model))
-    # the usual case, "these layers of the last N blocks", is written the way mlx-lm's own users write it
-    if relative & present == set(names):
-        config["num_layers"] = len(by_block)
-        config["lora_parameters"]["keys"] = sorted(leaves)
     model.freeze()
     linear_to_lora_layers(model, config["num_layers"], config["lora_parameters"], use_dora=settings.dora)
     if not tree_flatten(model.trainable_parameters()):

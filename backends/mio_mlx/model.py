@@ -1,6 +1,6 @@
 """One mlx-lm model with an adapter: score, differentiate, step, generate, save and restore."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,16 @@ import mlx.nn as nn
 import mlx.optimizers as optim
 import numpy as np
 from mlx.utils import tree_map, tree_unflatten
-from mlx_lm.generate import BatchGenerator
 
 from mio_local.adapters import Adapter, Slot
 from mio_local.arrays import ALL, CPU_TOKENS, sequence_logps, token_logps
 from mio_local.backend import Memory, Scored
 from mio_local.batching import Batch, joined
+from mio_local.continuations import Row, Score, scores
 from mio_local.losses import Objective, PairLogps
 from mio_local.recipe import PLAIN, LoraSettings, SpeedSettings, TrainSettings
-from mio_mlx import activation, lean, lora
+from mio_local.sampling import Sampling
+from mio_mlx import activation, answers, lean, lora, speak
 from mio_mlx.below import Below
 from mio_mlx.calls import replaced
 from mio_mlx.head import Head
@@ -76,9 +77,10 @@ class MlxModel:
         lean.switch(self.lean, self.speed.lean_adapter)
         return refused
 
-    def set_adapter(self, adapter: Adapter) -> None:
+    def set_adapter(self, adapter: Adapter, *, reference: bool = True) -> None:
         lora.set_adapter(self.model, adapter)
-        self.reference = lora.leaves(self.model.trainable_parameters())
+        if reference:
+            self.reference = lora.leaves(self.model.trainable_parameters())
 
     def get_adapter(self) -> Adapter:
         return lora.get_adapter(self.model)
@@ -171,19 +173,32 @@ class MlxModel:
             yield cache
 
     def generate(
-        self, prompts: Sequence[Sequence[int]], max_tokens: int, stop: Sequence[int], *, reference: bool
-    ) -> list[list[int]]:
+        self, prompts: Sequence[Sequence[int]], max_tokens: int, stop: Sequence[int], *, reference: bool,
+        temperature: float = 0.0, seed: int = 0, ends: bool = False,
+    ) -> list[list[int]]:  # fmt: skip
+        state = np.array(mx.random.state[0])  # type: ignore[index]
+        try:
+            if temperature:
+                mx.random.seed(seed)
+            with self._adapter(reference):
+                return answers.generate(self.model, prompts, max_tokens, stop, temperature, ends=ends)
+        finally:
+            if temperature:
+                _reseed(state)
+
+    def score(self, rows: Sequence[Row], *, reference: bool) -> list[Score]:
         with self._adapter(reference):
-            generator = BatchGenerator(self.model, max_tokens=max_tokens, stop_tokens=[[token] for token in stop])
-            try:
-                answers: dict[int, list[int]] = {uid: [] for uid in generator.insert([list(ids) for ids in prompts])}
-                while responses := generator.next_generated():
-                    for response in responses:
-                        if response.finish_reason != "stop":
-                            answers[response.uid].append(int(response.token))
-            finally:
-                generator.close()
-        return list(answers.values())
+            return scores(rows, self.most, lambda fed: answers.score(self.model, self.head, fed))
+
+    def stream(
+        self, prompt: Sequence[int], sampling: Sampling, stop: Sequence[int], told: Callable[[int], bool],
+        *, reference: bool,
+    ) -> None:  # fmt: skip
+        with self._adapter(reference):
+            speak.stream(self.model, prompt, sampling, stop, told)
+
+    def logits(self, ids: Sequence[int]) -> np.ndarray:
+        return np.array(self.model(mx.array([list(ids)])).astype(mx.float32))[0]
 
     def save_state(self, folder: Path) -> None:
         tensors = {f"adapter.{key}": value for key, value in lora.leaves(self.model.trainable_parameters())}

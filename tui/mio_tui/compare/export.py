@@ -58,7 +58,7 @@ async def export(histories: Sequence[History], kinds: Sequence[str], out: Path) 
 
 
 async def _write_csv(histories: Sequence[History], file: Path) -> None:
-    from mio_local.export import write_csv
+    from mio_local.figures import write_csv
 
     try:
         await asyncio.to_thread(write_csv, histories, file)

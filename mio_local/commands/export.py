@@ -1,0 +1,88 @@
+"""`mio-local export RUN --to FORMAT`: files that other programs load, checked, and the commands that load them."""
+
+import argparse
+import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+from mio_local.commands import screen
+from mio_local.errors import RecipeError, nearest
+from mio_local.export import Check, export, export_gguf
+from mio_local.gguf_file import KINDS
+from mio_local.loading import Source, source
+from mio_local.pieces import visible
+from mio_local.recipe import ModelSettings
+from mio_local.runs import runs_folder
+
+FORMATS = ("peft", "mlx", "merged", "gguf")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Export; 0 once the files are complete and agree with the app's model."""
+    to, bits = arguments.to, arguments.quantize
+    if to not in FORMATS:
+        raise RecipeError(f"--to {to}: no such format{nearest(to, FORMATS)}; there are {', '.join(FORMATS)}")
+    if bits and (to != "merged" or bits not in (4, 8)):
+        raise RecipeError(f"--quantize {bits}: only a merged model is quantised, to 4 or 8 bits")
+    kind, llama_cpp = arguments.gguf_type, arguments.llama_cpp
+    if to != "gguf" and (kind != "auto" or llama_cpp):
+        raise RecipeError(f"{f'--llama-cpp {llama_cpp}' if llama_cpp else f'--gguf-type {kind}'}: only with --to gguf")
+    if kind not in KINDS:
+        raise RecipeError(f"--gguf-type {kind}: no such type{nearest(kind, KINDS)}; there are {', '.join(KINDS)}")
+    base = ModelSettings(name=arguments.model)
+    found = source(runs_folder(arguments.runs), arguments.run, arguments.checkpoint, base)
+    if arguments.device:
+        found = replace(found, backend=found.backend.model_copy(update={"device": arguments.device}))
+    out, place = screen.console(), _place(found, arguments)
+    with screen.preparing(out) as report:
+        if to == "gguf":
+            made = export_gguf(found, place, kind, llama_cpp, report)
+            check = made.check
+        else:
+            made, check = None, export(found, to, place, bits, report)
+    out.print(f"{visible(found.title)} as {to}: {visible(str(place))}")
+    out.print(_said(check))
+    if made:
+        out.print(f"{made.tensors} tensors, {made.how}")
+    for note in made.notes if made else ():
+        out.print(f"! {visible(note)}")
+    screen.next_steps(out, *_uses(found, to, place))
+    return 0
+
+
+def _place(found: Source, arguments: argparse.Namespace) -> Path:
+    if arguments.out:
+        return Path(arguments.out).expanduser().absolute()
+    if arguments.to == "gguf" and not found.run:
+        return Path(f"{found.saved.folder.absolute()}.gguf")
+    name = found.title if arguments.to == "gguf" else arguments.to
+    name += "" if arguments.checkpoint == "final" else f"-{arguments.checkpoint}"
+    name += ".gguf" if arguments.to == "gguf" else ""
+    name += f"-{arguments.quantize}bit" if arguments.quantize else ""
+    return found.run.path / "exports" / name if found.run else Path(f"{found.saved.folder.absolute()}-{name}")
+
+
+def _said(check: Check) -> str:
+    if check.reason:
+        return f"! its logits were not compared with the app's: {visible(check.reason)}"
+    return f"its logits equal the app's to {check.difference:.1g}, the largest being {check.largest:.2g} ({check.by})"
+
+
+def _uses(found: Source, to: str, place: Path) -> list[str]:
+    at, base = (visible(shlex.quote(str(value))) for value in (place, found.model.name))
+    if to == "mlx":
+        return [f"mlx_lm.generate --model {base} --adapter-path {at} --prompt '...'"]
+    if to == "peft":
+        return [f'python -c "from peft import AutoPeftModelForCausalLM as M; M.from_pretrained({str(place)!r})"']
+    if to == "gguf":
+        name = re.sub(r"[^a-z0-9._-]+", "-", found.title.lower()).strip("-._") or "model"
+        return [
+            f"llama-cli -m {at} -p '...'",
+            f"echo {visible(shlex.quote(f'FROM {place.absolute()}'))} > Modelfile && ollama create {name} -f Modelfile",
+            f"lms import {at}    # LM Studio",
+        ]
+    return [
+        f"mlx_lm.generate --model {at} --prompt '...'",
+        f'python -c "from transformers import AutoModelForCausalLM as M; M.from_pretrained({str(place)!r})"',
+    ]

@@ -1,0 +1,94 @@
+"""An adapter from one library's format to the other's, to the bit.
+
+mlx-lm stores a layer's factors as lora_a (in, rank) and lora_b (rank, out) with `scale`; PEFT as lora_A (rank, in) and
+lora_B (out, rank) with `lora_alpha`, scale = alpha / rank, or alpha / sqrt(rank) where it is rank-stabilised. What one
+format cannot say is carried along in the file's metadata, so that the way back gives the settings too.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mio_local.adapters import ORIGIN, SavedAdapter
+from mio_local.errors import ModelError
+from mio_local.naming import mlx_layers, peft_layers
+
+FILES = {"mlx": "adapters.safetensors", "peft": "adapter_model.safetensors"}
+MLX = {"lora_A": "lora_a", "lora_B": "lora_b", "magnitude": "m"}
+PEFT = {"lora_A": "lora_A.weight", "lora_B": "lora_B.weight", "magnitude": "lora_magnitude_vector"}
+
+
+def write_adapter(saved: SavedAdapter, kind: str, folder: Path, present: Sequence[str] = (), base: str = "") -> None:
+    """Write `saved` into `folder` as mlx-lm (`mlx`) or PEFT (`peft`) reads it.
+
+    `present`: names of the base's linear layers, for the short way of naming the adapted ones. `base`: what PEFT is
+    told of the base model. Raises ModelError for stacked experts, which PEFT's files cannot hold.
+    """
+    from safetensors.numpy import save_file
+
+    saved.check_whole()
+    tensors = {
+        _key(kind, name): np.ascontiguousarray(_turned(kind, value).astype(saved.stored.get(name, value.dtype)))
+        for name, value in saved.weights.items()
+    }
+    if kind == saved.kind:
+        config, origin = json.loads((saved.folder / "adapter_config.json").read_text(encoding="utf-8")), saved.origin
+    else:
+        config = dict(saved.origin) or (mlx_config(saved, present) if kind == "mlx" else peft_config(saved, present))
+        origin = json.loads((saved.folder / "adapter_config.json").read_text(encoding="utf-8"))
+    if kind == "peft" and base:
+        config["base_model_name_or_path"] = base
+    folder.mkdir(parents=True, exist_ok=True)
+    metadata = {"format": {"mlx": "mlx", "peft": "pt"}[kind]} | ({ORIGIN: json.dumps(origin)} if origin else {})
+    save_file(tensors, folder / FILES[kind], metadata)
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def mlx_config(saved: SavedAdapter, present: Sequence[str]) -> dict[str, Any]:
+    """What `mlx_lm.load(adapter_path=...)` needs to put the layers in place."""
+    blocks, keys = mlx_layers(saved.names, present)
+    parameters = {"rank": saved.rank, "scale": saved.alpha / saved.rank, "dropout": saved.dropout, "keys": keys}
+    return {
+        "fine_tune_type": "dora" if saved.dora else "lora", "num_layers": blocks, "lora_parameters": parameters,
+    }  # fmt: skip
+
+
+def peft_config(saved: SavedAdapter, present: Sequence[str]) -> dict[str, Any]:
+    """What `PeftModel.from_pretrained` needs."""
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "inference_mode": True,
+        "r": saved.rank,
+        "lora_alpha": exact_alpha(saved.alpha / saved.rank, saved.rank),
+        "lora_dropout": saved.dropout,
+        "use_dora": saved.dora,
+        "use_rslora": False,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        **peft_layers(saved.names, present),
+    }
+
+
+def exact_alpha(scale: float, rank: int) -> float:
+    """The alpha with alpha / rank == scale, whole where there is such a one."""
+    near = scale * rank
+    for alpha in (round(near), near, math.nextafter(near, 0), math.nextafter(near, math.inf)):
+        if alpha / rank == scale:
+            return alpha
+    return near
+
+
+def _key(kind: str, name: str) -> str:
+    layer, _, leaf = name.rpartition(".")
+    return f"{layer}.{MLX[leaf]}" if kind == "mlx" else f"base_model.model.{layer}.{PEFT[leaf]}"
+
+
+def _turned(kind: str, value: np.ndarray) -> np.ndarray:
+    if kind == "peft" and value.ndim > 2:
+        raise ModelError("--to peft: this adapter is on stacked experts, which PEFT has no files for; use --to mlx")
+    return value.T if kind == "mlx" and value.ndim == 2 else value
