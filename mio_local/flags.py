@@ -3,29 +3,54 @@
 import argparse
 import os
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any, TypeVar, get_origin
+
+from pydantic import ValidationError
 
 from mio_local.errors import RecipeError, nearest
-from mio_local.recipe import Recipe, build, keys, read_toml
+from mio_local.recipe import Recipe, Section, build, keys, read_toml
 from mio_local.shipped import recipes
+
+T = TypeVar("T", bound=Section)
 
 
 def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
     """A flag for every recipe key that has one, and --set for all of them."""
     for key, field in keys().items():
-        flag = (field.json_schema_extra or {}).get("flag")
-        if not flag:
-            continue
-        shown = "" if field.default in ("", {}) else f" (default {_default(field.default)})"
-        help = f"{field.description}{shown}".replace("%", "%%")
-        if field.annotation is bool:
-            parser.add_argument(flag, dest=key, action=argparse.BooleanOptionalAction, default=None, help=help)
-        else:
-            parser.add_argument(flag, dest=key, metavar=flag[2:].upper().replace("-", "_"), help=help)
+        _add(parser, key, field)
     parser.add_argument(
         "--set", dest="assignments", metavar="KEY=VALUE", action="append", default=[],
         help="any recipe key, as section.key=value; may be given again",
     )
+
+
+def add_section_flags(parser: argparse.ArgumentParser, section: type[Section]) -> None:
+    """A flag for every key of one table that is not the recipe's."""
+    for key, field in section.model_fields.items():
+        _add(parser, key, field)
+
+
+def section_from(arguments: argparse.Namespace, section: type[T]) -> T:
+    """The table, with the flags laid over its defaults. Raises RecipeError."""
+    given = {key: getattr(arguments, key) for key in section.model_fields if getattr(arguments, key) is not None}
+    try:
+        return section.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0])
+        raise RecipeError(f"--{key.replace('_', '-')} {given[key]}: {first['msg'].lower()}") from None
+
+
+def _add(parser: argparse.ArgumentParser, key: str, field: Any) -> None:
+    flag = (field.json_schema_extra or {}).get("flag")
+    if not flag:
+        return
+    shown = "" if field.default in ("", {}) else f" (default {_default(field.default)})"
+    help = f"{field.description}{shown}".replace("%", "%%")
+    if field.annotation is bool:
+        parser.add_argument(flag, dest=key, action=argparse.BooleanOptionalAction, default=None, help=help)
+    else:
+        parser.add_argument(flag, dest=key, metavar=flag[2:].upper().replace("-", "_"), help=help)
 
 
 def recipe_from(arguments: argparse.Namespace) -> Recipe:

@@ -15,17 +15,12 @@ summary cancels one. What went wrong is answered as {"id": ..., "error": "one li
 import contextlib
 import dataclasses
 import json
-import logging
-import os
 import sys
-import threading
 import time
 import traceback
-import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
-from queue import SimpleQueue
-from typing import IO, Any
+from typing import Any
 
 from mio_local.chat import Chat
 from mio_local.detect import SYNONYMS, ColumnsError
@@ -34,12 +29,12 @@ from mio_local.examine import examine
 from mio_local.layouts import LAYOUTS
 from mio_local.pairs import Pair, Pairs, load_pairs
 from mio_local.pieces import visible_line
-from mio_local.preview_parts import Answer, reasons, text_parts, token_parts
+from mio_local.preview_parts import reasons, text_parts, token_parts
 from mio_local.recipe import DataSettings, ModelSettings, build
+from mio_local.serving import Answer, Lines, Send, serve
 from mio_local.tokenizer import load_tokenizer
 
 PROGRESS_GAP = 0.1  # seconds
-QUIET = ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS", "TQDM_DISABLE")
 # the settings that change no pair; whether the template is `none` does
 NOT_OF_PAIRS = {"max_tokens", "long_prompt", "bad_rows", "eval_source", "eval_split", "eval_fraction", "template"}
 
@@ -86,7 +81,7 @@ class Previewer:
     `serve` never returns: whoever fills `lines` ends the process.
     """
 
-    def __init__(self, lines: "SimpleQueue[bytes]", send: Callable[[Answer], None]) -> None:
+    def __init__(self, lines: Lines, send: Send) -> None:
         self._lines = lines
         self._send = send
         self._next: Request | None = None
@@ -248,33 +243,8 @@ def hub_asked_anew() -> Generator[None]:
 
 
 def main() -> None:
-    """Serve until stdin closes. What a library prints goes nowhere, and none can read from stdin."""
-    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    with open(os.devnull, "r+b") as nowhere:
-        os.dup2(nowhere.fileno(), 0)
-        os.dup2(nowhere.fileno(), 1)
-    for name in QUIET:
-        os.environ[name] = "1"
-    warnings.simplefilter("ignore")
-    logging.disable()
-
-    def send(answer: Answer) -> None:
-        answers.write(json.dumps(answer).encode() + b"\n")
-        answers.flush()
-
-    lines: SimpleQueue[bytes] = SimpleQueue()
-    threading.Thread(target=_read, args=(requests, lines), daemon=True).start()
-    with contextlib.suppress(BrokenPipeError):
-        Previewer(lines, send).serve()
-    os._exit(0)
-
-
-def _read(requests: IO[bytes], lines: "SimpleQueue[bytes]") -> None:
-    try:
-        for line in requests:
-            lines.put(line)
-    finally:
-        os._exit(0)  # at once, even from the middle of a download: nobody is there to read the answer
+    """Serve until stdin closes."""
+    serve(lambda lines, send: Previewer(lines, send).serve())
 
 
 if __name__ == "__main__":

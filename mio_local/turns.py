@@ -4,9 +4,8 @@ import re
 from typing import Any
 
 from mio_local.errors import DataError
+from mio_local.message import Message
 from mio_local.rows import kind_name
-
-Message = dict[str, str]  # {"role": "system" | "user" | "assistant", "content": text}
 
 ROLES = {
     "system": "system", "developer": "system",

@@ -68,7 +68,7 @@ async def preview() -> AsyncIterator[Preview]:
 
 def acting(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     """The process is this Python code instead."""
-    monkeypatch.setattr(preview_client, "COMMAND", ("-c", code))
+    monkeypatch.setattr(Preview, "command", lambda _: ("-c", code))
 
 
 async def test_asking(preview: Preview, tiny_pairs: Path) -> None:
@@ -120,30 +120,30 @@ async def test_an_open_that_takes_long_gives_way_to_the_next(
     os.mkfifo(slow)
     await preview.ask("open", data={"source": str(tiny_pairs)})
     for gives_up in (True, False):
-        assert preview._process
-        before = preview._process.pid
+        assert preview.process
+        before = preview.process.pid
         asking = asyncio.create_task(preview.ask("open", data={"source": str(slow)}))
         await asyncio.sleep(0.3)
         if gives_up:
             asking.cancel()
         assert (await preview.ask("open", data={"source": str(tiny_pairs)}))["pairs"] == 24
-        assert preview._process.pid != before
+        assert preview.process.pid != before
         if not gives_up:
             with pytest.raises(MioError, match="the data preview began anew for another source"):
                 await asking
-    before = preview._process.pid
+    before = preview.process.pid
     assert (await preview.ask("open", data={"source": str(tiny_pairs)}))["pairs"] == 24
-    assert preview._process.pid == before
+    assert preview.process.pid == before
 
 
 async def test_a_killed_process_is_started_again(preview: Preview, tiny_pairs: Path) -> None:
     """Who waits is told at once, and the next request has a new process."""
     await preview.ask("open", data={"source": str(tiny_pairs)})
-    assert preview._process
-    os.kill(preview._process.pid, signal.SIGSTOP)  # so that it cannot answer before it is killed
+    assert preview.process
+    os.kill(preview.process.pid, signal.SIGSTOP)  # so that it cannot answer before it is killed
     asking = asyncio.create_task(preview.ask("pair", row=0))
     await asyncio.sleep(0.1)
-    os.kill(preview._process.pid, signal.SIGKILL)
+    os.kill(preview.process.pid, signal.SIGKILL)
     with pytest.raises(MioError, match=r"the data preview ended unexpectedly \(signal 9\); try again"):
         await asking
     with pytest.raises(MioError, match="nothing is open yet") as told:

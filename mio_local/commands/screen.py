@@ -21,6 +21,11 @@ def console() -> Console:
     return Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
+def error_console() -> Console:
+    """Standard error, likewise: for what is not the answer."""
+    return Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
 def table(title: str, columns: list[str]) -> Table:
     """An unruled table: the first column to the left, figures to the right."""
     made = Table(title=Text(visible(title)), title_justify="left", box=None, pad_edge=False, header_style="bold")
@@ -107,6 +112,24 @@ def task_line(values: dict[str, Any]) -> str:
     """One round of task questions."""
     of = visible_line(f"{values.get('correct', '—')} of {values.get('questions', '—')}")
     return f"greedy task accuracy {figure(values.get('accuracy'), '.3f')} ({of})"
+
+
+def benchmarks(title: str, records: list[dict[str, Any]]) -> Table:
+    """A table of `benchmark` events: a figure with its 95 % interval, or with its standard error."""
+    made = table(title, ["benchmark", "metric", "of", "step", "value", "95 %, or ±", "count"])
+    for record in records:
+        low, high, error = (record.get(key) for key in ("low", "high", "stderr"))
+        sure = "—"
+        if is_number(low) or is_number(high):
+            sure = f"{figure(low, '.4f')} to {figure(high, '.4f')}"
+        elif is_number(error):
+            sure = f"± {figure(error, '.4f')}" + ("*" if record.get("paired") is False else "")
+        form = "+.4f" if record.get("of") == "difference" else ".4f"
+        row(
+            made, str(record.get("name", "—")), str(record.get("metric", "—")), str(record.get("of", "—")),
+            str(record.get("step", "—")), figure(record.get("value"), form), sure, str(record.get("count", "—")),
+        )  # fmt: skip
+    return made
 
 
 def note_line(values: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """The app: themes, the first screen, and what works everywhere."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,8 +34,11 @@ class MioApp(App[str]):
         Binding("ctrl+t", "turn_theme", "Light or dark", show=False, id="theme"),
     ]
 
-    def __init__(self, folder: Path, *, open_run: str = "", demo: dict[str, Any] | None = None) -> None:
-        """`open_run`: the folder of a run to open; `demo`: begin it, with these arguments of `demo.recipes`.
+    def __init__(
+        self, folder: Path, *, open_run: str = "", demo: dict[str, Any] | None = None, chat: Sequence[str] = ()
+    ) -> None:
+        """`open_run`: the folder of a run to open; `demo`: begin it, with these arguments of `demo.recipes`; `chat`:
+        whom to chat with.
 
         Raises RecipeError where MIO_LOCAL_THEME names no theme.
         """
@@ -43,6 +46,7 @@ class MioApp(App[str]):
         self.folder = folder
         self.open_run = open_run
         self.demo = demo
+        self.chat_with = chat
         self.poll_seconds = 0.5 if "SSH_CONNECTION" in os.environ else 0.25
         self.register_theme(DARK)
         self.register_theme(LIGHT)
@@ -67,6 +71,9 @@ class MioApp(App[str]):
         if self.demo is not None:
             self.action_demo()
             return
+        if self.chat_with:
+            self.chat(self.chat_with)
+            return
         if self.open_run:
             self.show_run(Run(Path(self.open_run)))
             return
@@ -89,6 +96,12 @@ class MioApp(App[str]):
         from mio_tui.screens.compare import CompareScreen
 
         self.push_screen(CompareScreen(list(chosen)))
+
+    def chat(self, names: Sequence[str]) -> None:
+        """Open a chat with some runs' adapters and their base."""
+        from mio_tui.screens.chat import ChatScreen
+
+        self.push_screen(ChatScreen(names))
 
     def start(self, queue: list[Run]) -> bool:
         """Train or resume in the background, one after the other; whether that could be started."""

@@ -8,6 +8,7 @@ from mio_local.errors import RunError
 from mio_local.launch import launch, lay_out
 from mio_local.recipe import Recipe
 from mio_local.runs import Run
+from mio_local.stages import stages
 
 
 def name_error(folder: Path, name: str, *, both: bool = False) -> str:
@@ -41,7 +42,7 @@ def begin_named(recipes: list[Recipe], folder: Path, names: list[str], memory_es
     """
     queue: list[Run] = []
     try:
-        for recipe, name in zip(recipes, names, strict=True):
+        for recipe, name in stages(recipes, folder, names):
             queue.append(lay_out(recipe, folder, name))
             if memory_estimate:
                 queue[-1].update_status(memory_estimate=memory_estimate, pid=0)

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from mio_local.child import kill, last_line
 from mio_local.errors import one_line
 from mio_local.pieces import visible_line
-from mio_local.preview_client import kill, last_line
 from mio_tui.text import duration, size
 
 COMMAND = ("-P", "-m", "mio_local.download")

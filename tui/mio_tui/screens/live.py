@@ -35,6 +35,7 @@ class LiveScreen(LiveView):
         Binding("g", "ask('sample')", "Sample", tooltip="answer the sample prompt now"),
         Binding("k", "ask('checkpoint')", "Checkpoint now", show=False),
         Binding("c", "compare", "Compare", tooltip="with the newest other run of this model and data"),
+        Binding("t", "chat", "Chat", tooltip="with its adapter and its base"),
         Binding("z,enter", "zoom_panel", "Zoom", tooltip="this panel on the whole screen, or back"),
         Binding("a", "turn('change')", "Δ/abs", tooltip="change from the start, or absolute log-probs"),
         Binding("u", "turn('per_token')", "Per token or per answer", show=False),
@@ -128,6 +129,10 @@ class LiveScreen(LiveView):
             self.watched.refresh_status()
             self.refresh_bindings()
             self.redraw()
+
+    def action_chat(self) -> None:
+        """Talk with what was trained so far."""
+        self.mio.chat([str(self.watched.run.path)])
 
     def action_compare(self) -> None:
         """Compare with the newest other run of this model and data."""

@@ -20,6 +20,7 @@ from mio_tui.text import line
 
 REFRESH = 1.0  # seconds
 MOST_MARKS = 4
+OF_A_RUN = ("mark", "compare", "chat", "resume", "delete", "filter", "sort", "again", "copy")
 
 
 class RunsScreen(Removal):
@@ -49,6 +50,7 @@ class RunsScreen(Removal):
         Binding("d", "demo", "Demo run", id="runs.demo"),
         Binding("space", "mark", "Mark", id="runs.mark"),
         Binding("c", "compare", "Compare", id="runs.compare"),
+        Binding("t", "chat", "Chat", id="runs.chat"),
         Binding("r", "resume", "Resume", id="runs.resume"),
         Binding("d", "delete", "Delete", id="runs.delete"),
         Binding("slash", "filter", "Filter", key_display="/", show=False, id="runs.filter"),
@@ -186,7 +188,7 @@ class RunsScreen(Removal):
         empty = self.rows == []
         if action == "demo":
             return empty
-        return not (empty and action in ("mark", "compare", "resume", "delete", "filter", "sort", "again", "copy"))
+        return not (empty and action in OF_A_RUN)
 
     def action_demo(self) -> None:
         """The empty state's own key."""
@@ -211,6 +213,11 @@ class RunsScreen(Removal):
         """Compare the marked runs; without marks, the highlighted one."""
         chosen = self.marked or [self.highlighted]
         self.mio.compare(Run(self.mio.folder / name) for name in chosen if name)
+
+    def action_chat(self) -> None:
+        """Chat with the marked runs' adapters; without marks, with the highlighted one's."""
+        if names := [name for name in self.marked or [self.highlighted] if name]:
+            self.mio.chat(names)
 
     def action_resume(self) -> None:
         """Go on with the run in the background, and watch it."""

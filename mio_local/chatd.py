@@ -1,0 +1,117 @@
+"""The chat process, `python -m mio_local.chatd`: it holds the model that the app's chat screen talks to.
+
+One JSON object a line on stdin, and answers with the same id on stdout; the process ends when stdin closes.
+
+    {"id": 1, "do": "open", "runs": FOLDER, "names": [RUN, ...], "checkpoint": "final", "model": "", "device": ""}
+                                                        progress, then {"voices": [..., "base"], "device": "CPU"}
+    {"id": 2, "do": "answer", "voice": "base", "messages": [...], "sampling": {...}}
+                                                        {"text": piece} for each, then {"end": ..., "tokens", "seconds"}
+    {"id": 3, "do": "stop"}                             ends the answer under way
+
+What went wrong is answered as {"id": ..., "error": "one line"}.
+"""
+
+import json
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mio_local.blas import preload
+from mio_local.errors import DataError, MioError, one_line
+from mio_local.pieces import visible_line
+from mio_local.sampling import Sampling
+from mio_local.serving import Answer, Lines, Send, serve
+
+
+class Server:
+    """Answers the requests in `lines` by `send`, one after the other; a stop is obeyed during an answer."""
+
+    def __init__(self, lines: Lines, send: Send) -> None:
+        self._lines = lines
+        self._send = send
+        self._kept: list[bytes] = []  # requests that came during an answer
+        self._talker: Any = None
+
+    def serve(self) -> None:
+        """Never returns: whoever fills `lines` ends the process."""
+        while True:
+            identity, fields = parse(self._kept.pop(0) if self._kept else self._lines.get())
+            try:
+                answer = self._answer(identity, fields)
+            except MioError as error:
+                answer = {"error": visible_line(str(error))}
+            except BrokenPipeError:
+                raise
+            except Exception as error:
+                traceback.print_exc()
+                answer = {"error": visible_line(f"the chat failed: {type(error).__name__}: {one_line(error)}")}
+            self._send({"id": identity, **answer})
+
+    def _answer(self, identity: int, fields: Mapping[str, Any]) -> Answer:
+        match fields.get("do"):
+            case "open":
+                return self._open(identity, fields)
+            case "answer" if self._talker:
+                return self._talk(identity, fields)
+            case "stop":
+                return {}
+            case _:
+                raise DataError("a request is a JSON object on one line, with an id and do: open, then answer or stop")
+
+    def _open(self, identity: int, fields: Mapping[str, Any]) -> Answer:
+        from mio_local.talk import gather, open_talker
+
+        def report(what: str, done: int, total: int) -> None:
+            self._send({"id": identity, "progress": [what, done, total]})
+
+        report("finding the model", 0, 0)
+        base, adapters = gather(
+            Path(fields["runs"]), fields["names"], fields.get("checkpoint", "final"), fields.get("model", ""),
+            fields.get("device", ""),
+        )  # fmt: skip
+        self._talker = open_talker(base, adapters, report=report)
+        return {"voices": self._talker.voices, "model": base.model.name}
+
+    def _talk(self, identity: int, fields: Mapping[str, Any]) -> Answer:
+        def told(piece: str) -> bool:
+            if piece:
+                self._send({"id": identity, "text": piece})
+            return not self._stop_asked()
+
+        sampling = Sampling(**fields.get("sampling", {}))
+        ending = self._talker.answer(fields["messages"], fields["voice"], sampling, told)
+        return {"end": ending.end, "tokens": ending.tokens, "seconds": ending.seconds, "whole": ending.text}
+
+    def _stop_asked(self) -> bool:
+        asked = False
+        while not self._lines.empty():
+            line = self._lines.get()
+            identity, fields = parse(line)
+            if fields.get("do") == "stop":
+                asked = True
+                self._send({"id": identity})
+            else:
+                self._kept.append(line)
+        return asked
+
+
+def parse(line: bytes) -> tuple[int, Mapping[str, Any]]:
+    """A line of stdin as its id and its fields; 0 and none for one that is no request."""
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        return 0, {}
+    if not isinstance(fields, dict) or not isinstance(fields.get("id"), int):
+        return 0, {}
+    return fields["id"], fields
+
+
+def main() -> None:
+    """Serve until stdin closes."""
+    preload()
+    serve(lambda lines, send: Server(lines, send).serve())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,3 @@
+"""One turn of a conversation."""
+
+Message = dict[str, str]  # {"role": "system" | "user" | "assistant", "content": text}

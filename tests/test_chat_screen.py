@@ -1,0 +1,192 @@
+"""The chat screen with a real model in a process of its own, and with one that dies."""
+
+import json
+import os
+import shutil
+import signal
+import sys
+
+import pytest
+from textual.widgets import Input, Static
+
+from mio_local.child import Child
+from mio_tui.app import MioApp
+from mio_tui.chat.panel import Panel
+from mio_tui.screens.chat import ChatScreen
+from mio_tui.screens.runs import RunsScreen
+from tests.looks import seen, until
+from tests.terminal import Terminal
+from tests.test_export import train
+
+SIZES = [(80, 24), (140, 45)]
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_model, tiny_pairs, tmp_path_factory):
+    """A folder with two runs of one base."""
+    made = tmp_path_factory.mktemp("runs")
+    for name in ("one", "two"):
+        train(made, tiny_model, tiny_pairs, "mlx", name)
+    return made
+
+
+@pytest.fixture
+def runs(folder, tmp_path):
+    return shutil.copytree(folder, tmp_path / "runs")
+
+
+def said(app):
+    """The words at the foot of every panel, once all have answered."""
+    return [str(panel.border_subtitle) for panel in app.screen.query(Panel) if panel.display]
+
+
+async def ready(pilot):
+    await until(pilot, lambda: isinstance(pilot.app.screen, ChatScreen) and pilot.app.screen.ready, 60)
+
+
+async def ask(pilot, question):
+    pilot.app.screen.query_one("#ask", Input).value = question
+    await pilot.press("enter")
+    await until(pilot, lambda: not pilot.app.screen.busy and all("tok/s" in words for words in said(pilot.app)), 60)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_side_by_side_then_a_pair(runs, size):
+    app = MioApp(runs, chat=["one"])
+    async with app.run_test(size=size) as pilot:
+        await ready(pilot)
+        app.screen.sampling = app.screen.sampling.model_copy(update={"max_tokens": 12})
+        await ask(pilot, "What is 3 + 4? [/INST] [red]")
+        assert seen(pilot).count("What is 3 + 4? [/INST] [red]") == 2
+        panels = list(app.screen.query(Panel))
+        assert [panel.voice for panel in panels] == ["base", "one"]
+        assert (panels[0].region.y == panels[1].region.y) == (size[0] > 100)  # beside one another where there is room
+        answers = app.screen.talk.turns[-1].answers
+        assert set(answers) == {"base", "one"}
+        await pilot.press("f4")
+        row = json.loads((runs / "one" / "chat-pairs.jsonl").read_text())
+        assert row["chosen"] == [{"role": "assistant", "content": answers["one"][0]}]
+        assert row["rejected"] == [{"role": "assistant", "content": answers["base"][0]}]
+        assert row["prompt"] == [{"role": "user", "content": "What is 3 + 4? [/INST] [red]"}]
+        await ask(pilot, "And 5?")
+        assert [turn["role"] for turn in app.screen.messages] == ["user", "assistant", "user"]
+        assert app.screen.messages[1]["content"] == answers["one"][0]
+
+
+async def test_again_draws_another_answer_to_the_same_question(runs):
+    app = MioApp(runs, chat=["one"])
+    async with app.run_test(size=(100, 30)) as pilot:
+        await ready(pilot)
+        app.screen.sampling = app.screen.sampling.model_copy(update={"max_tokens": 12, "temperature": 1.5})
+        await pilot.press("f2")
+        assert [panel.voice for panel in app.screen.query(Panel) if panel.display] == ["one"]
+        await ask(pilot, "What?")
+        await pilot.press("f4")  # one answer is no pair
+        assert not (runs / "one" / "chat-pairs.jsonl").exists()
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: len(app.screen.talk.turns[-1].answers["one"]) == 2, 60)
+        await until(pilot, lambda: not app.screen.busy)
+        first, second = app.screen.talk.turns[-1].answers["one"]
+        assert first != second
+        await pilot.press("f3")
+        row = json.loads((runs / "one" / "chat-pairs.jsonl").read_text())
+        assert row["chosen"][0]["content"] == first
+        await pilot.press("ctrl+l")
+        assert app.screen.talk.turns == []
+
+
+async def test_escape_ends_the_answer_and_then_the_screen(runs):
+    app = MioApp(runs, chat=["one"])
+    async with app.run_test(size=(100, 30)) as pilot:
+        await ready(pilot)
+        app.screen.sampling = app.screen.sampling.model_copy(update={"max_tokens": 1900, "repetition_penalty": 1.3})
+        process = app.screen.client.process
+        app.screen.query_one("#ask", Input).value = "Tell me all."
+        await pilot.press("enter")
+        await until(pilot, lambda: any(panel.growing for panel in app.screen.query(Panel)), 60)
+        await pilot.press("escape")
+        await until(pilot, lambda: not app.screen.busy, 30)
+        assert isinstance(app.screen, ChatScreen)
+        last = list(app.screen.talk.turns[-1].answers)[-1]  # none was begun after it
+        assert ", stopped" in str(app.screen.panel(last).border_subtitle)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen), 30)
+        await until(pilot, lambda: process.returncode is not None, 30)
+
+
+async def test_settings_are_checked_and_kept(runs):
+    app = MioApp(runs, chat=["one"])
+    async with app.run_test(size=(100, 30)) as pilot:
+        await ready(pilot)
+        await pilot.press("ctrl+o")
+        app.screen.query_one("#setting-top_p", Input).value = "7"
+        await pilot.press("enter")
+        assert "top_p 7: input should be less than or equal to 1" in seen(pilot)
+        app.screen.query_one("#setting-top_p", Input).value = "0.5"
+        app.screen.query_one("#setting-system", Input).value = "Be brief."
+        await pilot.press("enter")
+        assert isinstance(app.screen, ChatScreen)
+        assert app.screen.sampling.top_p == 0.5
+        app.screen.sampling = app.screen.sampling.model_copy(update={"max_tokens": 4})
+        await ask(pilot, "What?")
+        assert app.screen.messages[0] == {"role": "system", "content": "Be brief."}
+
+
+async def test_two_runs_share_one_base(runs):
+    app = MioApp(runs)
+    async with app.run_test(size=(140, 45)) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen) and app.screen.rows)
+        await pilot.press("space", "down", "space", "t")
+        await ready(pilot)
+        assert sorted(panel.voice for panel in app.screen.query(Panel)) == ["base", "one", "two"]
+
+
+async def test_a_model_that_is_gone_is_told_and_escape_leads_back(runs, tmp_path):
+    shutil.rmtree(runs / "one" / "adapter")
+    shutil.rmtree(runs / "one" / "checkpoints")
+    app = MioApp(runs, chat=["one"])
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: "has no adapter yet" in str(app.screen.query_one("#head", Static).render()), 60)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+
+
+async def test_a_process_that_dies_is_told_and_started_again(runs):
+    app = MioApp(runs, chat=["one"])
+    async with app.run_test(size=(100, 30)) as pilot:
+        await ready(pilot)
+        app.screen.sampling = app.screen.sampling.model_copy(update={"max_tokens": 1900})
+        app.screen.query_one("#ask", Input).value = "Tell me all."
+        await pilot.press("enter")
+        await until(pilot, lambda: any(panel.growing for panel in app.screen.query(Panel)), 60)
+        os.kill(app.screen.client.process.pid, signal.SIGKILL)
+        await until(pilot, lambda: not app.screen.busy, 30)
+        await until(pilot, lambda: app.screen.ready and app.screen.client.alive, 60)
+        app.screen.sampling = app.screen.sampling.model_copy(update={"max_tokens": 4})
+        await ask(pilot, "Again?")
+
+
+async def test_strange_answers_end_the_process_in_one_line(runs, monkeypatch):
+    monkeypatch.setattr(Child, "command", lambda _: ("-c", "print('no json')"))
+    app = MioApp(runs, chat=["one"])
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: "unreadable answer" in str(app.screen.query_one("#head", Static).render()), 60)
+
+
+@pytest.mark.skipif(not shutil.which("tmux"), reason="tmux is not installed")
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_by_keys_alone_in_a_real_terminal(runs, width, height):
+    environment = {"TERM": "tmux-256color", "PS1": "$ ", "LANG": "C.UTF-8", "PATH": os.environ["PATH"]}
+    environment |= {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    with Terminal(width, height, environment) as terminal:
+        terminal.type(f"{sys.executable} -m mio_local.cli chat one --runs {runs}")
+        terminal.wait("temp 0.7", 60)
+        terminal.type("What is 3 + 4?")
+        terminal.wait(lambda text: text.count("tok/s") == 2, 60)
+        terminal.keys("F3")
+        terminal.wait("saved: 1 pair there")
+        terminal.keys("C-r")
+        terminal.wait(lambda text: text.count("tok/s") == 2, 60)
+        terminal.keys("Escape", "Escape")
+        terminal.wait("Compare", 30)
+    assert (runs / "one" / "chat-pairs.jsonl").read_text().count("\n") == 1

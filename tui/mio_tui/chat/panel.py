@@ -1,0 +1,73 @@
+"""One voice's side of a chat."""
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from mio_tui.chat.conversation import Turn
+from mio_tui.text import block, line
+
+REDRAW = 0.08  # seconds between two drawings of an answer that grows
+LONG = 100_000  # characters
+
+
+class Panel(VerticalScroll):
+    """What a voice said, and how fast. It scrolls to its end while it grows."""
+
+    DEFAULT_CSS = """
+    Panel {
+        height: 1fr; width: 1fr; padding: 0 1; border: round $border-blurred;
+        & > Static { height: auto; }
+        &.-speaking { border: round $primary; }
+    }
+    """
+
+    def __init__(self, voice: str) -> None:
+        super().__init__(can_focus=False)
+        self.voice = voice
+        self.growing = ""
+        self.told = Text()
+
+    def compose(self) -> ComposeResult:
+        yield Static(markup=False)
+
+    def on_mount(self) -> None:
+        self.border_title = line(self.voice)  # pyright: ignore[reportAttributeAccessIssue] - takes Text
+
+    def show(self, turns: list[Turn], *, waiting: bool = False) -> None:
+        """Draw all turns; where an answer is waited for, the last one without its answer."""
+        self.told = Text()
+        for number, turn in enumerate(turns):
+            if number:
+                self.told.append("\n\n")
+            self.told.append("You  ", style="bold").append(block(turn.question, LONG)).append("\n\n")
+            if not waiting or number < len(turns) - 1:
+                self.told.append("✓ " if turn.better == self.voice else "").append(block(turn.last(self.voice), LONG))
+        self.growing = ""
+        self.draw()
+
+    def begin(self, turns: list[Turn]) -> None:
+        """An answer to the last of the turns is about to come."""
+        self.add_class("-speaking")
+        self.border_subtitle = "…"
+        self.show(turns, waiting=True)
+        self.clock = self.set_interval(REDRAW, self.draw)
+
+    def hear(self, piece: str) -> None:
+        """More of the answer."""
+        self.growing += piece
+
+    def end(self, words: str) -> None:
+        """The answer is over; `words` say how fast it was."""
+        self.clock.stop()
+        self.remove_class("-speaking")
+        self.border_subtitle = line(words)  # pyright: ignore[reportAttributeAccessIssue] - takes Text
+
+    def draw(self) -> None:
+        """What was told, what grows, and a cursor while more may come."""
+        text = self.told.copy().append(block(self.growing, LONG))
+        if self.has_class("-speaking"):
+            text.append("▌", style="bold")
+        self.query_one(Static).update(text)
+        self.scroll_end(animate=False)

@@ -1,0 +1,237 @@
+"""Chat: a question to the trained model and to its base, their answers side by side, the better one kept as a pair."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.widgets import Input, Static
+
+from mio_local.chat_client import ChatClient
+from mio_local.errors import MioError
+from mio_local.feedback import NAME, save_pair
+from mio_local.message import Message
+from mio_local.runs import find
+from mio_local.sampling import Sampling
+from mio_tui.base import MioScreen
+from mio_tui.chat.conversation import Conversation
+from mio_tui.chat.panel import Panel
+from mio_tui.chat.settings import ChatSettings
+from mio_tui.text import line
+
+BASE = "base"
+MOST = 3  # panels
+
+
+class ChatScreen(MioScreen[None]):
+    """The base of some runs, and their adapters. The model is in a process of its own, which ends with the screen."""
+
+    TITLE_WORDS = "Chat"
+    HELP_WORDS = (
+        "Every answer is to the same conversation: it goes on from the answer that was called better, else from the "
+        "trained model's. Pairs are appended to chat-pairs.jsonl in the run's folder, which `mio-local train --data` "
+        "reads."
+    )
+    DEFAULT_CSS = """
+    ChatScreen {
+        #panels { height: 1fr; layout: vertical; }
+        &.-wide #panels { layout: horizontal; }
+        #ask { height: 3; border: round $border-blurred; background: $background; }
+        #ask:focus { border: round $primary; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f2", "who", "Base", tooltip="beside the trained model, or not"),
+        Binding("f3", "better(0)", "1st better", tooltip="keep both answers as a preference pair"),
+        Binding("f4", "better(1)", "2nd better", tooltip="keep both answers as a preference pair"),
+        Binding("ctrl+r", "retry", "Again"),
+        Binding("ctrl+o", "settings", "Settings"),
+        Binding("ctrl+l", "clear", "Clear", show=False),
+        Binding("pageup", "scroll(-1)", "Page up", show=False, priority=True),
+        Binding("pagedown", "scroll(1)", "Page down", show=False, priority=True),
+        Binding("escape", "out", "Back", tooltip="ends an answer under way first"),
+    ]
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self.names = list(names)
+        self.client = ChatClient()
+        self.talk = Conversation()
+        self.sampling = Sampling()
+        self.system = ""
+        self.voices: list[str] = []
+        self.base_shown = True
+        self.ready = self.busy = self.stopping = False
+        self.doing = "starting"
+
+    def body(self) -> ComposeResult:
+        yield Static(id="head", classes="head", markup=False)
+        yield Container(id="panels")
+        yield Input(placeholder="Ask something…", id="ask")
+
+    def on_mount(self) -> None:
+        self.run_worker(self.open(), group="open", exclusive=True, exit_on_error=False)
+        self.tell()
+
+    async def on_unmount(self) -> None:
+        await self.client.close()
+
+    async def open(self) -> None:
+        """Load the model; what goes wrong stands in the head, and escape leads back."""
+        self.ready = False
+
+        def progress(what: str, done: int, total: int) -> None:
+            self.doing = what
+            self.tell()
+
+        try:
+            answer = await self.client.open(self.mio.folder, self.names, progress)
+        except MioError as error:
+            self.doing = str(error)
+            self.tell()
+            return
+        self.voices = [BASE, *(voice for voice in answer["voices"] if voice != BASE)][:MOST]
+        await self.query_one("#panels").remove_children()
+        await self.query_one("#panels").mount(*(Panel(voice) for voice in self.voices))
+        self.ready, self.doing = True, ""
+        self.show_turns()
+        self.query_one("#ask", Input).focus()
+        self.tell()
+
+    @property
+    def shown(self) -> list[str]:
+        """The voices that answer."""
+        return [voice for voice in self.voices if voice != BASE or self.base_shown or len(self.voices) == 1]
+
+    def panel(self, voice: str) -> Panel:
+        """A voice's panel."""
+        return next(panel for panel in self.query(Panel) if panel.voice == voice)
+
+    def show_turns(self) -> None:
+        """Draw the conversation on every side."""
+        for panel in self.query(Panel):
+            panel.display = panel.voice in self.shown
+            panel.show(self.talk.turns)
+
+    def tell(self) -> None:
+        """The head: who talks, and how answers are drawn; or what is being done."""
+        settings = f"temp {self.sampling.temperature:g} · {self.sampling.max_tokens} tok"
+        words = self.doing or settings
+        who = " + ".join(Path(name).name for name in self.names)
+        self.query_one("#head", Static).update(line(f"Chat · {who} · {words}"))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        question = event.value.strip()
+        if not question or not self.ready or self.busy:
+            return
+        event.input.value = ""
+        self.talk.ask(question)
+        self.show_turns()
+        self.answer()
+
+    def answer(self) -> None:
+        """Have the voices answer the last question, one after the other."""
+        self.busy, self.stopping = True, False
+        self.run_worker(self._answer(), group="answer", exit_on_error=False)
+
+    async def _answer(self) -> None:
+        turn = self.talk.turns[-1]
+        turn.better = ""
+        try:
+            for voice in self.shown:
+                if self.stopping:
+                    break
+                await self._speak(voice, turn.answers.setdefault(voice, []))
+                turn.kept = voice
+        except MioError as error:  # the process died, or the template refuses the conversation
+            self.mio.complain(error)
+            if not self.client.alive:
+                self.run_worker(self.open(), group="open", exclusive=True, exit_on_error=False)
+        finally:
+            self.busy = False
+
+    @property
+    def messages(self) -> list[Message]:
+        """What every voice is asked."""
+        return self.talk.messages(self.system)
+
+    async def _speak(self, voice: str, tries: list[str]) -> None:
+        panel = self.panel(voice)
+        sampling = self.sampling.model_copy(update={"seed": self.sampling.seed + len(tries)})
+        panel.begin(self.talk.turns)
+        words = ""
+        try:
+            said = await self.client.answer(self.messages, voice, sampling.model_dump(), panel.hear)
+            tries.append(str(said["whole"]))
+            speed = said["tokens"] / max(said["seconds"], 1e-9)
+            words = f"{said['tokens']} tokens, {speed:.0f} tok/s" + {"ended": ""}.get(said["end"], f", {said['end']}")
+        finally:
+            panel.end(words)
+            panel.show(self.talk.turns)
+
+    def action_retry(self) -> None:
+        """Answer the last question once more, with another seed."""
+        if self.talk.turns and self.ready and not self.busy:
+            self.answer()
+
+    def action_better(self, index: int) -> None:
+        """Keep the two answers to the last question as a preference pair."""
+        found = None if self.busy else self.talk.pair(self.shown[:2])
+        if found is None:
+            self.notify("there are no two different answers to the last question yet; ctrl+r asks again")
+            return
+        better, worse = found[index], found[1 - index]
+        turn = self.talk.turns[-1]
+        file = self.pairs_file()
+        try:
+            count = save_pair(file, self.messages, better, worse)
+        except OSError as error:
+            self.mio.complain(f"{file}: not saved: {error.strerror or error}")
+            return
+        if len(self.shown) > 1:
+            turn.kept = turn.better = self.shown[index]
+            self.show_turns()
+        self.notify(str(file), title=f"saved: {count} {'pair' if count == 1 else 'pairs'} there")
+
+    def pairs_file(self) -> Path:
+        """Where pairs are kept: in the first run's folder, else among the runs."""
+        try:
+            return find(self.mio.folder, self.names[0]).path / NAME
+        except MioError:
+            return self.mio.folder / NAME
+
+    def action_who(self) -> None:
+        """The trained model alone, or its base beside it."""
+        if self.ready and not self.busy and len(self.voices) > 1:
+            self.base_shown = not self.base_shown
+            self.show_turns()
+
+    def action_clear(self) -> None:
+        """Begin a new conversation."""
+        if not self.busy:
+            self.talk = Conversation()
+            self.show_turns()
+
+    def action_settings(self) -> None:
+        """Change how answers are drawn."""
+        self.mio.push_screen(ChatSettings(self.sampling, self.system), self._set)
+
+    def _set(self, found: tuple[Sampling, str] | None) -> None:
+        if found:
+            self.sampling, self.system = found
+            self.tell()
+
+    def action_scroll(self, pages: int) -> None:
+        """Scroll every side."""
+        for panel in self.query(Panel):
+            panel.scroll_relative(y=pages * max(1, panel.size.height - 1), animate=False)
+
+    def action_out(self) -> None:
+        """Stop the answer; a second time, leave."""
+        if self.busy and not self.stopping:
+            self.stopping = True
+            self.run_worker(self.client.stop(), group="stop", exit_on_error=False)
+            return
+        self.dismiss(None)
