@@ -59,13 +59,24 @@ def _flush(folder: Path) -> None:
 
 def load(folder: Path, model: Model) -> Progress:
     """Restore the model from a checkpoint. Raises RunError where it is damaged."""
+    progress = read_progress(folder)
     try:
-        progress = Progress(**json.loads((folder / "trainer.json").read_text(encoding="utf-8")))
         model.restore_state(folder)
     except Exception as error:  # safetensors, MLX and torch each have their own
-        reason = one_line(error)
-        raise RunError(f"{folder}: damaged checkpoint ({reason}); delete it and resume from the one before") from error
+        raise _damaged(folder, error) from error
     return progress
+
+
+def read_progress(folder: Path) -> Progress:
+    """The loop's state in a checkpoint. Raises RunError where it is damaged."""
+    try:
+        return Progress(**json.loads((folder / "trainer.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise _damaged(folder, error) from error
+
+
+def _damaged(folder: Path, error: Exception) -> RunError:
+    return RunError(f"{folder}: damaged checkpoint ({one_line(error)}); delete it and resume from the one before")
 
 
 def publish_adapter(model: Model, place: Path) -> None:

@@ -1,4 +1,4 @@
-"""A run's event stream: one JSON object a line, appended by the trainer alone, readable while it grows.
+"""A run's event stream: one JSON object a line, appended by who holds the run's lock, readable while it grows.
 
 Every event has `type`, `step` (optimiser steps done) and `time` (Unix seconds). Figures that depend on the machine
 rather than on the recipe are named `perf/*`; all others are the same when the same recipe runs again.
@@ -16,6 +16,9 @@ rather than on the recipe are named `perf/*`; all others are the same when the s
     control     command, id, result: an acknowledged request from control.jsonl
     progress    what, done, total: on the way to an eval or task; handed on and not written
     finished    state (done, stopped, failed), reason
+    benchmark   name (preference, kl, exact-match or a task), metric, of (policy, base, difference), value, count, and
+                low and high, the bounds of a 95 % interval, or stderr; checkpoint (final, best, step-N); written by
+                `eval`, at the step of the adapter it is of
 """
 
 import json
@@ -92,8 +95,20 @@ def is_number(value: object) -> TypeGuard[float]:
 
 
 def rewind(path: Path, offset: int) -> None:
-    """Keep the first `offset` bytes. A new file takes the old one's place, so that a reader notices by its inode."""
-    kept = path.read_bytes()[:offset] if path.exists() else b""
+    """Keep the first `offset` bytes, and the benchmarks after them: they are of a checkpoint that stays, and nobody
+    would measure them again. A new file takes the old one's place, so that a reader notices by its inode."""
+    held = path.read_bytes() if path.exists() else b""
+    kept = [held[:offset], *(line for line in held[offset:].splitlines(keepends=True) if _is_benchmark(line))]
     beside = path.with_name(path.name + ".new")
-    beside.write_bytes(kept)
+    beside.write_bytes(b"".join(kept))
     os.replace(beside, path)
+
+
+def _is_benchmark(line: bytes) -> bool:
+    if not line.endswith(b"\n"):
+        return False
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(record, dict) and record.get("type") == "benchmark"

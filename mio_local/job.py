@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from mio_local.backend import Model
-from mio_local.batching import Batch, Order, collate
+from mio_local.batching import Batch, Order, collate, in_batches
 from mio_local.chat import Chat, Example
 from mio_local.checkpoint import Progress
 from mio_local.errors import RunError
 from mio_local.health import Tokenised
-from mio_local.lengths import pair_tokens, row_tokens
+from mio_local.lengths import row_tokens
 from mio_local.levers import Levers
 from mio_local.losses import PairLogps
 from mio_local.recipe import Recipe
@@ -75,11 +75,8 @@ def batch_of(job: Job, examples: Sequence[Example], pairs: Sequence[int]) -> Bat
 
 def held_out_batches(job: Job) -> list[Batch]:
     """The held-out pairs in fixed batches of similar length, the same at every evaluation."""
-    settings = job.recipe.eval
-    size = settings.batch_size or job.recipe.train.batch_size
-    held = job.held_out
-    near = sorted(range(len(held)), key=lambda i: pair_tokens(held[i]))
-    return [batch_of(job, held, near[i : i + size]) for i in range(0, len(near), size)]
+    size = job.recipe.eval.batch_size or job.recipe.train.batch_size
+    return in_batches(job.held_out, size, job.pad, shared=job.levers.speed.share_prompt)
 
 
 def as_pairs(batch: Batch, policy: np.ndarray, reference: np.ndarray) -> PairLogps:

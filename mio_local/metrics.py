@@ -19,17 +19,22 @@ def pair_metrics(p: PairLogps, loss: LossSettings) -> Metrics:
     tokens. rewards/*: z = beta times the log-ratio in the loss's reduction. rewards/accuracies: share of pairs with
     z_w > z_l, so 0 while policy equals reference. mi/dv, mi/js: the two mutual-information bounds at z, nats.
     """
-    p = PairLogps(*(np.asarray(getattr(p, name), np.float64) for name in PairLogps.__dataclass_fields__))
-    token = p.reduced("mean")
-    q = p.reduced(loss.reduction)
-    z_w, z_l = loss.beta * q.a, loss.beta * q.d
-    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is the health notes' business
-        values = _values(p, token, q, z_w, z_l, loss)
+    values, z_w, z_l = pair_values(p, loss)
     metrics = {name: float(np.mean(value)) for name, value in values.items()}
     for name, z in (("chosen", z_w), ("rejected", z_l)):
         for share in QUANTILES:
             metrics[f"z/{name}_p{round(share * 100)}"] = float(np.quantile(z, share))
     return metrics
+
+
+def pair_values(p: PairLogps, loss: LossSettings) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """What `pair_metrics` takes the means of, (n,) float64 each, and z_w and z_l."""
+    p = PairLogps(*(np.asarray(getattr(p, name), np.float64) for name in PairLogps.__dataclass_fields__))
+    token = p.reduced("mean")
+    q = p.reduced(loss.reduction)
+    z_w, z_l = loss.beta * q.a, loss.beta * q.d
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is the health notes' business
+        return _values(p, token, q, z_w, z_l, loss), z_w, z_l
 
 
 def _values(

@@ -73,7 +73,7 @@ class LoraSettings(Section):
     )
     dora: bool = setting(False, "weight-decomposed LoRA (arXiv 2402.09353)", "--dora")
     init_adapter: str = setting(
-        "", "adapter folder to continue from, its rank, alpha and layers kept; it is the reference too",
+        "", "adapter's or run's folder to continue from, its rank, alpha and layers kept; the reference too",
         "--init-adapter",
     )
 
@@ -102,6 +102,8 @@ class LossSettings(Section):
 class TrainSettings(Section):
     epochs: float = setting(1.0, "passes over the data; ignored when steps is given", "--epochs", gt=0)
     steps: int = setting(0, "optimiser steps; 0 counts them from epochs", "--steps", ge=0)
+    sft_epochs: float = setting(0.0, "supervised epochs first; their result is the reference", "--sft-epochs", ge=0)
+    sft_learning_rate: float = setting(1e-4, "peak learning rate of that run", "--sft-learning-rate", gt=0)
     batch_size: int = setting(4, "pairs in one forward pass", "--batch-size", ge=1)
     accumulate: int = setting(1, "forward passes in one optimiser step", "--accumulate", ge=1)
     learning_rate: float = setting(1e-5, "peak learning rate (TRL's advice for LoRA is 1e-5)", "--learning-rate", gt=0)
@@ -200,7 +202,6 @@ class Recipe(Section):
                 table.add(key, item)
             document.add(section, table)
         return tomlkit.dumps(document)
-
 
     def absolute(self) -> "Recipe":
         """The recipe with its local paths made absolute, so that a frozen copy works from anywhere.

@@ -2,14 +2,16 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mio_local.backend import Model
 from mio_local.chat import Chat
-from mio_local.errors import DataError
+from mio_local.errors import DataError, nearest
 
+BOXED = "\\boxed{"
+LETTER = re.compile(r"\b([A-E])\b")
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 
 
@@ -21,15 +23,15 @@ class Question:
     answer: str
 
 
-def read_tasks(path: str) -> list[Question]:
-    """Rows of `question` and `answer`. Raises DataError naming file and line."""
+def read_tasks(path: str, said: str = "eval.tasks: ") -> list[Question]:
+    """Rows of `question` and `answer`. Raises DataError naming file and line; `said` goes before the file's name."""
     file = Path(path).expanduser()
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        raise DataError(f"eval.tasks: {path}: no such file") from None
+        raise DataError(f"{said}{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"eval.tasks: {path}: cannot be read: {error}") from None
+        raise DataError(f"{said}{path}: cannot be read: {error}") from None
     found: list[Question] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -50,17 +52,59 @@ def last_number(text: str) -> str | None:
     return re.sub(r"\.0+$", "", numbers[-1].replace(",", "")) if numbers else None
 
 
+def boxed(text: str) -> str | None:
+    """What the last \\boxed{...} of `text` holds, braces inside it included; None where there is none."""
+    start = text.rfind(BOXED)
+    depth, place = 1, start + len(BOXED)
+    for at, letter in enumerate(text[place:] if start >= 0 else ""):
+        depth += {"{": 1, "}": -1}.get(letter, 0)
+        if not depth:
+            return text[place : place + at].strip()
+    return None
+
+
+def letter(text: str) -> str | None:
+    """The first of A to E that stands alone; None where none does."""
+    found = LETTER.search(text)
+    return found[1] if found else None
+
+
+Rule = Callable[[str], str | None]  # the part of an answer that counts, None where it is not there
+RULES: dict[str, Rule] = {"last-number": last_number, "exact": str.strip, "boxed": boxed, "letter": letter}
+
+
+def rule(name: str) -> Rule:
+    """The rule called `name`, or regex:PATTERN: group 1 of the pattern's first match. Raises DataError."""
+    kind, colon, text = name.partition(":")
+    if kind == "regex" and colon:
+        try:
+            pattern = re.compile(text)
+        except re.error as error:
+            raise DataError(f"--rule {name}: no regular expression: {error}") from None
+        if pattern.groups != 1:
+            raise DataError(f"--rule {name}: has {pattern.groups} groups; put the answer, and it alone, in ( )")
+        return lambda text: found[1] if (found := pattern.search(text)) else None
+    if name not in RULES:
+        there = ", ".join((*RULES, "regex:PATTERN"))
+        raise DataError(f"--rule {name}: no such rule{nearest(name, RULES)}; there are {there}")
+    return RULES[name]
+
+
 BATCH = 32  # questions answered together
 
 
 def greedy_answers(
-    model: Model, chat: Chat, questions: Sequence[Question], max_tokens: int, *, reference: bool
-) -> Iterator[bool]:
-    """Whether each question's greedy answer ends in the right number, in order; answered BATCH at a time."""
+    model: Model, chat: Chat, questions: Sequence[Question], max_tokens: int, *, reference: bool,
+    part: Rule = last_number,
+) -> Iterator[bool]:  # fmt: skip
+    """Whether each question's greedy answer is right by its `part`, in order; answered BATCH at a time. A correct
+    answer in which there is no such part counts whole, unless numbers are compared."""
     for first in range(0, len(questions), BATCH):
         asked = questions[first : first + BATCH]
         prompts = [chat.generation_prompt(item.question) for item in asked]
         answers = model.generate(prompts, max_tokens, sorted(chat.end_ids), reference=reference)
         for item, answer in zip(asked, answers, strict=True):
-            wanted = last_number(item.answer)
-            yield wanted is not None and last_number(chat.tokenizer.decode(answer, skip_special_tokens=True)) == wanted
+            wanted = part(item.answer)
+            if wanted is None and part is not last_number:
+                wanted = item.answer.strip()
+            yield wanted is not None and part(chat.tokenizer.decode(answer, skip_special_tokens=True)) == wanted

@@ -8,7 +8,7 @@ from mio_local.chat import Chat, Example
 from mio_local.errors import DataError
 from mio_local.health import Tokenised
 from mio_local.models import model_folder
-from mio_local.pairs import load_pairs, split_by_prompt
+from mio_local.pairs import Pair, Pairs, load_pairs, split_by_prompt
 from mio_local.recipe import Recipe
 from mio_local.report import Report
 from mio_local.tasks import read_tasks
@@ -49,19 +49,11 @@ def tokenise(recipe: Recipe, report: Report, now: float) -> tuple[Tokens, Path]:
     if questions_file:
         read_tasks(questions_file)
     report("reading the pairs", 0, 0)
-    pairs = load_pairs(data.source, data)
+    pairs, train, held_out, left_out = _split(recipe)
     layout = pairs.layout
-    if data.eval_source:
-        held = load_pairs(data.eval_source, data, split=data.eval_split or data.split)
-        train, held_out, left_out = list(pairs), list(held), sum(held.skipped.values())
-    else:
-        (train, held_out), left_out = split_by_prompt(pairs, data.eval_fraction, recipe.train.seed), 0
-    if recipe.eval.pairs:
-        held_out = held_out[: recipe.eval.pairs]
     report("finding the model", 0, 0)
     place = model_folder(recipe.model)
-    tokenizer = load_tokenizer(recipe.model.model_copy(update={"name": str(place), "revision": ""}))
-    chat = Chat(tokenizer, data.template, now)
+    chat = chat_of(recipe, place, now)
 
     def progress(done: int, total: int) -> None:
         report("tokenising", done, total)
@@ -73,3 +65,33 @@ def tokenise(recipe: Recipe, report: Report, now: float) -> tuple[Tokens, Path]:
     truncated = sum(example.truncated_chosen or example.truncated_rejected for example in examples)
     skipped = sum(pairs.skipped.values()) + left_out + sum(counts.skipped.values())
     return Tokens(chat, examples, held_examples, Tokenised(len(examples), truncated, skipped), layout), place
+
+
+def held_out(recipe: Recipe, chat: Chat, source: str, report: Report) -> list[Example]:
+    """The recipe's held-out pairs alone, or with `source` the pairs of that file, folder or hub dataset."""
+    data = recipe.data
+    report("reading the pairs", 0, 0)
+    pairs = list(load_pairs(source, data)) if source else _split(recipe)[2]
+
+    def progress(done: int, total: int) -> None:
+        report("tokenising", done, total)
+
+    return chat.encode_all(pairs, data.max_tokens, data.long_prompt, data.bad_rows, progress)[0]
+
+
+def chat_of(recipe: Recipe, place: Path, now: float) -> Chat:
+    """The tokenizer of the model in `place`, with the recipe's template as of `now`."""
+    settings = recipe.model.model_copy(update={"name": str(place), "revision": ""})
+    return Chat(load_tokenizer(settings), recipe.data.template, now)
+
+
+def _split(recipe: Recipe) -> tuple[Pairs, list[Pair], list[Pair], int]:
+    """The recipe's pairs as read, those to train on, those held out, and how many held-out rows were skipped."""
+    data = recipe.data
+    pairs = load_pairs(data.source, data)
+    if data.eval_source:
+        held = load_pairs(data.eval_source, data, split=data.eval_split or data.split)
+        train, held_out, left_out = list(pairs), list(held), sum(held.skipped.values())
+    else:
+        (train, held_out), left_out = split_by_prompt(pairs, data.eval_fraction, recipe.train.seed), 0
+    return pairs, train, held_out[: recipe.eval.pairs or None], left_out

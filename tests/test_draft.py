@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mio_local.cli import parser
+from mio_local.arguments import parser
 from mio_local.errors import RecipeError
 from mio_local.flags import as_text, recipe_from
 from mio_local.recipe import Recipe, build, read_toml

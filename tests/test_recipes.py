@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mio_local import cli
+from mio_local.arguments import parser
 from mio_local.commands import train as train_command
 from mio_local.errors import RecipeError
 from mio_local.flags import recipe_from
@@ -22,7 +22,7 @@ PROMISED_FLAGS = (
 
 def parse(*argv: str) -> Recipe:
     """The recipe that `mio-local train ARGV` would run."""
-    return recipe_from(cli.parser("train").parse_args(["train", *argv]))
+    return recipe_from(parser("train").parse_args(["train", *argv]))
 
 
 @pytest.mark.parametrize("flag", PROMISED_FLAGS)
@@ -117,7 +117,7 @@ def test_what_can_be_no_path_is_named_with_its_key() -> None:
 def test_help_names_every_recipe_flag(capsys: pytest.CaptureFixture[str]) -> None:
     """The flags, their defaults and their help come from the recipe."""
     with pytest.raises(SystemExit):
-        cli.parser("train").parse_args(["train", "--help"])
+        parser("train").parse_args(["train", "--help"])
     shown = capsys.readouterr().out
     assert all(flag in shown for flag in PROMISED_FLAGS)
     assert train_command.__doc__

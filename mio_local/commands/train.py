@@ -8,24 +8,34 @@ from mio_local.errors import MioError, RunError, is_full_disk, one_line
 from mio_local.flags import recipe_from
 from mio_local.job import Job
 from mio_local.launch import launch, lay_out
+from mio_local.pieces import visible
 from mio_local.runs import runs_folder
 from mio_local.session import start
+from mio_local.stages import stages
 from mio_local.trainer import train
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Train; 0 when the run is done or was asked to stop."""
-    recipe = recipe_from(arguments)
+    recipe, folder = recipe_from(arguments), runs_folder(arguments.runs)
     out = screen.console()
+    queue = stages([recipe], folder, [arguments.name])
     if arguments.detach:
-        run = lay_out(recipe, runs_folder(arguments.runs), arguments.name)
-        launch([run])
-        out.print(f"{run.name} trains in the background")
-        screen.next_steps(out, *screen.ways(run))
+        made = [lay_out(one, folder, name) for one, name in queue]
+        launch(made)
+        out.print(f"{made[0].name} trains in the background{f', then {made[1].name}' if made[1:] else ''}")
+        screen.next_steps(out, *screen.ways(made[0]))
         return 0
-    with screen.preparing(out) as report:
-        job = start(recipe, runs_folder(arguments.runs), arguments.name, report)
-    return watch(job, out)
+    for number, (one, name) in enumerate(queue, 1):
+        with screen.preparing(out) as report:
+            job = start(one, folder, name, report)
+        code = watch(job, out)
+        if number < len(queue) and job.run.read_status()["state"] != "done":
+            where = visible(str(job.run.path))
+            out.print(f"once it is done, go on with the same settings and --sft-epochs 0 --init-adapter {where}")
+            return code
+        del job  # the next one needs the memory
+    return 0
 
 
 def watch(job: Job, out: screen.Console, control: Control | None = None) -> int:

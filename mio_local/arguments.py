@@ -1,0 +1,194 @@
+"""The command line: every command with its flags; the recipe's are made only for the command that takes them."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from mio_local import __version__
+from mio_local.errors import RecipeError, nearest
+
+WHERE = "where runs live (default: MIO_LOCAL_RUNS, else user data)"
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are one line, with the nearest flag."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **options)
+
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride] - its overloads, in one signature
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:
+        """Refuses what it does not know here, as the command's own parser: argparse would leave that to the top one,
+        which knows none of the command's flags."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            flag = unknown[0].partition("=")[0]
+            hint = nearest(flag, self._option_string_actions) if flag.startswith("-") else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return found, unknown
+
+    def error(self, message: str) -> NoReturn:
+        raise RecipeError(f"{message}; see {self.prog} --help")
+
+
+def parser(command_name: str = "") -> Parser:
+    """The command line; the recipe's flags are made only for the command that takes them, as that costs imports."""
+    top = Parser(
+        prog="mio-local",
+        description="Preference-tune a language model on this machine with MIO, and see whether it is going well. "
+        "Without a command: the terminal app.",
+    )
+    top.add_argument("--version", action="version", version=f"mio-local {__version__}")
+    top.add_argument("--runs", metavar="DIR", help=WHERE)
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+
+    def command(name: str, help: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+        added.add_argument("--runs", metavar="DIR", default=argparse.SUPPRESS, help=WHERE)
+        return added
+
+    demo = command("demo", "train a small model that ships with the package with MIO, then with DPO, and compare")
+    demo.add_argument("--backend", default="auto", help="mlx, cuda or auto (default auto)")
+    demo.add_argument("--device", default="auto", help="auto, gpu, cpu, ... (default auto)")
+    demo.add_argument("--steps", type=int, default=0, help="steps of each run (default: the demo recipe's)")
+    demo.add_argument("--tui", action="store_true", help="watch it in the terminal app")
+
+    train = command("train", "train on preference pairs")
+    train.add_argument("recipe", nargs="?", metavar="RECIPE", help="a TOML recipe, or the name of a shipped one")
+    train.add_argument("--name", default="", help="name of the run (default: from model and objective)")
+    train.add_argument("--detach", action="store_true", help="train in the background and return at once")
+    if command_name == "train":
+        add_flags(train)
+
+    resume = command("resume", "go on with a stopped, failed or lost run, exactly")
+    resume.add_argument("run", metavar="RUN")
+    resume.add_argument("--detach", action="store_true", help="go on in the background and return at once")
+
+    for name, help in (
+        ("watch", "follow a run that trains elsewhere, as text; Ctrl-C leaves it alone"),
+        ("attach", "take a run that trains in the background to this terminal; Ctrl-C stops and saves it"),
+        ("pause", "let a run wait after its step, its model in memory; resume lets it go on"),
+        ("stop", "let a run finish its step, save and end"),
+    ):
+        follow = command(name, help)
+        follow.add_argument("run", metavar="RUN")
+        if name == "watch":
+            follow.add_argument("--tui", action="store_true", help="in the terminal app")
+
+    command("runs", "list the runs")
+
+    show = command("show", "show one run: settings, state, held-out figures, notes")
+    show.add_argument("run", metavar="RUN")
+
+    plot = command("plot", "draw the curves of one or several runs")
+    plot.add_argument("run", nargs="+", metavar="RUN")
+    plot.add_argument("--out", default="", help="PNG or SVG file (default: curves.png in the run's folder)")
+
+    report = command("report", "write one file about one or several runs, to read in a browser or to share")
+    report.add_argument("run", nargs="+", metavar="RUN")
+    where = "HTML or Markdown file (default: report.html in the run's folder, or here for several)"
+    report.add_argument("--out", default="", help=where)
+
+    export = command("export", "write the trained adapter as files that other programs load, and check them")
+    export.add_argument("run", metavar="RUN", help="a run, or a folder with an adapter")
+    export.add_argument("--to", required=True, metavar="FORMAT", help="peft, mlx, merged or gguf")
+    export.add_argument("--out", default="", metavar="PLACE", help="where to (default: in exports/ of the run)")
+    export.add_argument("--checkpoint", default="final", help="final, best or step-000100 (default final)")
+    export.add_argument("--quantize", type=int, default=0, metavar="BITS", help="of a merged model: 4 or 8")
+    export.add_argument("--gguf-type", default="auto", metavar="TYPE", help="auto (the weights' own), f32, f16, bf16")
+    export.add_argument("--llama-cpp", default="", metavar="DIR", help="write GGUF by the converter of this checkout")
+    export.add_argument("--model", default="", help="the base, where an adapter's folder does not name it")
+    export.add_argument("--device", default="", help="where to compute (default: the run's)")
+
+    push = command("push", "send the trained adapter or model to the Hugging Face hub; shows first what would be sent")
+    push.add_argument("run", metavar="RUN")
+    push.add_argument("--to", required=True, metavar="USER/NAME", help="the repository")
+    push.add_argument("--what", default="adapter", help="adapter (as it is), peft, mlx or merged (default adapter)")
+    push.add_argument("--checkpoint", default="final", help="final, best or step-000100 (default final)")
+    push.add_argument("--license", default="", help="of the base, where its page does not say")
+    push.add_argument("--private", action="store_true", help="for you alone")
+    push.add_argument("--replace", action="store_true", help="add to a repository that holds something already")
+    push.add_argument("--yes", action="store_true", help="send it")
+
+    for name, help in (
+        ("chat", "talk with the trained model beside its base, in the terminal app; from a pipe, a question a line"),
+        ("generate", "answer one question with the trained model, its base, or both"),
+    ):
+        talk = command(name, help)
+        talk.add_argument("run", nargs="+", metavar="RUN", help="runs or adapters' folders of one base, or a model's")
+        talk.add_argument("--with", dest="who", default="both", help="adapter, base or both (default both)")
+        talk.add_argument("--system", default="", help="system message put before the conversation")
+        talk.add_argument("--checkpoint", default="final", help="final, best or step-000100 (default final)")
+        talk.add_argument("--model", default="", help="the base, where an adapter's folder does not name it")
+        talk.add_argument("--device", default="", help="where to compute (default: the run's)")
+        if name == "generate":
+            talk.add_argument("--prompt", default="", help="the question (default: standard input)")
+        if command_name == name:
+            add_sampling_flags(talk)
+
+    add_eval(command("eval", "measure a run, an adapter or a model: held-out pairs, KL divergence, tasks, questions"))
+
+    data = commands.add_parser("data", help="look at preference data", description="Look at preference data.")
+    kinds = data.add_subparsers(dest="data_command", metavar="COMMAND", required=True, parser_class=Parser)
+    check = kinds.add_parser("check", help="show layout, one pair as tokenised, and statistics")
+    check.add_argument("source", metavar="FILE", help="a file, a folder, or a hub dataset")
+    check.add_argument("--row", type=int, default=1, help="which pair to show (default 1)")
+    if command_name == "data":
+        add_flags(check)
+
+    bench = command("bench", "measure how fast a model trains here and what each saving brings, and advise")
+    bench.add_argument("recipe", nargs="?", metavar="RECIPE", help="a TOML recipe, or the name of a shipped one")
+    bench.add_argument("--times", type=int, default=8, help="steps measured for each setting (default 8)")
+    if command_name == "bench":
+        add_flags(bench)
+
+    command("recipes", "list the shipped recipes")
+    command("doctor", "say which backends and devices work here, and what to install")
+    return top
+
+
+def add_eval(command: argparse.ArgumentParser) -> None:
+    """The flags of `eval`."""
+    command.add_argument("run", metavar="RUN", help="a run, a folder with an adapter, or a model")
+    command.add_argument("--checkpoint", default="final", help="final, best or step-000100 (default final)")
+    command.add_argument("--data", default="", metavar="FILE", help="pairs to score (default: the run's held-out ones)")
+    command.add_argument("--tasks", default="", metavar="A,B", help="tasks of lm-evaluation-harness")
+    command.add_argument("--tasks-folder", default="", metavar="DIR", help="where YAML files of your own tasks are")
+    command.add_argument("--apply-chat-template", action="store_true", help="in tasks; as the harness's flag")
+    command.add_argument("--questions", default="", metavar="FILE", help="JSONL of question and answer: exact match")
+    command.add_argument("--rule", default="last-number",
+                         help="what counts: last-number, exact, boxed, letter or regex:PATTERN")  # fmt: skip
+    command.add_argument("--answer-tokens", type=int, default=0, metavar="N", help="of an answer, at most")
+    command.add_argument("--limit", type=int, default=0, metavar="N", help="pairs, questions and documents, at most")
+    command.add_argument("--no-preference", action="store_true", help="score no pairs and draw no answers")
+    command.add_argument("--samples", type=int, default=64, metavar="N", help="answers drawn for the KL divergence")
+    command.add_argument("--seed", type=int, default=0, help="of drawn answers and of intervals (default 0)")
+    command.add_argument("--model", default="", help="the base, where an adapter's folder does not name it")
+    command.add_argument("--backend", default="auto", help="of a model or an adapter: mlx, cuda or auto")
+    command.add_argument("--device", default="auto", help="where to compute (default: the run's)")
+
+
+def add_flags(command: argparse.ArgumentParser) -> None:
+    """The recipe's flags."""
+    from mio_local.flags import add_recipe_flags
+
+    add_recipe_flags(command)
+
+
+def add_sampling_flags(command: argparse.ArgumentParser) -> None:
+    """How answers are drawn."""
+    from mio_local.flags import add_section_flags
+    from mio_local.sampling import Sampling
+
+    add_section_flags(command, Sampling)
+
+
+def command_of(argv: Sequence[str]) -> str:
+    """The command's name: the first argument that is neither a flag nor the value of --runs. Empty without one."""
+    before = ""
+    for word in argv:
+        if before != "--runs" and not word.startswith("-"):
+            return word
+        before = word
+    return ""

@@ -1,0 +1,112 @@
+"""`mio-local eval RUN|ADAPTER|MODEL`: held-out pairs, drift, tasks and questions, each figure with its error."""
+
+import argparse
+from collections.abc import Sequence
+
+from mio_local.bootstrap import RESAMPLES
+from mio_local.commands import screen
+from mio_local.errors import DataError, RecipeError, RunError
+from mio_local.evaluation import SAMPLE_TOKENS, Result, distinct_prompts, divergence, exact_match, preference
+from mio_local.pieces import visible
+from mio_local.recipe import BackendSettings
+from mio_local.runs import runs_folder
+from mio_local.subject import Subject, subject
+from mio_local.tasks import read_tasks, rule
+from mio_local.tokens import held_out
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Evaluate; 0 once all that was asked for is measured."""
+    for flag in ("limit", "samples", "answer_tokens", "seed"):
+        if getattr(arguments, flag) < 0:
+            raise RecipeError(f"--{flag.replace('_', '-')} {getattr(arguments, flag)}: must not be negative")
+    part = rule(arguments.rule)
+    most = arguments.limit or None
+    questions = read_tasks(arguments.questions, "--questions ")[:most] if arguments.questions else []
+    names = [name.strip() for name in arguments.tasks.split(",") if name.strip()]
+    backend = BackendSettings(name=arguments.backend, device=arguments.device)
+    on = subject(runs_folder(arguments.runs), arguments.run, arguments.checkpoint, arguments.model, backend)
+    pairs = _takes_pairs(on, arguments)
+    if not (pairs or names or questions):
+        raise RecipeError(f"{on.title}: nothing to evaluate; add --tasks or --questions"
+                          + (", or --data with pairs" if on.source else ""))  # fmt: skip
+    out = screen.console()
+    results: list[Result] = []
+
+    def take(found: list[Result]) -> None:
+        results.extend(found)
+        try:
+            on.keep(found)
+        except RunError as error:
+            out.print(f"! not kept in the run's events: {visible(str(error))}")
+
+    with screen.preparing(out) as report:
+        tasks = None
+        if names:
+            from mio_local.harness import Tasks
+
+            report("finding the tasks", 0, 0)
+            tasks = Tasks(names, arguments.tasks_folder, arguments.limit, chat_template=arguments.apply_chat_template)
+        chat = on.chat()
+        examples = held_out(on.recipe, chat, arguments.data, report)[:most] if pairs else []
+        if pairs and not examples:
+            raise DataError(f"{on.title}: no pair is held out; name some with --data, or add --no-preference")
+        report("loading the model", 0, 0)
+        model = on.load(against_base=not pairs)
+        if pairs:
+            take(preference(model, chat, examples, on.recipe, arguments.seed, report))
+        if pairs and arguments.samples:
+            tokens = on.recipe.eval.sample_tokens or SAMPLE_TOKENS
+            prompts = distinct_prompts(examples)
+            take(divergence(model, chat, prompts, arguments.samples, tokens, arguments.seed, report))
+        if pairs and on.own_reference and (questions or tasks):
+            del model
+            model = on.load(against_base=True)
+        if questions:
+            tokens = arguments.answer_tokens or on.recipe.eval.task_tokens
+            adapted = on.source is not None
+            take(exact_match(model, chat, questions, part, tokens, arguments.seed, report, adapted=adapted))
+        if tasks:
+            take(tasks.run(model, chat, on.base, arguments.seed, report, adapted=on.source is not None))
+    _show(on, results, arguments, out)
+    return 0
+
+
+def _takes_pairs(on: Subject, arguments: argparse.Namespace) -> bool:
+    """Whether pairs are scored: a run's own, or those of --data. Raises RecipeError for those of a bare model."""
+    if arguments.no_preference:
+        if arguments.data:
+            raise RecipeError("--no-preference: leaves --data without use; give one of them")
+        return False
+    if arguments.data and not on.source:
+        raise RecipeError(f"--data: {on.title} has no adapter, so no reference to compare pairs with; leave it out")
+    return bool(on.run or arguments.data)
+
+
+def _show(
+    on: Subject, results: Sequence[Result], arguments: argparse.Namespace, out: screen.Console
+) -> None:
+    loss = on.recipe.loss
+    what = f"{on.title}, {arguments.checkpoint}, step {on.step}" if on.run else on.title
+    records = [result.event(on.step, on.checkpoint).values for result in results]
+    out.print(screen.benchmarks(what, [record | {"step": on.step} for record in records]))
+    said: list[str] = []
+    if any(result.interval for result in results):
+        said.append(f"intervals: 95 %, percentile bootstrap of {RESAMPLES:,} resamples (--seed {arguments.seed}) over "
+                    "pairs, answers or questions")  # fmt: skip
+    if any(result.name == "preference" for result in results):
+        said.append(f"preference: against the reference, {loss.name} with beta {loss.beta:g}, {loss.reduction}; nats")
+    if any(result.name == "kl" for result in results):
+        tokens = on.recipe.eval.sample_tokens or SAMPLE_TOKENS
+        said.append(f"kl: nats, of the first {tokens} tokens of answers drawn at temperature 1; unbiased")
+    if any(result.stderr is not None for result in results):
+        said.append("±: standard error, of a difference from both scores of each document, or where it is marked * "
+                    "from two errors taken as independent")  # fmt: skip
+    for line in said:
+        out.print(f"  {line}")
+    if on.run:
+        screen.next_steps(out, f"mio-local show {screen.called(on.run)}")
+    elif on.source:
+        screen.next_steps(out, f"mio-local export {visible(arguments.run)} --to merged")
+    else:
+        screen.next_steps(out, f"mio-local train --model {visible(arguments.run)} --data PAIRS")

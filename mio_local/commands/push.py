@@ -1,0 +1,64 @@
+"""`mio-local push RUN --to REPOSITORY`: shows what would be sent to the hub; with --yes, sends it."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from mio_local import runs
+from mio_local.card import Licences
+from mio_local.commands import screen
+from mio_local.errors import RecipeError, nearest
+from mio_local.loading import of_run
+from mio_local.pieces import visible
+from mio_local.push import gather, licence_of, send
+from mio_local.runs import runs_folder
+
+KINDS = ("adapter", "peft", "mlx", "merged")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Push, or show what a push would send."""
+    if arguments.what not in KINDS:
+        raise RecipeError(f"--what {arguments.what}: no such kind{nearest(arguments.what, KINDS)}; {', '.join(KINDS)}")
+    repository = arguments.to
+    if repository.count("/") != 1 or repository.startswith(("/", ".")):
+        raise RecipeError(f"--to {repository}: write it as USER/NAME")
+    run = runs.find(runs_folder(arguments.runs), arguments.run)
+    source, out = of_run(run, arguments.checkpoint), screen.console()
+    to = source.saved.kind if arguments.what == "adapter" else arguments.what
+    with tempfile.TemporaryDirectory(prefix="mio-local-push-") as place:
+        folder = Path(place) / "files"
+        with screen.preparing(out) as report:
+            report("asking for licences", 0, 0)
+            licences = Licences(
+                arguments.license or licence_of(source.model.name, "model"),
+                licence_of(run_data(run), "dataset"),
+            )
+            gather(source, run, to, repository, licences, folder, report)
+            url = ""
+            if arguments.yes:
+                report("sending", 0, 0)
+                url = send(folder, repository, private=arguments.private, add=arguments.replace, title=run.name)
+        sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
+        if not arguments.yes:
+            out.print((folder / "README.md").read_text(encoding="utf-8"))
+    table = screen.table(f"{visible(repository)}, {'private' if arguments.private else 'public'}", ["file", "bytes"])
+    for name, size in sizes.items():
+        screen.row(table, name, f"{size:,}")
+    out.print(table)
+    for what, licence in (("base", licences.base), ("data", licences.data)):
+        if not licence:
+            out.print(f"! the licence of the {what} is unknown; look it up before you share this")
+    if arguments.yes:
+        out.print(f"sent: {visible(url)}")
+        return 0
+    out.print("nothing was sent")
+    screen.next_steps(out, f"mio-local push {screen.called(run)} --to {visible(repository)} --what {to} --yes")
+    return 0
+
+
+def run_data(run: runs.Run) -> str:
+    """The data that a run was trained on."""
+    from mio_local.recipe import build, read_toml
+
+    return build(read_toml(run.recipe), str(run.recipe)).data.source

@@ -1,0 +1,165 @@
+"""`mio-local report RUN...`: one file with all that a run is and did, as HTML or as Markdown."""
+
+import argparse
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from mio_local import __version__, curves, plotting, runs
+from mio_local.commands import screen
+from mio_local.document import Document, collect
+from mio_local.errors import RecipeError, RunError
+from mio_local.events import is_number
+from mio_local.pieces import visible
+from mio_local.runs import runs_folder, write_atomically
+
+TEMPLATES = Path(__file__).parents[1] / "templates"
+MARKS = {
+    ".html": b'<meta name="generator" content="mio-local ',
+    ".md": b"<!-- mio-local ",
+}  # by which a report of ours is known
+MARK_WITHIN = 1000  # bytes
+WIDE, NARROW, SMALL = (980, 380), (440, 330), (400, 250)
+MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~$&])")
+BADGES = {"yes": "✓", "partly": "~", "level": "=", "no": "↓", "unknown": "?"}
+WORDS = {"yes": "rose and stayed", "partly": "ended above", "level": "no change to tell", "no": "fell below",
+         "unknown": "not known"}  # fmt: skip
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Write the report; an existing file is replaced only where it is one."""
+    folder = runs_folder(arguments.runs)
+    found = [runs.find(folder, name) for name in arguments.run]
+    several = len({run.path.resolve() for run in found}) > 1
+    here = Path("report.html") if several else found[0].path / "report.html"
+    out = Path(os.path.expanduser(arguments.out)) if arguments.out else here
+    _check(out, arguments.out)
+    printer = screen.console()
+    with screen.preparing(printer) as report:
+        report("reading the runs", 0, 0)
+        text = render(collect(found), out.suffix)
+        try:
+            write_atomically(out, text)
+        except OSError as error:
+            raise RunError(f"--out {out}: cannot be written: {error.strerror or error}") from None
+    printer.print(f"report: {visible(str(out))}")
+    opener = "open" if sys.platform == "darwin" else "xdg-open"
+    screen.next_steps(printer, f"{opener} {visible(shlex.quote(str(out)))}")
+    return 0
+
+
+def _check(out: Path, given: str) -> None:
+    """Raise where a report cannot go to `out`, or something else is there already."""
+    if out.suffix not in MARKS:
+        raise RecipeError(f"--out {given}: the file's name must end in .html or .md")
+    if not out.parent.is_dir():
+        raise RecipeError(f"--out {out}: no folder {out.parent}")
+    if not os.path.lexists(out):
+        return
+    try:
+        with out.open("rb") as file:
+            start = file.read(MARK_WITHIN) if out.is_file() else b""
+    except OSError:
+        start = b""
+    if MARKS[out.suffix] not in start or (out.suffix == ".md" and not start.startswith(MARKS[".md"])):
+        raise RunError(f"{out}: exists and is no report of mio-local, so it is not replaced; choose another --out")
+
+
+def render(document: Document, suffix: str) -> str:
+    """The report as HTML or Markdown. Each text that comes from outside is made visible and escaped on its way out."""
+    html = suffix == ".html"
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=html, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True, finalize=_shown if html else _plain,
+    )  # fmt: skip
+    filters: dict[str, Any] = {
+        "figure": lambda value, form: Markup(_figure(value, form, html)),
+        "interval": lambda row, form: Markup(_interval(row, form, html)),
+        "minus": lambda text: re.sub(r"-(?=\d)", "−", text),
+        "cells": lambda row: Markup(f"| {' | '.join(str(_plain(cell)) for cell in row)} |"),
+        "fenced": _fenced,
+        "quoted": lambda text: shlex.quote(str(text)),
+        "margin": _margin,
+        "level": lambda note: note["level"] if note.get("level") in ("warning", "error") else "info",
+        "sign": lambda note: screen.SIGNS.get(str(note.get("level")), "·"),
+    }
+    environment.filters.update(filters)
+    values: dict[str, Any] = {"document": document, "version": __version__, "words": WORDS, "badges": BADGES}
+    if html:
+        values |= _pictures(document)
+    return environment.get_template(f"report{suffix}").render(values)
+
+
+def _pictures(document: Document) -> dict[str, Any]:
+    """The curves, and the colours that they share with the plots."""
+    histories = [part.history for part in document.parts]
+    targets, labels = [part.target for part in document.parts], [part.label for part in document.parts]
+    limits = curves.shared_limits(histories, targets)
+    drawn = [
+        {
+            size: Markup(curves.likelihoods(part.history, part.target, limits, pixels, part.label))
+            for size, pixels in (("wide", WIDE), ("narrow", NARROW))
+        }
+        for part in document.parts
+    ]
+    return {
+        "likelihoods": drawn,
+        "comparisons": [(title, Markup(svg)) for title, svg in curves.comparisons(histories, labels, SMALL)],
+        "swatches": [Markup(curves.swatch(number)) for number in range(len(labels))],
+        "colours": plotting,
+        "drawn": any(history.of("step") or history.of("eval") for history in histories),
+    }
+
+
+def _shown(value: Any) -> Any:
+    """Text with its lines kept, its other control characters visible, and the home folder's name left out."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return "\n".join(visible(line) for line in _homeless(value).split("\n"))
+
+
+def _plain(value: Any) -> Any:
+    """The same as Markdown that is nothing but text, on one line."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return MARKDOWN.sub(r"\\\1", visible(_homeless(value)))
+
+
+def _homeless(text: str) -> str:
+    """Paths in the home folder from `~`, which the program reads as well: a report is to be shared."""
+    home = os.path.expanduser("~")
+    return re.sub(rf"(?<![\w./~-]){re.escape(home)}(?=/)", "~", text) if len(home) > 1 else text
+
+
+def _fenced(text: str, language: str = "") -> Markup:
+    """A code block whose fence is longer than any in the text."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return Markup(f"{fence}{language}\n{_shown(text)}\n{fence}")
+
+
+def _figure(value: object, form: str, html: bool) -> str:
+    shown = screen.figure(value, form)
+    return shown.replace("-", "−") if html else shown
+
+
+def _margin(event: dict[str, Any]) -> float | None:
+    chosen, rejected = event.get("delta/chosen"), event.get("delta/rejected")
+    return chosen - rejected if is_number(chosen) and is_number(rejected) else None
+
+
+def _interval(row: dict[str, Any], form: str, html: bool) -> str:
+    """A value with its interval, or its standard error, or neither."""
+    value, low, high, error = (row[key] for key in ("value", "low", "high", "stderr"))
+    shown = _figure(value, form, html)
+    if value is None:
+        return shown
+    if low is not None and high is not None:
+        return f"{shown} [{_figure(low, form, html)}, {_figure(high, form, html)}]"
+    return shown if error is None else f"{shown} ± {_figure(error, form.removeprefix('+'), html)}"

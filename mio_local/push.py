@@ -1,0 +1,82 @@
+"""A run to the Hugging Face hub: what would be sent, and sending it."""
+
+import json
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mio_local import history
+from mio_local.card import Licences, card, on_hub, public
+from mio_local.errors import HubError, MioError
+from mio_local.export import export
+from mio_local.loading import Source
+from mio_local.models import hub_error
+from mio_local.plotting import draw
+from mio_local.report import Report
+from mio_local.runs import Run
+
+
+def gather(
+    source: Source, run: Run, to: str, repository: str, licences: Licences, folder: Path, report: Report
+) -> None:
+    """Lay out in `folder` what the repository will hold: the export, its card, the curves and the recipe."""
+    past = history.read(run)
+    export(replace(source, model=public(past.recipe).model), to, folder, 0, report)
+    report("drawing", 0, 0)
+    if past.of("step") or past.of("eval"):
+        draw([past], folder / "curves.png")
+    (folder / "recipe.toml").write_text(public(past.recipe).dump(), encoding="utf-8")
+    (folder / "README.md").write_text(card(past, run.read_info(), licences, to, repository), encoding="utf-8")
+
+
+def licence_of(name: str, kind: str) -> str:
+    """The licence that a model's or dataset's page on the hub names; empty where it cannot be asked or names none."""
+    from huggingface_hub import HfApi
+
+    if not on_hub(name):
+        return ""
+    try:
+        info: Any = HfApi().model_info(name) if kind == "model" else HfApi().dataset_info(name)
+    except Exception:  # unreachable, gated, gone: the card says that it is unknown
+        return ""
+    return str((info.card_data or {}).get("license") or "")
+
+
+def send(folder: Path, repository: str, *, private: bool, add: bool, title: str) -> str:
+    """Upload `folder`; the page's address. Raises HubError where nobody is logged in, where the token may not write,
+    where the hub cannot be reached, and for a repository that holds something already."""
+    from huggingface_hub import HfApi, get_token
+
+    if not get_token():
+        raise HubError(f"{repository}: nobody is logged in; get a token with write access, then run: hf auth login")
+    api = HfApi()
+    with explained(repository):
+        url = api.create_repo(repository, private=private, exist_ok=True)
+        held = [name for name in api.list_repo_files(repository) if name != ".gitattributes"]
+        if held and not add:
+            raise HubError(f"{repository}: holds {held[0]} already and is left alone; name another, or say --replace")
+        api.upload_folder(repo_id=repository, folder_path=folder, commit_message=f"{title}, by mio-local")
+    return str(url)
+
+
+@contextmanager
+def explained(repository: str) -> Generator[None]:
+    """The hub's refusals as one line."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        yield
+    except MioError:
+        raise
+    except HfHubHTTPError as error:
+        if error.response.status_code in (401, 403):
+            raise HubError(
+                f"{repository}: this token may not write there; log in with one that may: hf auth login"
+            ) from None
+        raise hub_error(error, repository) from None
+    except (OSError, json.JSONDecodeError, ValueError) as error:
+        raise hub_error(error, repository) from None
+    except Exception as error:  # the client's transport errors are of several libraries
+        raise hub_error(error, repository) from None

@@ -1,0 +1,118 @@
+"""What is evaluated: a run's adapter, an adapter in a folder, or a model without one; found, and loaded."""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mio_local import checkpoint
+from mio_local.adapters import choose_layers, draw_adapter, read_adapter
+from mio_local.backend import Model
+from mio_local.chat import Chat
+from mio_local.errors import RunError
+from mio_local.evaluation import Result
+from mio_local.events import EventWriter
+from mio_local.loading import FINAL, Source, of_run, source
+from mio_local.models import model_folder
+from mio_local.recipe import BackendSettings, LoraSettings, ModelSettings, Recipe, TrainSettings, build, read_toml
+from mio_local.runs import Run, called, find
+from mio_local.session import resolve_backend
+from mio_local.tokens import chat_of
+
+
+@dataclass(frozen=True)
+class Subject:
+    """`source` is None for a model without an adapter, `run` where there is no run. `recipe` is the run's, or one of
+    defaults; `created` is the day of its templates; `step` is the adapter's."""
+
+    title: str
+    recipe: Recipe
+    base: Path
+    created: float
+    source: Source | None = None
+    step: int = 0
+    checkpoint: str = FINAL
+
+    @property
+    def run(self) -> Run | None:
+        return self.source.run if self.source else None
+
+    def chat(self) -> Chat:
+        """The tokenizer, with the run's template."""
+        return chat_of(self.recipe, self.base, self.created)
+
+    @property
+    def own_reference(self) -> bool:
+        """Whether the run's reference is not the base: it began with an adapter."""
+        return bool(self.source and self.recipe.lora.init_adapter)
+
+    def load(self, *, against_base: bool = False) -> Model:
+        """The model: policy and the run's reference, or the base as reference; for a model without an adapter the same
+        twice. Raises ModelError where the adapter that the run began with is gone."""
+        if self.source:
+            own = self.own_reference and not against_base
+            began = read_adapter(Path(self.recipe.lora.init_adapter)) if own else None
+            return self.source.load(self.source.open(), began)
+        backend, recipe, _ = resolve_backend(self.recipe)
+        device = recipe.backend.device
+        model = backend.load(self.base, recipe.model, device, grad_checkpoint=False, seed=0)
+        names = choose_layers(model.linear_layers(), LoraSettings())[-1:]  # one, of no effect: who scores needs one
+        model.set_adapter(draw_adapter(model.add_lora(LoraSettings(rank=1), TrainSettings(), names), 0))
+        return model
+
+    def keep(self, results: list[Result]) -> None:
+        """Append the results to the run's events. Raises RunError where it trains meanwhile."""
+        if not self.run:
+            return
+        with self.run.locked():
+            writer = EventWriter(self.run.events)
+            try:
+                for result in results:
+                    writer.write(result.event(self.step, self.checkpoint))
+            finally:
+                writer.close()
+
+
+def subject(runs: Path, name: str, wanted: str, model: str, backend: BackendSettings) -> Subject:
+    """The run, the adapter folder, or the model called `name`, a run first. `wanted` is a run's checkpoint, `model` an
+    adapter's base; `backend` is for what is no run. Raises MioError."""
+    folder = Path(name).expanduser()
+    adapter = (folder / "adapter_config.json").exists()
+    is_run = not adapter and (Run(folder).exists() or Run(runs / name).exists())
+    if not (adapter or is_run) and ((folder / "config.json").exists() or "/" in name):
+        if wanted != FINAL:
+            raise RunError(f"--checkpoint {wanted}: {name} is a model, which has none; name a run")
+        settings = ModelSettings(name=name)
+        recipe = Recipe(model=settings, backend=backend)
+        return Subject(name, recipe, model_folder(settings), time.time())
+    if adapter:
+        if wanted != FINAL:
+            raise RunError(f"--checkpoint {wanted}: {name} is an adapter's folder, which has none; name a run")
+        found = source(runs, name, model=ModelSettings(name=model))
+        if backend.name != "auto":
+            found = replace(found, backend=found.backend.model_copy(update={"name": backend.name}))
+        found = _on(found, backend.device)
+        return Subject(found.title, Recipe(model=found.model, backend=found.backend), found.base, time.time(), found)
+    run = find(runs, name)
+    if run.is_locked():
+        raise RunError(f"run {run.name} is training; evaluate it once it is done, or after: mio-local stop "
+                       f"{called(run)}")  # fmt: skip
+    found = _on(of_run(run, wanted), backend.device)
+    recipe = build(read_toml(run.recipe), str(run.recipe))
+    created = run.read_info().get("created", time.time())
+    return Subject(run.name, recipe, found.base, created, found, _step_of(run, wanted), wanted)
+
+
+def _on(found: Source, device: str) -> Source:
+    if device == "auto":
+        return found
+    return replace(found, backend=found.backend.model_copy(update={"device": device}))
+
+
+def _step_of(run: Run, wanted: str) -> int:
+    """The step whose adapter `wanted` is; 0 where nothing tells it."""
+    if wanted.startswith("step-"):
+        return int(wanted.removeprefix("step-"))
+    good = run.saved()
+    if wanted == FINAL or not good:
+        return run.last_step()
+    return checkpoint.read_progress(good[-1]).best_step

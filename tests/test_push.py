@@ -1,0 +1,158 @@
+"""A run to the hub: what would be sent, what is sent to a stand-in for the hub, and every refusal in one line."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import yaml
+
+from mio_local.cli import run
+from mio_local.errors import RecipeError
+from mio_local.events import read_events
+from tests.test_export import train
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of the hub as an upload asks for; `server.status` is what creating a repository answers."""
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.server.asked.append(self.path)
+        if self.path == "/api/repos/create":
+            self.server.created = json.loads(body)
+            self.answer(self.server.status, {"url": self.address()} if self.server.status == 200 else {"error": "no"})
+        elif "/preupload/" in self.path:
+            names = [file["path"] for file in json.loads(body)["files"]]
+            files = [{"path": name, "uploadMode": "regular", "shouldIgnore": False} for name in names]
+            self.answer(200, {"files": files})
+        elif "/commit/" in self.path:
+            for line in map(json.loads, body.splitlines()):
+                if line["key"] == "file":
+                    self.server.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+            self.answer(200, {"commitUrl": f"{self.address()}/commit/{'1' * 40}", "commitOid": "1" * 40})
+        else:
+            self.answer(200, {})
+
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        if self.server.status != 200:
+            self.answer(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
+            return
+        if "/tree/" in self.path:
+            held = [{"type": "file", "path": name, "size": 1, "oid": "1" * 40} for name in self.server.held]
+            self.answer(200, held)
+            return
+        siblings = [{"rfilename": name} for name in self.server.held]
+        self.answer(200, {"_id": "0", "id": "me/tuned", "sha": "1" * 40, "siblings": siblings, "tags": []})
+
+    def address(self):
+        return f"http://127.0.0.1:{self.server.server_address[1]}/me/tuned"
+
+    def answer(self, status, body, headers=()):
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in {"content-type": "application/json", **dict(headers)}.items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def hub():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    server.status, server.held, server.files, server.asked, server.created = 200, [".gitattributes"], {}, [], {}
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module", params=["mlx", "cuda"])
+def trained(request, tiny_model, tiny_pairs, tmp_path_factory):
+    return train(tmp_path_factory.mktemp("runs"), tiny_model, tiny_pairs, request.param)
+
+
+def push(trained, hub, *words, token="hf_x"):
+    """The command in a process of its own: the client reads its settings once."""
+    address = f"http://127.0.0.1:{hub.server_address[1]}" if hub else "http://127.0.0.1:9"
+    environment = os.environ | {"HF_ENDPOINT": address, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(trained.path / "hf")}
+    environment = {key: value for key, value in environment.items() if key != "HF_TOKEN"}
+    environment |= {"HF_TOKEN": token} if token else {}
+    command = [sys.executable, "-m", "mio_local.cli", "push", str(trained.path), "--to", "me/tuned", *words]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+
+
+def one_line(ended, *words):
+    assert ended.returncode == 2, ended.stderr
+    assert ended.stderr.startswith("mio-local: "), ended.stderr
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    for word in words:
+        assert word in ended.stderr
+
+
+def test_nothing_is_sent_unless_asked(trained, hub, capfd):
+    ended = push(trained, hub)
+    assert ended.returncode == 0, ended.stderr
+    assert "nothing was sent" in ended.stdout
+    assert "--yes" in ended.stdout
+    assert [path for path in hub.asked if "create" in path or "commit" in path] == []
+    head = yaml.safe_load(ended.stdout.partition("---\n")[2].partition("---\n")[0])
+    assert head["library_name"] == {"mlx": "mlx", "peft": "peft"}[kind(trained)]
+    assert "licence of the base is unknown" in ended.stdout
+
+
+def kind(trained):
+    return "mlx" if (trained.adapter / "adapters.safetensors").exists() else "peft"
+
+
+def test_what_is_sent(trained, hub):
+    ended = push(trained, hub, "--yes", "--private", "--license", "mit")
+    assert ended.returncode == 0, ended.stderr
+    assert hub.created.get("private") or hub.created.get("visibility") == "private"  # by older and newer clients
+    weights = {"mlx": "adapters.safetensors", "peft": "adapter_model.safetensors"}[kind(trained)]
+    assert hub.files[weights] == (trained.adapter / weights).read_bytes() or len(hub.files[weights]) > 1000
+    card = hub.files["README.md"].decode()
+    assert yaml.safe_load(card.partition("---\n")[2].partition("---\n")[0])["license"] == "mit"
+    last = [event for event in read_events(trained.events) if event["type"] == "eval"]
+    assert f"{last[-1]['loss']:.4f}" in card if last else "—" in card
+    assert hub.files["curves.png"].startswith(b"\x89PNG")
+    home = str(trained.path.parent).encode()
+    assert not [name for name, content in hub.files.items() if home in content]  # nobody's business
+    assert "sent: " in ended.stdout
+
+
+def test_a_repository_that_holds_something_is_left_alone(trained, hub):
+    hub.held = [".gitattributes", "model.safetensors"]
+    one_line(push(trained, hub, "--yes"), "me/tuned: holds model.safetensors already", "--replace")
+    assert hub.files == {}
+    assert push(trained, hub, "--yes", "--replace").returncode == 0
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_token_that_may_not_write(trained, hub, status):
+    hub.status = status
+    one_line(push(trained, hub, "--yes"), "me/tuned: this token may not write there", "hf auth login")
+
+
+def test_nobody_logged_in(trained, hub):
+    one_line(push(trained, hub, "--yes", token=""), "nobody is logged in", "hf auth login")
+
+
+def test_a_hub_that_is_unreachable(trained):
+    one_line(push(trained, None, "--yes"), "me/tuned: the hub is unreachable")
+
+
+@pytest.mark.parametrize("words", [["--to", "tuned"], ["--to", "/x/y"], ["--to", "a/b/c"],
+                                   ["--to", "a/b", "--what", "x"]])
+def test_what_is_no_repository(trained, words):
+    with pytest.raises(RecipeError, match=r"--to|--what"):
+        run(["push", str(trained.path), *words])
