@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mio_local.history import History
+from mio_local.history import History, is_number
 from mio_local.losses import LOSSES
 
 CHOSEN, REJECTED, TARGET = "#0072B2", "#D55E00", "#009E73"
@@ -39,6 +39,8 @@ def draw(histories: Sequence[History], out: Path) -> None:
         _compare(margin, history, "margin", style)
         _compare(accuracy, history, "rewards/accuracies", style)
         _compare(loss, history, "loss", style)
+        for axis, key in ((accuracy, "rewards/accuracies"), (loss, "loss")):
+            _interval(axis, history, key, style)
     for axis, title in ((margin, "margin, nats"), (accuracy, "preference accuracy"), (loss, "loss, held out")):
         axis.set_title(title, fontsize=9)
         axis.set_xlabel("step", fontsize=8)
@@ -96,6 +98,15 @@ def _compare(axis: Any, history: History, key: str, style: dict[str, Any]) -> No
         steps, values = history.series(kind, key)
     label = _plain(history.run.name) + (" (training batches)" if kind == "step" else "")
     axis.plot(steps, values, label=label, **style)
+
+
+def _interval(axis: Any, history: History, key: str, style: dict[str, Any]) -> None:
+    """What `mio-local eval` found of the held-out pairs, with its interval."""
+    for event in history.of("benchmark"):
+        ends: list[Any] = [event.get("value"), event.get("low"), event.get("high")]
+        if event.get("name") == "preference" and event.get("metric") == key and all(map(is_number, ends)):
+            value, low, high = ends
+            axis.errorbar([event["step"]], [value], [[value - low], [high - value]], capsize=4, color=style["color"])
 
 
 def _plain(text: str) -> str:

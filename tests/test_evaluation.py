@@ -140,6 +140,23 @@ def test_a_run_scores_as_its_trainer_did(trained, capsys):
     assert run(["plot", str(trained.path)]) == 0
 
 
+def test_the_picture_has_the_intervals(tmp_path):
+    """One bar for each figure that has an interval; what makes no sense draws nothing."""
+    from mio_local.history import read
+    from mio_local.plotting import draw
+
+    stream = [*fakes.events(60), {"type": "finished", "step": 60, "state": "done"}]
+    event = {"type": "benchmark", "step": 60, "name": "preference", "metric": "loss", "value": 0.7}
+    odd = [event, event | {"low": "x", "high": 1}, event | {"name": "gsm8k", "low": 0, "high": 1}]
+    kinds = {"plain": [], "odd": odd, "bars": [event | {"low": 0.6, "high": 0.8}]}
+    drawn = {}
+    for name, more in kinds.items():
+        out = tmp_path / f"{name}.svg"
+        draw([read(fakes.make_run(tmp_path / name, "a", stream=[*stream, *more]))], out)
+        drawn[name] = out.read_text(encoding="utf-8").count("<path ")
+    assert drawn["plain"] == drawn["odd"] < drawn["bars"]
+
+
 def test_a_checkpoint_of_ones_choice(trained):
     found = evaluated(trained, "--checkpoint", "step-000002", "--samples", 0, "--limit", 4)
     assert {(event["step"], event["count"]) for event in found.values()} == {(2, 4)}

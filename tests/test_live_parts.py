@@ -178,6 +178,18 @@ def test_log_is_in_order_across_types():
     assert found[-1].words == "checkpoint p"
 
 
+def test_log_tells_what_an_evaluation_found():
+    held = {"type": "benchmark", "step": 9, "time": 5.0, "name": "preference", "metric": "loss", "of": "policy"}
+    found = [entry.words for entry in entries(history(
+        held | {"value": 1.25, "low": 1.0, "high": 1.5}, held | {"name": "gsm8k", "value": 0.5, "stderr": 0.05},
+        held | {"value": None, "low": "x", "name": "[red]\x1b[31m"},
+    ))]  # fmt: skip
+    assert found[0] == "preference loss policy 1.2500 (1.0000 to 1.5000)"
+    assert found[1] == "gsm8k loss policy 0.5000 ± 0.0500"
+    assert found[2].endswith("policy —")
+    assert "\x1b" not in found[2]
+
+
 def test_tail_of_a_huge_log(tmp_path):
     file = tmp_path / "trainer.log"
     file.write_text("\n".join(f"line {number}" for number in range(100_000)) + "\nlast \x1b[31m")

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from mio_local.history import History, is_number
 from mio_local.pieces import visible_line
-from mio_tui.text import count, number
+from mio_tui.text import NONE, count, number
 
 MOST = 100  # entries that are shown
 BYTES, LINES = 16_000, 40  # of trainer.log
@@ -98,10 +98,18 @@ def _task(event: dict[str, Any]) -> str:
     return f"tasks: {count(event.get('correct'))} of {count(event.get('questions'))} right"
 
 
+def _benchmark(event: dict[str, Any]) -> str:
+    low, high, error = (number(event.get(key), ".4f") for key in ("low", "high", "stderr"))
+    sure = f" ({low} to {high})" if is_number(event.get("low")) else f" ± {error}" if error != NONE else ""
+    what = " ".join(str(event.get(key, "")) for key in ("name", "metric", "of"))
+    return f"{what} {number(event.get('value'), '.4f')}{sure}"
+
+
 _WORDS = {
     "started": _started,
     "eval": _evaluated,
     "task": _task,
+    "benchmark": _benchmark,
     "note": lambda event: str(event.get("text", "")),
     "checkpoint": lambda event: f"checkpoint {event.get('path', '')}",
     "control": lambda event: f"asked: {event.get('command', '')}, {event.get('result', '')}",
