@@ -44,13 +44,19 @@ def licence_of(name: str, kind: str) -> str:
     return str((info.card_data or {}).get("license") or "")
 
 
-def send(folder: Path, repository: str, *, private: bool, add: bool, title: str) -> str:
-    """Upload `folder`; the page's address. Raises HubError where nobody is logged in, where the token may not write,
-    where the hub cannot be reached, and for a repository that holds something already."""
-    from huggingface_hub import HfApi, get_token
+def check_login(repository: str) -> None:
+    """Raise HubError where nobody is logged in."""
+    from huggingface_hub import get_token
 
     if not get_token():
         raise HubError(f"{repository}: nobody is logged in; get a token with write access, then run: hf auth login")
+
+
+def send(folder: Path, repository: str, *, private: bool, add: bool, title: str) -> str:
+    """Upload `folder`; the page's address. Raises HubError where the token may not write, where the hub cannot be
+    reached, and for a repository that holds something already."""
+    from huggingface_hub import HfApi
+
     api = HfApi()
     with explained(repository):
         url = api.create_repo(repository, private=private, exist_ok=True)

@@ -136,7 +136,7 @@ def test_a_run_scores_as_its_trainer_did(trained, capsys):
     assert f"mio-local show {trained.name}" in out
     assert run(["show", str(trained.path)]) == 0
     assert "kl" in (shown := capsys.readouterr().out)
-    assert f"{found['preference', 'loss', 'policy']['low']:.4f} to " in shown
+    assert f"{found['preference', 'loss', 'policy']['low']:.3f}, " in shown
     assert run(["plot", str(trained.path)]) == 0
 
 

@@ -10,7 +10,7 @@ from mio_local.commands import screen
 from mio_local.errors import RecipeError, nearest
 from mio_local.loading import of_run
 from mio_local.pieces import visible
-from mio_local.push import gather, licence_of, send
+from mio_local.push import check_login, gather, licence_of, send
 from mio_local.runs import runs_folder
 
 KINDS = ("adapter", "peft", "mlx", "merged")
@@ -23,6 +23,8 @@ def main(arguments: argparse.Namespace) -> int:
     repository = arguments.to
     if repository.count("/") != 1 or repository.startswith(("/", ".")):
         raise RecipeError(f"--to {repository}: write it as USER/NAME")
+    if arguments.yes:
+        check_login(repository)
     run = runs.find(runs_folder(arguments.runs), arguments.run)
     source, out = of_run(run, arguments.checkpoint), screen.console()
     to = source.saved.kind if arguments.what == "adapter" else arguments.what

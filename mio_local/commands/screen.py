@@ -116,12 +116,12 @@ def task_line(values: dict[str, Any]) -> str:
 
 def benchmarks(title: str, records: list[dict[str, Any]]) -> Table:
     """A table of `benchmark` events: a figure with its 95 % interval, or with its standard error."""
-    made = table(title, ["benchmark", "metric", "of", "step", "value", "95 %, or ±", "count"])
+    made = table(title, ["benchmark", "metric", "of", "step", "value", "95 %, or ±", "n"])
     for record in records:
         low, high, error = (record.get(key) for key in ("low", "high", "stderr"))
         sure = "—"
         if is_number(low) or is_number(high):
-            sure = f"{figure(low, '.4f')} to {figure(high, '.4f')}"
+            sure = f"[{figure(low, '.3f')}, {figure(high, '.3f')}]"
         elif is_number(error):
             sure = f"± {figure(error, '.4f')}" + ("*" if record.get("paired") is False else "")
         form = "+.4f" if record.get("of") == "difference" else ".4f"
