@@ -21,6 +21,9 @@ from mio_local.recipe import LoraSettings
 Adapter = dict[str, np.ndarray]
 
 BLOCK = re.compile(r"^(?P<stem>.*?)\.(?P<index>\d+)\.(?P<leaf>.+)$")
+FILES = {"mlx": "adapters.safetensors", "peft": "adapter_model.safetensors"}
+MLX = {"lora_A": "lora_a", "lora_B": "lora_b", "magnitude": "m"}  # the canonical leaves in either format
+PEFT = {"lora_A": "lora_A.weight", "lora_B": "lora_B.weight", "magnitude": "lora_magnitude_vector"}
 ORIGIN = "origin_config"  # the key in a safetensors file's metadata for the settings in the other format
 NOT_TEXT = re.compile(r"vision|visual|audio|image", re.IGNORECASE)
 
@@ -130,7 +133,7 @@ def read_adapter(folder: Path) -> SavedAdapter:
         config: dict[str, Any] = json.loads(config_file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(f"{config_file}: not readable JSON: {one_line(error)}") from None
-    for file_name, reader in (("adapters.safetensors", _from_mlx), ("adapter_model.safetensors", _from_peft)):
+    for file_name, reader in ((FILES["mlx"], _from_mlx), (FILES["peft"], _from_peft)):
         if (folder / file_name).exists():
             tensors, origin = _tensors(folder / file_name)
             if not tensors:
@@ -173,7 +176,7 @@ def _from_mlx(tensors: Adapter, config: dict[str, Any], folder: Path) -> SavedAd
     if "scale" not in parameters or "rank" not in parameters:
         raise ModelError(f"{folder}/adapter_config.json: lora_parameters must hold rank and scale")
     rank = _rank(parameters["rank"])
-    renamed = {"lora_a": "lora_A", "lora_b": "lora_B", "m": "magnitude"}
+    renamed = {theirs: leaf for leaf, theirs in MLX.items()}
     weights: Adapter = {}
     for key, value in tensors.items():
         layer, _, leaf = key.rpartition(".")
@@ -195,11 +198,10 @@ def _from_peft(tensors: Adapter, config: dict[str, Any], folder: Path) -> SavedA
     rank, alpha = _rank(config["r"]), float(config["lora_alpha"])
     if config.get("use_rslora"):
         alpha *= rank**0.5  # rank-stabilised: scale = alpha / sqrt(rank)
-    endings = {"lora_A.weight": "lora_A", "lora_B.weight": "lora_B", "lora_magnitude_vector": "magnitude"}
     weights: Adapter = {}
     for key, value in tensors.items():
         name = key.removeprefix("base_model.model.")
-        for ending, leaf in endings.items():
+        for leaf, ending in PEFT.items():
             if name.endswith("." + ending):
                 weights[f"{name.removesuffix('.' + ending)}.{leaf}"] = value
                 break

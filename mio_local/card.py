@@ -6,8 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from mio_local.events import is_number
-from mio_local.history import History
+from mio_local.history import History, figure
 from mio_local.losses import LOSSES
 from mio_local.recipe import PATHS, Recipe
 
@@ -40,6 +39,7 @@ def card(history: History, info: Mapping[str, Any], licences: Licences, to: str,
     evaluations = history.of("eval")
     first, last = (evaluations[0], evaluations[-1]) if evaluations else ({}, {})
     loss = recipe.loss
+    template.globals["figure"] = figure
     return template.render(
         front=_front(recipe.model.name, recipe.data.source, licences, to, loss.name),
         repository=repository,
@@ -55,7 +55,7 @@ def card(history: History, info: Mapping[str, Any], licences: Licences, to: str,
         versions=(info.get("sessions") or [{}])[-1].get("versions", {}),
         licences=licences,
         steps=last.get("step", 0),
-        figures=[(words, _figure(first, key, form), _figure(last, key, form)) for key, words, form in FIGURES],
+        figures=[(words, figure(first.get(key), form), figure(last.get(key), form)) for key, words, form in FIGURES],
         benchmarks=history.of("benchmark"),
         frozen=recipe.dump(),
         to=to,
@@ -88,8 +88,3 @@ def _front(model: str, data: str, licences: Licences, to: str, loss: str) -> str
 def on_hub(name: str) -> bool:
     """Whether a name can be one of the hub's."""
     return name.count("/") == 1 and not name.startswith(("/", ".", "~"))
-
-
-def _figure(event: Mapping[str, Any], key: str, form: str) -> str:
-    value = event.get(key)
-    return format(value, form) if is_number(value) else "—"

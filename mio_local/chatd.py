@@ -3,7 +3,7 @@
 One JSON object a line on stdin, and answers with the same id on stdout; the process ends when stdin closes.
 
     {"id": 1, "do": "open", "runs": FOLDER, "names": [RUN, ...], "checkpoint": "final", "model": "", "device": ""}
-                                                        progress, then {"voices": [..., "base"], "device": "CPU"}
+                                                        progress, then {"voices": [..., "base"], "model": NAME}
     {"id": 2, "do": "answer", "voice": "base", "messages": [...], "sampling": {...}}
                                                         {"text": piece} for each, then {"end": ..., "tokens", "seconds"}
     {"id": 3, "do": "stop"}                             ends the answer under way
@@ -11,17 +11,15 @@ One JSON object a line on stdin, and answers with the same id on stdout; the pro
 What went wrong is answered as {"id": ..., "error": "one line"}.
 """
 
-import json
-import traceback
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mio_local.blas import preload
-from mio_local.errors import DataError, MioError, one_line
-from mio_local.pieces import visible_line
+from mio_local.errors import DataError
 from mio_local.sampling import Sampling
-from mio_local.serving import Answer, Lines, Send, serve
+from mio_local.serving import Answer, Lines, Send, answered, fields_of, serve
 
 
 class Server:
@@ -37,16 +35,7 @@ class Server:
         """Never returns: whoever fills `lines` ends the process."""
         while True:
             identity, fields = parse(self._kept.pop(0) if self._kept else self._lines.get())
-            try:
-                answer = self._answer(identity, fields)
-            except MioError as error:
-                answer = {"error": visible_line(str(error))}
-            except BrokenPipeError:
-                raise
-            except Exception as error:
-                traceback.print_exc()
-                answer = {"error": visible_line(f"the chat failed: {type(error).__name__}: {one_line(error)}")}
-            self._send({"id": identity, **answer})
+            self._send({"id": identity, **answered("the chat", partial(self._answer, identity, fields))})
 
     def _answer(self, identity: int, fields: Mapping[str, Any]) -> Answer:
         match fields.get("do"):
@@ -98,13 +87,9 @@ class Server:
 
 def parse(line: bytes) -> tuple[int, Mapping[str, Any]]:
     """A line of stdin as its id and its fields; 0 and none for one that is no request."""
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError):
-        return 0, {}
-    if not isinstance(fields, dict) or not isinstance(fields.get("id"), int):
-        return 0, {}
-    return fields["id"], fields
+    fields = fields_of(line)
+    identity = fields.get("id")
+    return (identity, fields) if isinstance(identity, int) else (0, {})
 
 
 def main() -> None:

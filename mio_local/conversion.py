@@ -13,13 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from mio_local.adapters import ORIGIN, SavedAdapter
+from mio_local.adapters import FILES, MLX, ORIGIN, PEFT, SavedAdapter
 from mio_local.errors import ModelError
-from mio_local.naming import mlx_layers, peft_layers
-
-FILES = {"mlx": "adapters.safetensors", "peft": "adapter_model.safetensors"}
-MLX = {"lora_A": "lora_a", "lora_B": "lora_b", "magnitude": "m"}
-PEFT = {"lora_A": "lora_A.weight", "lora_B": "lora_B.weight", "magnitude": "lora_magnitude_vector"}
+from mio_local.naming import mlx_config, peft_layers
 
 
 def write_adapter(saved: SavedAdapter, kind: str, folder: Path, present: Sequence[str] = (), base: str = "") -> None:
@@ -38,7 +34,8 @@ def write_adapter(saved: SavedAdapter, kind: str, folder: Path, present: Sequenc
     if kind == saved.kind:
         config, origin = json.loads((saved.folder / "adapter_config.json").read_text(encoding="utf-8")), saved.origin
     else:
-        config = dict(saved.origin) or (mlx_config(saved, present) if kind == "mlx" else peft_config(saved, present))
+        own = mlx_config(saved, saved.names, present) if kind == "mlx" else peft_config(saved, present)
+        config = dict(saved.origin) or own
         origin = json.loads((saved.folder / "adapter_config.json").read_text(encoding="utf-8"))
     if kind == "peft" and base:
         config["base_model_name_or_path"] = base
@@ -46,15 +43,6 @@ def write_adapter(saved: SavedAdapter, kind: str, folder: Path, present: Sequenc
     metadata = {"format": {"mlx": "mlx", "peft": "pt"}[kind]} | ({ORIGIN: json.dumps(origin)} if origin else {})
     save_file(tensors, folder / FILES[kind], metadata)
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-
-
-def mlx_config(saved: SavedAdapter, present: Sequence[str]) -> dict[str, Any]:
-    """What `mlx_lm.load(adapter_path=...)` needs to put the layers in place."""
-    blocks, keys = mlx_layers(saved.names, present)
-    parameters = {"rank": saved.rank, "scale": saved.alpha / saved.rank, "dropout": saved.dropout, "keys": keys}
-    return {
-        "fine_tune_type": "dora" if saved.dora else "lora", "num_layers": blocks, "lora_parameters": parameters,
-    }  # fmt: skip
 
 
 def peft_config(saved: SavedAdapter, present: Sequence[str]) -> dict[str, Any]:

@@ -96,3 +96,9 @@ def read(run: Run) -> History:
     history = History(run, build(read_toml(run.recipe), str(run.recipe)))
     history.add(read_events(run.events))
     return history
+
+
+def figure(value: object, form: str) -> str:
+    """A number in the given form, `+.3f` say, and no zero with a minus; a dash where there is none that is finite."""
+    sign = "+" * form.startswith("+")
+    return format(value, f"{sign}z{form.removeprefix('+')}") if is_number(value) else "—"

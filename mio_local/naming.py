@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mio_local.adapters import BLOCK
+from mio_local.adapters import BLOCK, SavedAdapter
+from mio_local.recipe import LoraSettings
 
 
 def mlx_layers(names: Sequence[str], present: Sequence[str]) -> tuple[int, list[str]]:
@@ -15,6 +16,23 @@ def mlx_layers(names: Sequence[str], present: Sequence[str]) -> tuple[int, list[
     count, leaves = len({match["index"] for match in found}), {match["leaf"] for match in found}
     last = {m.string for m in inside if int(m["index"]) >= blocks - count and m["leaf"] in leaves}
     return (count, sorted(leaves)) if last == set(names) else (blocks, list(names))
+
+
+def mlx_config(
+    settings: LoraSettings | SavedAdapter, names: Sequence[str], present: Sequence[str]
+) -> dict[str, Any]:
+    """What `mlx_lm.load(adapter_path=...)` needs to put an adapter of these settings on `names`."""
+    blocks, keys = mlx_layers(names, present)
+    return {
+        "fine_tune_type": "dora" if settings.dora else "lora",
+        "num_layers": blocks,
+        "lora_parameters": {
+            "rank": settings.rank,
+            "scale": settings.alpha / settings.rank,
+            "dropout": settings.dropout,
+            "keys": keys,
+        },
+    }
 
 
 def peft_layers(names: Sequence[str], present: Sequence[str], modules: Sequence[str] = ()) -> dict[str, Any]:

@@ -14,24 +14,23 @@ summary cancels one. What went wrong is answered as {"id": ..., "error": "one li
 
 import contextlib
 import dataclasses
-import json
 import sys
 import time
-import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mio_local.chat import Chat
 from mio_local.detect import SYNONYMS, ColumnsError
-from mio_local.errors import DataError, MioError, one_line
+from mio_local.errors import DataError
 from mio_local.examine import examine
 from mio_local.layouts import LAYOUTS
 from mio_local.pairs import Pair, Pairs, load_pairs
 from mio_local.pieces import visible_line
 from mio_local.preview_parts import reasons, text_parts, token_parts
 from mio_local.recipe import DataSettings, ModelSettings, build
-from mio_local.serving import Answer, Lines, Send, serve
+from mio_local.serving import Answer, Lines, Send, answered, fields_of, serve
 from mio_local.tokenizer import load_tokenizer
 
 PROGRESS_GAP = 0.1  # seconds
@@ -95,23 +94,16 @@ class Previewer:
             self._reply(request)
 
     def _reply(self, request: Request) -> None:
-        try:
-            answer = self._answer(request)
-        except ColumnsError as error:  # with what is needed to name other columns
-            answer = {"error": visible_line(str(error)), "available": list(error.found), "roles": list(SYNONYMS)}
-        except MioError as error:
-            answer = {"error": visible_line(str(error))}
-        except BrokenPipeError:
-            raise
-        except Exception as error:
-            traceback.print_exc()
-            answer = {"error": visible_line(f"the preview failed: {type(error).__name__}: {one_line(error)}")}
-        self._send({"id": request.id, **answer})
+        self._send({"id": request.id, **answered("the preview", partial(self._answer, request))})
 
     def _answer(self, request: Request) -> Answer:
         match request.do:
             case "open":
-                return self._open(request.fields)
+                try:
+                    return self._open(request.fields)
+                except ColumnsError as error:  # with what is needed to name other columns
+                    told = visible_line(str(error))
+                    return {"error": told, "available": list(error.found), "roles": list(SYNONYMS)}
             case "pair":
                 return self._pair(request.fields.get("row"))
             case "summary":
@@ -208,12 +200,7 @@ class Previewer:
 
 def parse(line: bytes) -> Request:
     """A line of stdin as a request."""
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError):
-        return Request(None, "", {})
-    if not isinstance(fields, dict):
-        return Request(None, "", {})
+    fields = fields_of(line)
     identity, do = fields.get("id"), fields.get("do")
     known = isinstance(identity, int | str) and isinstance(do, str)
     return Request(identity if isinstance(identity, int | str) else None, str(do) if known else "", fields)

@@ -7,28 +7,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mio_local import history
 from mio_local.card import Licences, card, on_hub, public
 from mio_local.errors import HubError, MioError
 from mio_local.export import export
+from mio_local.history import History
 from mio_local.loading import Source
 from mio_local.models import hub_error
 from mio_local.plotting import draw
 from mio_local.report import Report
-from mio_local.runs import Run
 
 
 def gather(
-    source: Source, run: Run, to: str, repository: str, licences: Licences, folder: Path, report: Report
+    source: Source, past: History, to: str, repository: str, licences: Licences, folder: Path, report: Report
 ) -> None:
     """Lay out in `folder` what the repository will hold: the export, its card, the curves and the recipe."""
-    past = history.read(run)
     export(replace(source, model=public(past.recipe).model), to, folder, 0, report)
     report("drawing", 0, 0)
     if past.of("step") or past.of("eval"):
         draw([past], folder / "curves.png")
     (folder / "recipe.toml").write_text(public(past.recipe).dump(), encoding="utf-8")
-    (folder / "README.md").write_text(card(past, run.read_info(), licences, to, repository), encoding="utf-8")
+    (folder / "README.md").write_text(card(past, past.run.read_info(), licences, to, repository), encoding="utf-8")
 
 
 def licence_of(name: str, kind: str) -> str:

@@ -5,15 +5,41 @@ import json
 import logging
 import os
 import threading
+import traceback
 import warnings
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import IO, Any
 
+from mio_local.errors import MioError, one_line
+from mio_local.pieces import visible_line
+
 Answer = dict[str, Any]
 Lines = SimpleQueue[bytes]
 Send = Callable[[Answer], None]
 QUIET = ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS", "TQDM_DISABLE")
+
+
+def fields_of(line: bytes) -> dict[str, Any]:
+    """A line of stdin as the fields of a request; none for one that is no JSON object."""
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def answered(name: str, make: Callable[[], Answer]) -> Answer:
+    """What `make` answers, or its error as one line; `name` is what failed where that is a bug of ours."""
+    try:
+        return make()
+    except MioError as error:
+        return {"error": visible_line(str(error))}
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        return {"error": visible_line(f"{name} failed: {type(error).__name__}: {one_line(error)}")}
 
 
 def serve(server: Callable[[Lines, Send], None]) -> None:

@@ -15,7 +15,7 @@ from mio_local.models import model_folder
 from mio_local.recipe import BackendSettings, ModelSettings
 from mio_local.report import Report, silent
 from mio_local.sampling import Sampling
-from mio_local.tokenizer import load_tokenizer
+from mio_local.tokens import chat_of
 from mio_local.voices import Voices, load_voices, unique
 
 BASE = "base"
@@ -99,7 +99,7 @@ def open_talker(
 ) -> Talker:
     """Load `base` once, and the adapters by their names on it. Raises ModelError for what does not fit together."""
     report("loading the tokenizer", 0, 0)
-    chat = Chat(load_tokenizer(base.model.model_copy(update={"name": str(base.base)})), base.template)
+    chat = chat_of(base.model, base.template, base.base)
     report("loading the model", 0, 0)
     backend = base.open()
     model = backend.load(base.base, base.model, base.device(backend), grad_checkpoint=False, seed=0)

@@ -9,7 +9,7 @@ from mio_local.errors import DataError
 from mio_local.health import Tokenised
 from mio_local.models import model_folder
 from mio_local.pairs import Pair, Pairs, load_pairs, split_by_prompt
-from mio_local.recipe import Recipe
+from mio_local.recipe import ModelSettings, Recipe
 from mio_local.report import Report
 from mio_local.tasks import read_tasks
 from mio_local.tokenizer import load_tokenizer
@@ -53,7 +53,7 @@ def tokenise(recipe: Recipe, report: Report, now: float) -> tuple[Tokens, Path]:
     layout = pairs.layout
     report("finding the model", 0, 0)
     place = model_folder(recipe.model)
-    chat = chat_of(recipe, place, now)
+    chat = chat_of(recipe.model, data.template, place, now)
 
     def progress(done: int, total: int) -> None:
         report("tokenising", done, total)
@@ -79,10 +79,9 @@ def held_out(recipe: Recipe, chat: Chat, source: str, report: Report) -> list[Ex
     return chat.encode_all(pairs, data.max_tokens, data.long_prompt, data.bad_rows, progress)[0]
 
 
-def chat_of(recipe: Recipe, place: Path, now: float) -> Chat:
-    """The tokenizer of the model in `place`, with the recipe's template as of `now`."""
-    settings = recipe.model.model_copy(update={"name": str(place), "revision": ""})
-    return Chat(load_tokenizer(settings), recipe.data.template, now)
+def chat_of(model: ModelSettings, template: str, place: Path, now: float | None = None) -> Chat:
+    """The tokenizer of the model in `place`, with a template as of `now`, or of today."""
+    return Chat(load_tokenizer(model.model_copy(update={"name": str(place), "revision": ""})), template, now)
 
 
 def _split(recipe: Recipe) -> tuple[Pairs, list[Pair], list[Pair], int]:

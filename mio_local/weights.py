@@ -64,16 +64,8 @@ def stored_shapes(folder: Path) -> list[tuple[str, tuple[int, ...], str]]:
 
 def linear_names(folder: Path) -> list[str]:
     """Layers inside numbered blocks whose weight is a matrix: those that an adapter can be on."""
-    from safetensors import safe_open
-
-    found: list[str] = []
-    for file in weight_files(folder):
-        with safe_open(str(file), "numpy") as tensors:
-            for name in tensors.keys():  # noqa: SIM118 - a handle, not a dict
-                layer, _, leaf = name.rpartition(".")
-                if leaf == "weight" and BLOCK.match(layer) and len(tensors.get_slice(name).get_shape()) == 2:
-                    found.append(layer)
-    return found
+    matrices = (name.rpartition(".") for name, shape, _ in stored_shapes(folder) if len(shape) == 2)
+    return [layer for layer, _, leaf in matrices if leaf == "weight" and BLOCK.match(layer)]
 
 
 def write_weights(weights: Iterable[tuple[str, np.ndarray]], folder: Path, total: int, report: Report = silent) -> None:

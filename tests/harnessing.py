@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-GENERATE = """
-task: {name}_generate
+HEAD = """
 dataset_path: json
 dataset_kwargs:
   data_files: {{test: {file}}}
 test_split: test
+"""
+GENERATE = HEAD + """
+task: {name}_generate
 output_type: generate_until
 doc_to_text: "Question: {{{{prompt}}}}\\nAnswer:\\n"
 doc_to_target: "{{{{answer}}}}"
@@ -24,12 +26,8 @@ filter_list:
 metric_list:
   - {{metric: exact_match, aggregation: mean, higher_is_better: true}}
 """
-CHOOSE = """
+CHOOSE = HEAD + """
 task: {name}_choose
-dataset_path: json
-dataset_kwargs:
-  data_files: {{test: {file}}}
-test_split: test
 output_type: multiple_choice
 doc_to_text: "Question: {{{{prompt}}}}\\nAnswer:\\n"
 doc_to_target: 0
@@ -39,12 +37,8 @@ metric_list:
   - {{metric: acc, aggregation: mean, higher_is_better: true}}
   - {{metric: acc_norm, aggregation: mean, higher_is_better: true}}
 """
-ROLL = """
+ROLL = HEAD + """
 task: {name}_roll
-dataset_path: json
-dataset_kwargs:
-  data_files: {{test: {file}}}
-test_split: test
 output_type: loglikelihood_rolling
 doc_to_text: ""
 doc_to_target: "{{{{chosen}}}}"

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from mio_local.adapters import read_adapter
-from mio_local.conversion import FILES, exact_alpha, write_adapter
+from mio_local.adapters import FILES, read_adapter
+from mio_local.conversion import exact_alpha, write_adapter
 from mio_local.errors import ModelError
 from mio_local.weights import linear_names
 from tests.driving import BACKENDS, LORA, logits, move, noisy, start

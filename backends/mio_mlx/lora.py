@@ -12,13 +12,12 @@ from mlx.utils import tree_flatten, tree_unflatten
 from mlx_lm.models.switch_layers import QuantizedSwitchLinear, SwitchLinear
 from mlx_lm.tuner.utils import linear_to_lora_layers
 
-from mio_local.adapters import Adapter, Slot
+from mio_local.adapters import MLX, Adapter, Slot
 from mio_local.errors import ModelError
-from mio_local.naming import mlx_layers
+from mio_local.naming import mlx_config
 from mio_local.recipe import LoraSettings
 
 LINEAR = (nn.Linear, nn.QuantizedLinear, SwitchLinear, QuantizedSwitchLinear)
-LEAVES = {"lora_A": "lora_a", "lora_B": "lora_b", "magnitude": "m"}
 
 
 def linear_layers(model: Any) -> list[str]:
@@ -52,17 +51,7 @@ def add_lora(model: Any, settings: LoraSettings, names: Sequence[str]) -> dict[s
             raise ModelError(f"--dora: mlx-lm has no DoRA for stacked experts ({name}); name other --targets")
         if settings.dora and name in set(names) and isinstance(module, nn.QuantizedLinear) and 32 % module.bits:
             raise ModelError(f"--dora: mlx-lm has no DoRA for {module.bits}-bit layers; use a 4- or 8-bit base")
-    blocks, keys = mlx_layers(names, linear_layers(model))
-    config: dict[str, Any] = {
-        "fine_tune_type": "dora" if settings.dora else "lora",
-        "num_layers": blocks,
-        "lora_parameters": {
-            "rank": settings.rank,
-            "scale": settings.alpha / settings.rank,
-            "dropout": settings.dropout,
-            "keys": keys,
-        },
-    }
+    config = mlx_config(settings, names, linear_layers(model))
     model.freeze()
     linear_to_lora_layers(model, config["num_layers"], config["lora_parameters"], use_dora=settings.dora)
     if not tree_flatten(model.trainable_parameters()):
@@ -89,7 +78,7 @@ def slots(model: Any, names: Sequence[str]) -> list[Slot]:
 
 def get_adapter(model: Any) -> Adapter:
     """The trainable weights, under canonical names and shapes."""
-    back = {leaf: canonical for canonical, leaf in LEAVES.items()}
+    back = {leaf: canonical for canonical, leaf in MLX.items()}
     adapter: Adapter = {}
     for key, value in leaves(model.trainable_parameters()):
         layer, _, leaf = key.rpartition(".")
@@ -104,7 +93,7 @@ def set_adapter(model: Any, adapter: Adapter) -> None:
     new: dict[str, mx.array] = {}
     for key, value in adapter.items():
         layer, _, leaf = key.rpartition(".")
-        name = f"{layer}.{LEAVES[leaf]}"
+        name = f"{layer}.{MLX[leaf]}"
         array = mx.array(np.ascontiguousarray(value.T if value.ndim == 2 else value))
         if name not in now:
             raise ModelError(f"the adapter's {key} fits no layer of this model: it was trained on another base")

@@ -4,7 +4,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from mio_local import runs
+from mio_local import history, runs
 from mio_local.card import Licences
 from mio_local.commands import screen
 from mio_local.errors import RecipeError, nearest
@@ -26,7 +26,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.yes:
         check_login(repository)
     run = runs.find(runs_folder(arguments.runs), arguments.run)
-    source, out = of_run(run, arguments.checkpoint), screen.console()
+    source, past, out = of_run(run, arguments.checkpoint), history.read(run), screen.console()
     to = source.saved.kind if arguments.what == "adapter" else arguments.what
     with tempfile.TemporaryDirectory(prefix="mio-local-push-") as place:
         folder = Path(place) / "files"
@@ -34,9 +34,9 @@ def main(arguments: argparse.Namespace) -> int:
             report("asking for licences", 0, 0)
             licences = Licences(
                 arguments.license or licence_of(source.model.name, "model"),
-                licence_of(run_data(run), "dataset"),
+                licence_of(past.recipe.data.source, "dataset"),
             )
-            gather(source, run, to, repository, licences, folder, report)
+            gather(source, past, to, repository, licences, folder, report)
             url = ""
             if arguments.yes:
                 report("sending", 0, 0)
@@ -57,10 +57,3 @@ def main(arguments: argparse.Namespace) -> int:
     out.print("nothing was sent")
     screen.next_steps(out, f"mio-local push {screen.called(run)} --to {visible(repository)} --what {to} --yes")
     return 0
-
-
-def run_data(run: runs.Run) -> str:
-    """The data that a run was trained on."""
-    from mio_local.recipe import build, read_toml
-
-    return build(read_toml(run.recipe), str(run.recipe)).data.source

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mio_local.events import Event, is_number
+from mio_local.history import figure
 from mio_local.pieces import visible, visible_line
 from mio_local.runs import Run, called
 
@@ -140,12 +141,6 @@ def note_line(values: dict[str, Any]) -> str:
 def ways(run: Run) -> list[str]:
     """The commands that deal with a run in the background."""
     return [f"mio-local {command} {called(run)}" for command in ("attach", "pause", "stop")]
-
-
-def figure(value: object, form: str) -> str:
-    """A number in the given form, `+.3f` say, and no zero with a minus; a dash where there is none that is finite."""
-    sign = "+" * form.startswith("+")
-    return format(value, f"{sign}z{form.removeprefix('+')}") if is_number(value) else "—"
 
 
 def next_steps(out: Console, *commands: str) -> None:
