@@ -14,7 +14,7 @@ PAD_MULTIPLE = 16  # batches are as long as a multiple of it
 SHAPES = 8  # padded lengths to a doubling: few distinct shapes, 4 % of padding on average, 12 % at most
 ALL = 2**62  # tokens fed at a time on a GPU
 CPU_TOKENS = 768  # tokens fed at a time on a CPU: more give it no speed, and cost memory
-LANES = 4  # parts of a batch that MLX works on at a time on a CPU, at most: one for each core, with its activations
+LANES = 4  # parts of a batch worked on at a time on a CPU, at most: one for each core, with its activations
 
 Array = Any  # numpy.ndarray, mlx.core.array or torch.Tensor
 

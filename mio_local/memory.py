@@ -29,7 +29,7 @@ LOGITS = {"mlx": (1, 2), "cuda": (1, 3)}
 RUNTIME = 440_000_000  # resident bytes of Python with PyTorch, transformers and PEFT on Linux, before a model is loaded
 # Of what all blocks make, by checkpointing: what glibc 2.36 kept, a step being one pass, or a sum of several, where the
 # first one's gradients lie among the second one's results. Seen: 0.57 to 0.85, 1.35 to 1.6; 0.58 to 0.72, 0.86 to 1.1.
-UNRETURNED = {False: (0.75, 1.4), True: (0.55, 1.0)}
+UNRETURNED = {False: (0.75, 1.1), True: (0.55, 0.85)}
 MALLOC_MAPS = 32 << 20  # glibc maps larger blocks one by one and gives them back at once (DEFAULT_MMAP_THRESHOLD_MAX)
 
 
@@ -128,7 +128,7 @@ def logits(plan: Plan, fed: int, *, gradient: bool) -> float:
     """Bytes of the logits that are alive at once, for `fed` tokens."""
     scored = fed * 2 * plan.answer / plan.pair * plan.shape.vocabulary
     if plan.recipe.speed.answer_head:
-        return PART_BUFFERS[plan.backend] * min(scored, plan.lanes * PART[plan.backend][plan.kind]) * FLOAT
+        return PART_BUFFERS[plan.backend] * min(scored, plan.heads * PART[plan.backend][plan.kind]) * FLOAT
     every, some = LOGITS[plan.backend]
     return (every * fed * plan.shape.vocabulary + (some if gradient else some - 1) * scored) * FLOAT
 

@@ -61,16 +61,21 @@ class Plan:
         return self.length * (1 if self.shared else 2)
 
     def fed(self, pairs: int) -> int:
-        """Tokens of a batch that go through the model at once: on a CPU those of a part, as `Batch.split` says, or with
-        MLX of a part for each core, where no blocks are recomputed."""
+        """Tokens of a batch that go through the model at once: on a CPU those of the parts in all
+        lanes, as `Batch.split` says."""
         most = CPU_TOKENS if self.kind == "cpu" else ALL
-        lanes = 1 if self.recipe.train.grad_checkpoint else self.lanes
-        return self.pair * min(pairs, lanes * max(1, most // lanes // self.pair))
+        return self.pair * min(pairs, self.lanes * max(1, most // self.lanes // self.pair))
 
     @property
     def lanes(self) -> int:
-        """Parts of a batch side by side, and of the logits."""
-        return min(LANES, cores()) if self.backend == "mlx" and self.kind == "cpu" else 1
+        """Parts of a batch side by side."""
+        single = self.recipe.train.grad_checkpoint or (self.backend == "cuda" and self.recipe.lora.dropout)
+        return 1 if single or self.kind != "cpu" else min(LANES, cores())
+
+    @property
+    def heads(self) -> int:
+        """Parts of the logits side by side: MLX has them also where it has no lanes."""
+        return min(LANES, cores()) if self.backend == "mlx" and self.kind == "cpu" else self.lanes
 
     @property
     def dtype(self) -> str:

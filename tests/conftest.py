@@ -155,3 +155,11 @@ def launched(monkeypatch):
 @pytest.fixture
 def folder(tmp_path):
     return tmp_path / "runs"
+
+
+@pytest.fixture(scope="module")
+def two_lanes():
+    """Of PyTorch, whose tests have a core each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mio_cuda.lanes.THREADS", 2)
+        yield

@@ -23,7 +23,8 @@ from tests.driving import (
 )
 from tests.families import FAMILIES, VOCABULARY, exact, pairs_of, rows_of_logits, write_family
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning"),
+              pytest.mark.usefixtures("two_lanes")]  # fmt: skip
 ALL = SpeedSettings()
 ONE = {key: PLAIN.model_copy(update={key: True})
        for key in ("share_prompt", "answer_head", "lean_adapter", "frozen_once")}  # fmt: skip
@@ -276,7 +277,7 @@ def test_a_batch_in_several_parts(backend, checkpoint, folders, record_property)
         for pairs, parts in ((2, 3), (1, 5)):
             model.most = most = pairs * batch.inputs.size // batch.size
             assert len(batch.split(most)) == parts
-            model.most *= 1 if backend == "cuda" or checkpoint else len(model.lanes.streams)
+            model.most *= model.lanes.count
             same(passed(model, batch), plain, record_property)
 
 

@@ -48,8 +48,6 @@ def _saved_bytes(torch, blocks, dtype, settings):
     model.use(settings.speed)
     pair = Example([1] * 32, [2] * 33, [3] * 33, False, False, False, "")
     batch = collate([pair], [0], 0, shared=settings.speed.share_prompt)
-    rows = model._rows(batch)
-    places = {"position_ids": rows.places} if rows else {}
     owned = {value.untyped_storage().data_ptr() for value in [*net.parameters(), *net.buffers()]}
     found = {}
 
@@ -60,7 +58,9 @@ def _saved_bytes(torch, blocks, dtype, settings):
         return value
 
     model.model.train()
-    with model.sharing.layout(rows), torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+    saved = torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value)
+    with model.sharing.over(batch), model._at(0, batch) as rows, saved:
+        places = {"position_ids": rows.places} if rows else {}
         out = model.model(input_ids=torch.from_numpy(batch.inputs).long(), use_cache=False, **places).logits
     assert out.requires_grad
     return sum(found.values())

@@ -4,6 +4,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from mio_cuda.lanes import Here
 from mio_local.adapters import BLOCK
 from mio_local.batching import Batch
 
@@ -18,28 +19,32 @@ class Below:
         blocks = model.get_submodule(stem)
         self.blocks = [blocks[index] for index in range(lowest)]
         self.refusal = "" if self.blocks else "the first block is adapted"
+        self.part: Here[int] = Here()
         self._batch: Batch | None = None
-        self._results: list[Any] = []
+        self._results: dict[int, Any] = {}
 
     @contextmanager
     def recording(self, batch: Batch) -> Generator[None]:
         """Keep the last frozen block's result for each part of the batch."""
-        self._batch, self._results = batch, []
-        handle = self.blocks[-1].register_forward_hook(lambda _, __, result: self._results.append(result))
+        self._batch, self._results = batch, {}
+
+        def keep(_: Any, __: Any, result: Any) -> None:
+            self._results[self.part.get()] = result
+
+        handle = self.blocks[-1].register_forward_hook(keep)
         try:
             yield
         finally:
             handle.remove()
 
     @contextmanager
-    def replaying(self, batch: Batch, part: int) -> Generator[None]:
-        """In that part of the batch that was recorded, the frozen blocks hand its result on."""
+    def replaying(self, batch: Batch) -> Generator[None]:
+        """In the batch that was recorded, the frozen blocks hand each part's result on."""
         if self._batch is not batch:
             yield
             return
-        result = self._results[part]
         for block in self.blocks:
-            block.forward = lambda *_, **__: result
+            block.forward = lambda *_, **__: self._results[self.part.get()]
         try:
             yield
         finally:
@@ -48,4 +53,4 @@ class Below:
 
     def forget(self) -> None:
         """Let go of what was kept."""
-        self._batch, self._results = None, []
+        self._batch, self._results = None, {}

@@ -5,6 +5,7 @@ g_t = d log p_t / d h_t. Both are computed part by part in the forward pass, and
 logits live on, and none are computed twice.
 """
 
+import copy
 from typing import Any
 
 import torch
@@ -60,6 +61,17 @@ class _AnswerLogps(torch.autograd.Function):
         return out, None, None, None, None
 
 
+class _Given(torch.nn.Module):
+    """In the trunk's place, what the trunk answered."""
+
+    def __init__(self, answer: Any) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, *_: Any, **__: Any) -> Any:
+        return self.answer
+
+
 class Head:
     """What a causal language model does after its trunk: logits of hidden states, soft caps and scales included."""
 
@@ -78,13 +90,11 @@ class Head:
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """float32 logits (T, V) of hidden states (T, width): the model's own forward with its trunk's answer given."""
-        given = self._kind(last_hidden_state=hidden[None])
-        self.trunk.forward = lambda *_, **__: given
-        try:
-            ids = torch.zeros(1, len(hidden), dtype=torch.long, device=hidden.device)
-            return self.model(input_ids=ids, use_cache=False).logits[0].float()
-        finally:
-            del self.trunk.forward
+        shell = copy.copy(self.model)  # a lane beside this one uses the model as it is
+        given = _Given(self._kind(last_hidden_state=hidden[None]))
+        shell._modules = {**self.model._modules, self.model.base_model_prefix: given}
+        ids = torch.zeros(1, len(hidden), dtype=torch.long, device=hidden.device)
+        return shell(input_ids=ids, use_cache=False).logits[0].float()
 
     def parts(self, count: int) -> list[slice]:
         """`count` tokens in parts of bounded logits."""

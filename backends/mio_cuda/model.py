@@ -14,6 +14,7 @@ from transformers import GenerationConfig
 from mio_cuda import answers, lean, lora, speak
 from mio_cuda.below import Below
 from mio_cuda.head import Head
+from mio_cuda.lanes import Lanes, changing
 from mio_cuda.shared import Rows, SharedPrompt
 from mio_cuda.xp import XP
 from mio_local.adapters import Adapter, Slot
@@ -63,6 +64,9 @@ class CudaModel:
         base = self.model.get_base_model()
         self.head, self.sharing, self.below = Head(base, self.device), SharedPrompt(base), Below(base, names)
         self.lean = lean.lean_layers(self.model)
+        # side by side, dropout would draw in another order each time, and the activations of several parts be alive
+        single = self.device.type != "cpu" or settings.dropout > 0 or self.grad_checkpoint
+        self.lanes = Lanes(single=single or changing(base))
         return lora.slots(self.model, names)
 
     def use(self, speed: SpeedSettings) -> dict[str, str]:
@@ -91,8 +95,15 @@ class CudaModel:
             config["target_modules"].sort()  # PEFT writes a set, whose order changes from process to process
         (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
-    def _rows(self, batch: Batch) -> Rows | None:
-        return Rows(batch.spans, batch.inputs.shape[1], self.device) if batch.spans else None
+    def _parts(self, batch: Batch) -> list[Batch]:
+        return batch.split(self.most // self.lanes.count)
+
+    @contextmanager
+    def _at(self, number: int, part: Batch) -> Generator[Rows | None]:
+        """The calling thread works on that part of a batch, of these rows, till its blocks need no recomputation."""
+        rows = Rows(part.spans, part.inputs.shape[1], self.device) if part.spans else None
+        with self.below.part.put(number), self.sharing.rows.put(rows):
+            yield rows
 
     def _score(self, batch: Batch, rows: Rows | None) -> torch.Tensor:
         inputs, where, targets, mask = (
@@ -111,20 +122,29 @@ class CudaModel:
         return sequence_logps(found, mask)
 
     def accumulate(self, batch: Batch, reference: np.ndarray, objective: Objective, scale: float) -> Scored:
-        total, found, done = 0.0, [], 0
+        parts = self._parts(batch)
+        first = np.cumsum([0, *(part.size for part in parts)])
         halves = torch.from_numpy(reference).to(self.device).reshape(2, -1)
-        with self._training():
-            for number, part in enumerate(batch.split(self.most)):
-                ref = halves[:, done : done + part.size].flatten()
-                tokens = torch.from_numpy(part.tokens).to(self.device)
-                n, rows = part.size, self._rows(part)
-                with self.sharing.layout(rows), self.below.replaying(batch, number):
-                    logps = self._score(part, rows)
-                    pairs = PairLogps(logps[:n], logps[n:], ref[:n], ref[n:], tokens[:n], tokens[n:])
-                    loss = objective(XP, pairs).sum()
-                    (loss * scale).backward()
-                total, done = total + float(loss.detach()), done + n
-                found.append(logps.detach().cpu().numpy())
+        parameters = list(self.parameters.values())
+
+        def work(number: int) -> tuple[float, np.ndarray, Sequence[torch.Tensor | None]]:
+            part, n = parts[number], parts[number].size
+            ref = halves[:, first[number] : first[number] + n].flatten()
+            tokens = torch.from_numpy(part.tokens).to(self.device)
+            with self._at(number, part) as rows:
+                logps = self._score(part, rows)
+                pairs = PairLogps(logps[:n], logps[n:], ref[:n], ref[n:], tokens[:n], tokens[n:])
+                loss = objective(XP, pairs).sum()
+                slopes = torch.autograd.grad(loss * scale, parameters, allow_unused=True)
+            return float(loss.detach()), logps.detach().cpu().numpy(), slopes
+
+        total, found = 0.0, [np.empty(0)] * len(parts)
+        with self._training(), self.sharing.over(batch), self.below.replaying(batch):
+            for number, (loss, logps, slopes) in self.lanes.each(parts, work):
+                total, found[number] = total + loss, logps
+                for parameter, slope in zip(parameters, slopes, strict=True):
+                    if slope is not None:
+                        parameter.grad = slope.contiguous() if parameter.grad is None else parameter.grad + slope
         return Scored(total, joined(found))
 
     def rehearse(self, batch: Batch, objective: Objective) -> None:
@@ -165,12 +185,15 @@ class CudaModel:
             contexts.enter_context(self._adapter(reference))
             if reference and self.speed.frozen_once:
                 contexts.enter_context(self.below.recording(batch))
-            return joined([self._logps(part) for part in batch.split(self.most)])
+            contexts.enter_context(self.sharing.over(batch))
+            parts = self._parts(batch)
 
-    def _logps(self, batch: Batch) -> np.ndarray:
-        rows = self._rows(batch)
-        with self.sharing.layout(rows):
-            return self._score(batch, rows).cpu().numpy()
+            def work(number: int) -> np.ndarray:
+                with self._at(number, parts[number]) as rows:
+                    return self._score(parts[number], rows).cpu().numpy()
+
+            found = dict(self.lanes.each(parts, work))
+            return joined([found[number] for number in range(len(parts))])
 
     @torch.no_grad()
     def generate(

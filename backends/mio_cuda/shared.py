@@ -14,7 +14,8 @@ import torch
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from mio_local.batching import Spans
+from mio_cuda.lanes import Here
+from mio_local.batching import Batch, Spans
 
 NAME = "mio_local_shared_prompt"
 # attention in every block, of the plain or the sliding kind, by transformers' attention interface, which is told the
@@ -82,30 +83,27 @@ class SharedPrompt:
         self.refusal = "" if kind in MODELS else f"{kind} is not known to attend in every block"
         if not self.refusal and self.inner not in ("sdpa", "eager"):
             self.refusal = f"attention by {self.inner}"
-        self.rows: Rows | None = None
+        self.rows: Here[Rows | None] = Here()
         if not self.refusal:
             AttentionInterface.register(NAME, self._attend)
 
     @contextmanager
-    def layout(self, rows: Rows | None) -> Generator[None]:
-        """With `rows`, attention in that layout; blocks that are recomputed want it too."""
-        if rows is None:
+    def over(self, batch: Batch) -> Generator[None]:
+        """For a batch of shared rows, attention in the layout of the `rows` that each part puts here."""
+        if batch.spans is None:
             yield
             return
-        self.rows = rows
         self.model.set_attn_implementation(NAME)
         try:
             yield
         finally:
-            self.rows = None
             self.model.set_attn_implementation(self.inner)
 
     def _attend(
         self, module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, None]:
-        rows = self.rows
+        rows, n = self.rows.get(), len(query)
         assert rows is not None
-        n = len(query)
         query, key, value = (rows.spread(x) for x in (query, key, value))
         eager = self.inner == "eager"
         mask = _mask(query, int(kwargs.get("sliding_window") or 0), additive=eager)

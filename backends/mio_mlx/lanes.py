@@ -21,14 +21,14 @@ class Lanes:
     that are recomputed: side by side, the activations of several would be alive at once."""
 
     def __init__(self, *, single: bool) -> None:
-        self.single = single
-        count = min(cores(), LANES) if on_cpu() else 1
-        self.streams = [mx.new_stream(mx.default_device()) for _ in range(count)]
+        streams = min(cores(), LANES) if on_cpu() else 1
+        self.streams = [mx.new_stream(mx.default_device()) for _ in range(streams)]
+        self.count = 1 if single else streams
 
     def groups(self, batch: Batch, most: int) -> Iterator[list[tuple[int, Batch, list[mx.Stream]]]]:
         """Parts of the batch that run at the same time, of about `most` tokens together: each one's number, the part,
         and the streams it may use."""
-        count = 1 if self.single else len(self.streams)
+        count = self.count
         parts = list(enumerate(batch.split(most // count)))
         try:
             for first in range(0, len(parts), count):
