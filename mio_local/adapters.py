@@ -17,6 +17,7 @@ import numpy as np
 
 from mio_local.errors import ModelError, RecipeError, nearest, one_line
 from mio_local.recipe import LoraSettings
+from mio_local.tensors import open_tensors
 
 Adapter = dict[str, np.ndarray]
 
@@ -153,10 +154,10 @@ def read_adapter(folder: Path) -> SavedAdapter:
 
 def _tensors(file: Path) -> tuple[Adapter, str]:
     """The tensors as stored, and the JSON of what settings came along from another format."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     try:
-        with safe_open(str(file), "numpy") as tensors:
+        with open_tensors(file) as tensors:
             arrays = {key: tensors.get_tensor(key) for key in tensors.keys()}  # noqa: SIM118 - a handle, not a dict
             return arrays, (tensors.metadata() or {}).get(ORIGIN, "{}")
     except (SafetensorError, OSError, TypeError) as error:

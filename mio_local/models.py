@@ -7,6 +7,7 @@ from typing import Any
 
 from mio_local.errors import HubError, ModelError, one_line
 from mio_local.recipe import ModelSettings
+from mio_local.tensors import open_tensors
 
 WANTED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.tiktoken"]
 GIT_LFS = b"version https://git-lfs"
@@ -126,7 +127,7 @@ def _checked(folder: Path, settings: ModelSettings) -> Path:
 
 def _check_weights(folder: Path) -> None:
     """Read every file's header: a cut download is named here, and not by whatever a backend makes of it."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     index = folder / "model.safetensors.index.json"
     if index.exists():
@@ -141,7 +142,7 @@ def _check_weights(folder: Path) -> None:
             with file.open("rb") as head:
                 if head.read(len(GIT_LFS)) == GIT_LFS:
                     raise ModelError(f"{file}: a git-lfs pointer, not the weights; get them with: git lfs pull")
-            with safe_open(str(file), "numpy") as tensors:
+            with open_tensors(file) as tensors:
                 tensors.keys()
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{file}: cut or damaged ({one_line(error)}); download the model again") from None

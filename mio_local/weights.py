@@ -11,6 +11,7 @@ import numpy as np
 from mio_local.adapters import BLOCK
 from mio_local.errors import ModelError, one_line
 from mio_local.report import Report, silent
+from mio_local.tensors import open_tensors
 
 SHARD = 5_000_000_000  # bytes of a file of weights, as transformers cuts them
 BESIDE = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "*.py", "LICENSE*")
@@ -31,19 +32,19 @@ def weight_files(folder: Path) -> list[Path]:
 
 def stored_weights(folder: Path) -> tuple[list[str], Iterator[tuple[str, np.ndarray]]]:
     """Names of the weights in `folder`, and the weights in that order, each as stored. Raises ModelError."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     places: list[tuple[Path, str]] = []
     for file in weight_files(folder):
         try:
-            with safe_open(str(file), "numpy") as tensors:
+            with open_tensors(file) as tensors:
                 places += [(file, name) for name in tensors.keys()]  # noqa: SIM118 - a handle, not a dict
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{file}: cut or damaged ({one_line(error, 80)}); download the model again") from None
 
     def read() -> Iterator[tuple[str, np.ndarray]]:
         for file, name in places:
-            with safe_open(str(file), "numpy") as tensors:
+            with open_tensors(file) as tensors:
                 yield name, tensors.get_tensor(name)
 
     return [name for _, name in places], read()
@@ -51,11 +52,9 @@ def stored_weights(folder: Path) -> tuple[list[str], Iterator[tuple[str, np.ndar
 
 def stored_shapes(folder: Path) -> list[tuple[str, tuple[int, ...], str]]:
     """Name, shape and type (F32, BF16, ...) of the weights in `folder`, in the order of `stored_weights`."""
-    from safetensors import safe_open
-
     found: list[tuple[str, tuple[int, ...], str]] = []
     for file in weight_files(folder):
-        with safe_open(str(file), "numpy") as tensors:
+        with open_tensors(file) as tensors:
             for name in tensors.keys():  # noqa: SIM118 - a handle, not a dict
                 part = tensors.get_slice(name)
                 found.append((name, tuple(part.get_shape()), part.get_dtype()))
