@@ -20,6 +20,7 @@ from mio_local.recipe import LoraSettings
 from mio_local.tensors import open_tensors
 
 Adapter = dict[str, np.ndarray]
+Settings = tuple[int, float, bool, float]  # rank, alpha, dora, dropout
 
 BLOCK = re.compile(r"^(?P<stem>.*?)\.(?P<index>\d+)\.(?P<leaf>.+)$")
 FILES = {"mlx": "adapters.safetensors", "peft": "adapter_model.safetensors"}
@@ -76,10 +77,36 @@ def draw_adapter(slots: Sequence[Slot], seed: int) -> Adapter:
     return adapter
 
 
+def claimed(kind: str, config: Mapping[str, Any], names: Sequence[str], present: Sequence[str]) -> set[str]:
+    """The layers of `present` that a config of mlx-lm's or PEFT's says are adapted, beside `names`, which are. Where it
+    leaves their kinds to the library, whose choice differs between its releases, they are those of `names`."""
+    stems = {match["stem"] for name in names if (match := BLOCK.match(name))}
+    inside = [match for name in present if (match := BLOCK.match(name)) and match["stem"] in stems]
+    own = {match["leaf"] for name in names if (match := BLOCK.match(name))}
+    if kind == "mlx":
+        count, keys = config.get("num_layers") or 0, (config.get("lora_parameters") or {}).get("keys")
+        first = 1 + max((int(match["index"]) for match in inside), default=0) - count if int(count) > 0 else 0
+        wanted = own if keys is None else set(keys)
+        return {m.string for m in inside if m.string in wanted or (int(m["index"]) >= first and m["leaf"] in wanted)}
+    targets, numbers = config.get("target_modules"), config.get("layers_to_transform")
+    if not targets or config.get("exclude_modules") or config.get("layers_pattern"):
+        return set()
+    if targets == "all-linear":
+        hits = [match for match in inside if match["leaf"] in own]
+    elif isinstance(targets, str):
+        hits = [match for match in inside if re.fullmatch(targets, match.string)]
+    else:  # PEFT knows no stacked experts, which mlx-lm has below this name
+        hits = [match for match in inside if "switch_mlp" not in match.string
+                and any(f".{match.string}".endswith(f".{target}") for target in targets)]  # fmt: skip
+    wanted = [numbers] if isinstance(numbers, int) else numbers
+    return {match.string for match in hits if wanted is None or int(match["index"]) in wanted}
+
+
 @dataclass(frozen=True)
 class SavedAdapter:
     """An adapter from disk, and the LoRA settings it was trained with. `kind`: mlx or peft. `stored`: the dtype of each
-    tensor in the file. `origin`: the settings it had in the other format, where it was converted from there."""
+    tensor in the file. `config`: its adapter_config.json. `origin`: that of the other format, where it was converted
+    from there and still says the same."""
 
     folder: Path
     weights: Adapter
@@ -89,6 +116,7 @@ class SavedAdapter:
     dropout: float = 0.0
     kind: str = ""
     stored: Mapping[str, np.dtype] = field(default_factory=dict[str, np.dtype])
+    config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     origin: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
@@ -104,11 +132,19 @@ class SavedAdapter:
                     raise ModelError(f"{self.folder}: lacks {layer}.{leaf}")
 
     def check_layers(self, present: Sequence[str]) -> None:
-        """Raise ModelError where it adapts a layer that is not among the model's linear layers."""
+        """Raise ModelError where it adapts a layer that is not among the model's linear layers, or lacks one."""
         if unknown := sorted(set(self.names) - set(present)):
             raise ModelError(
                 f"{self.folder}: adapts {unknown[0]}, which is no linear layer of this model: trained on another base?"
             )
+
+        self.check_claimed(present)
+
+    def check_claimed(self, present: Sequence[str]) -> None:
+        """Raise ModelError where it lacks one of the model's linear layers that its settings say it adapts."""
+        if missing := sorted(claimed(self.kind, self.config, self.names, present) - set(self.names)):
+            more = f" and {len(missing) - 1} more layers" if len(missing) > 1 else ""
+            raise ModelError(f"{self.folder}: lacks {missing[0]}.lora_A{more}, which its adapter_config.json names")
 
     def check_shapes(self, slots: Sequence[Slot]) -> None:
         """Raise ModelError for a tensor that is missing, or of another shape than the model's layer needs."""
@@ -142,26 +178,47 @@ def read_adapter(folder: Path) -> SavedAdapter:
             try:
                 found = reader({key: value.astype(np.float32) for key, value in tensors.items()}, config, folder)
                 stored = dict(zip(found.weights, (value.dtype for value in tensors.values()), strict=True))
-                return replace(found, stored=stored, origin=json.loads(origin))
+                found = replace(found, stored=stored, config=config)
+                claimed(found.kind, config, found.names, found.names)
             except KeyError as error:
                 raise ModelError(f"{config_file}: lacks {error.args[0]}") from None
-            except (AttributeError, TypeError, ValueError) as error:
+            except (AttributeError, TypeError, ValueError, re.error) as error:
                 raise ModelError(f"{config_file}: not an adapter's settings: {one_line(error)}") from None
+            if outside := [name for name in found.names if not BLOCK.match(name)]:
+                raise ModelError(f"{folder}: adapts {outside[0]}; only layers inside the model's blocks are supported")
+            return replace(found, origin=origin) if _same(found, origin) else found
     if list(folder.glob("adapter_model.bin")):
         raise ModelError(f"{folder}: adapter_model.bin is a pickle, which can run code; save it as safetensors first")
     raise ModelError(f"{folder}: holds neither adapters.safetensors (mlx-lm) nor adapter_model.safetensors (PEFT)")
 
 
-def _tensors(file: Path) -> tuple[Adapter, str]:
-    """The tensors as stored, and the JSON of what settings came along from another format."""
+def _tensors(file: Path) -> tuple[Adapter, dict[str, Any]]:
+    """The tensors as stored, and what settings came along from another format."""
     from safetensors import SafetensorError
 
     try:
         with open_tensors(file) as tensors:
             arrays = {key: tensors.get_tensor(key) for key in tensors.keys()}  # noqa: SIM118 - a handle, not a dict
-            return arrays, (tensors.metadata() or {}).get(ORIGIN, "{}")
+            origin = (tensors.metadata() or {}).get(ORIGIN, "{}")
     except (SafetensorError, OSError, TypeError) as error:
         raise ModelError(f"{file}: not a readable safetensors file: {one_line(error)}") from None
+    try:
+        if not isinstance(settings := json.loads(origin), dict):
+            raise ValueError("no table")
+        return arrays, settings
+    except ValueError as error:
+        raise ModelError(f"{file}: {ORIGIN} in its metadata is no adapter's settings: {one_line(error)}") from None
+
+
+def _same(saved: SavedAdapter, origin: Mapping[str, Any]) -> bool:
+    """Whether the settings that came along say what the adapter's own do: those may have been edited since."""
+    try:
+        rank, alpha, dora, dropout = (_peft_settings if saved.kind == "mlx" else _mlx_settings)(origin)
+        claimed("peft" if saved.kind == "mlx" else "mlx", origin, saved.names, saved.names)
+    except (KeyError, AttributeError, TypeError, ValueError, re.error):
+        return False
+    near = np.allclose((alpha, dropout), (saved.alpha, saved.dropout), rtol=1e-9, atol=0)
+    return near and (rank, dora) == (saved.rank, saved.dora)
 
 
 def _rank(value: Any) -> int:
@@ -176,7 +233,6 @@ def _from_mlx(tensors: Adapter, config: dict[str, Any], folder: Path) -> SavedAd
     parameters = config.get("lora_parameters", {})
     if "scale" not in parameters or "rank" not in parameters:
         raise ModelError(f"{folder}/adapter_config.json: lora_parameters must hold rank and scale")
-    rank = _rank(parameters["rank"])
     renamed = {theirs: leaf for leaf, theirs in MLX.items()}
     weights: Adapter = {}
     for key, value in tensors.items():
@@ -185,9 +241,14 @@ def _from_mlx(tensors: Adapter, config: dict[str, Any], folder: Path) -> SavedAd
             raise ModelError(f"{folder}: {key} is no LoRA weight")
         # mlx-lm stores plain layers' factors transposed, and stacked experts' as they are
         weights[f"{layer}.{renamed[leaf]}"] = np.ascontiguousarray(value.T) if value.ndim == 2 else value
-    alpha = float(parameters["scale"]) * rank
+    return SavedAdapter(folder, weights, *_mlx_settings(config), "mlx")
+
+
+def _mlx_settings(config: Mapping[str, Any]) -> Settings:
+    parameters = config["lora_parameters"]
+    rank = _rank(parameters["rank"])
     dora, dropout = config.get("fine_tune_type") == "dora", float(parameters.get("dropout") or 0)
-    return SavedAdapter(folder, weights, rank, alpha, dora, dropout, "mlx")
+    return rank, float(parameters["scale"]) * rank, dora, dropout
 
 
 def _from_peft(tensors: Adapter, config: dict[str, Any], folder: Path) -> SavedAdapter:
@@ -196,9 +257,6 @@ def _from_peft(tensors: Adapter, config: dict[str, Any], folder: Path) -> SavedA
     for key in ("rank_pattern", "alpha_pattern", "modules_to_save", "layer_replication"):
         if config.get(key):
             raise ModelError(f"{folder}/adapter_config.json: {key} is not supported")
-    rank, alpha = _rank(config["r"]), float(config["lora_alpha"])
-    if config.get("use_rslora"):
-        alpha *= rank**0.5  # rank-stabilised: scale = alpha / sqrt(rank)
     weights: Adapter = {}
     for key, value in tensors.items():
         name = key.removeprefix("base_model.model.")
@@ -208,5 +266,11 @@ def _from_peft(tensors: Adapter, config: dict[str, Any], folder: Path) -> SavedA
                 break
         else:
             raise ModelError(f"{folder}: {key} is no LoRA weight")
-    dropout = float(config.get("lora_dropout") or 0)
-    return SavedAdapter(folder, weights, rank, alpha, bool(config.get("use_dora")), dropout, "peft")
+    return SavedAdapter(folder, weights, *_peft_settings(config), "peft")
+
+
+def _peft_settings(config: Mapping[str, Any]) -> Settings:
+    rank, alpha = _rank(config["r"]), float(config["lora_alpha"])
+    if config.get("use_rslora"):
+        alpha *= rank**0.5  # rank-stabilised: scale = alpha / sqrt(rank)
+    return rank, alpha, bool(config.get("use_dora")), float(config.get("lora_dropout") or 0)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mio_local.adapters import FILES, MLX, ORIGIN, PEFT, SavedAdapter
+from mio_local.adapters import FILES, MLX, ORIGIN, PEFT, SavedAdapter, claimed
 from mio_local.errors import ModelError
 from mio_local.naming import mlx_config, peft_layers
 
@@ -27,20 +27,22 @@ def write_adapter(saved: SavedAdapter, kind: str, folder: Path, present: Sequenc
     from safetensors.numpy import save_file
 
     saved.check_whole()
+    saved.check_claimed(present)
     tensors = {
         _key(kind, name): np.ascontiguousarray(_turned(kind, value).astype(saved.stored.get(name, value.dtype)))
         for name, value in saved.weights.items()
     }
     if kind == saved.kind:
-        config, origin = json.loads((saved.folder / "adapter_config.json").read_text(encoding="utf-8")), saved.origin
+        config, origin = dict(saved.config), saved.origin
+    elif saved.origin and (not present or claimed(kind, saved.origin, saved.names, present) == set(saved.names)):
+        config, origin = dict(saved.origin), saved.config
     else:
         own = mlx_config(saved, saved.names, present) if kind == "mlx" else peft_config(saved, present)
-        config = dict(saved.origin) or own
-        origin = json.loads((saved.folder / "adapter_config.json").read_text(encoding="utf-8"))
+        config, origin = own, saved.config
     if kind == "peft" and base:
         config["base_model_name_or_path"] = base
     folder.mkdir(parents=True, exist_ok=True)
-    metadata = {"format": {"mlx": "mlx", "peft": "pt"}[kind]} | ({ORIGIN: json.dumps(origin)} if origin else {})
+    metadata = {"format": {"mlx": "mlx", "peft": "pt"}[kind]} | ({ORIGIN: json.dumps(dict(origin))} if origin else {})
     save_file(tensors, folder / FILES[kind], metadata)
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 

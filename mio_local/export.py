@@ -1,9 +1,6 @@
 """A trained adapter as files that others load: an adapter of PEFT's or mlx-lm's, a merged model, GGUF; whole or not."""
 
-import os
-import shutil
-from collections.abc import Generator
-from contextlib import contextmanager
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,31 +9,37 @@ import numpy as np
 
 from mio_local.backend import load_backend
 from mio_local.conversion import write_adapter
-from mio_local.errors import BackendError, ModelError, RunError
+from mio_local.errors import BackendError, ModelError, RecipeError
 from mio_local.gguf_convert import convert, converter
 from mio_local.gguf_file import check_gguf, layout, metadata, package, write_gguf
 from mio_local.loading import Source
 from mio_local.merge import merge
 from mio_local.models import read_config
+from mio_local.places import building, expanded
 from mio_local.report import Report
 from mio_local.shapes import read_shape
 from mio_local.weights import copy_beside, linear_names, stored_weights, write_weights
 
 ADAPTERS = {"mlx": "mlx", "peft": "cuda"}  # the backend whose library reads an adapter of this kind
+PATTERN = re.compile(r"[*?[]")
 PROBE = 32  # tokens whose logits are compared
 # of the largest logit: the rounding of float32, that of 16 bits, and that of 8-bit kernels, which round activations too
 EXACT, ROUNDED, EIGHT = 1e-4, 0.05, 0.15
+SHARE = 0.25  # of the adapter's effect on the logits: as much of it may be lost, or added, in rounding
+NOISE = 4  # times the effect: in more of it the effect is not found again
 
 
 @dataclass(frozen=True)
 class Check:
     """The largest difference of a logit between the app's model and what was exported, and the largest logit, over
-    PROBE tokens; `by` says what computed it. `reason`: why nothing could be compared."""
+    PROBE tokens; `by` says what computed it. `reason`: why nothing could be compared. `loose`: any difference was
+    allowed."""
 
     difference: float
     largest: float
     by: str
     reason: str = ""
+    loose: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,34 +53,19 @@ class Gguf:
     notes: tuple[str, ...]
 
 
-@contextmanager
-def building(place: Path, inside: str = "") -> Generator[Path]:
-    """A folder beside `place` that becomes it at the end, or of which the file `inside` does; what is left of it goes,
-    and all of it where anything fails. Raises RunError for a place that is taken."""
-    if place.exists():
-        raise RunError(f"{place}: is there already, and is left alone; name another place with --out")
-    beside = place.with_name(f".{place.name}.{os.getpid()}")
-    try:
-        beside.mkdir(parents=True)
-        yield beside
-        if place.exists():
-            raise RunError(f"{place}: was made a moment ago, and is left alone; name another place with --out")
-        (beside / inside).rename(place)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
 def export(source: Source, to: str, place: Path, quantize: int, report: Report) -> Check:
     """Write `source` to `place` as `to`: mlx, peft or merged. Nothing is left there where the check fails."""
+    if to not in ADAPTERS:
+        _check_place(source, place)
     with building(place) as folder:
         if to in ADAPTERS:
-            write_adapter(source.saved, to, folder, linear_names(source.base), source.model.name)
+            write_adapter(source.saved, to, folder, linear_names(source.base), base_name(source))
             backend = ADAPTERS[to]
         else:
             export_merged(source, folder, quantize, report)
             backend = source.open().name
         report("comparing with the app's model", 0, 0)
-        return compare(source, folder, backend, adapter=to in ADAPTERS, loose=bool(quantize))
+        return compare(source, folder, place, backend, adapter=to in ADAPTERS, loose=bool(quantize))
 
 
 def export_gguf(source: Source, place: Path, kind: str, llama_cpp: str, report: Report) -> Gguf:
@@ -87,12 +75,14 @@ def export_gguf(source: Source, place: Path, kind: str, llama_cpp: str, report: 
     script = converter(llama_cpp) if llama_cpp else None
     if not script:
         layout(source.base)
+    _check_place(source, place)
     with building(place, place.name) as folder:
-        merged, file = folder / f"{place.name}.merged" / source.title, folder / place.name
+        # llama.cpp's converter calls the model by its folder
+        merged, file = folder / f"{place.name}.merged" / PATTERN.sub("-", source.title), folder / place.name
         merged.mkdir(parents=True)
         export_merged(source, merged, 0, report)
         report("comparing with the app's model", 0, 0)
-        check = compare(source, merged, source.open().name, adapter=False, loose=False)
+        check = compare(source, merged, place, source.open().name, adapter=False, loose=False)
         if script:
             report("converting by llama.cpp", 0, 0)
             return Gguf(check, convert(script, merged, file, kind), "written by llama.cpp's own converter", ())
@@ -102,9 +92,21 @@ def export_gguf(source: Source, place: Path, kind: str, llama_cpp: str, report: 
         return Gguf(check, number, "read back and equal to the merged weights", made.notes)
 
 
+def base_name(source: Source) -> str:
+    """What others are to call the base: its whole path where it is a folder here, else its name on the hub."""
+    local = expanded(source.model.name, "--model")
+    return str(source.base) if local.is_dir() and local.resolve() == source.base else source.model.name
+
+
+def _check_place(source: Source, place: Path) -> None:
+    if PATTERN.search(str(place)) and source.open().name == "mlx":
+        raise RecipeError(f"--out {place}: mlx-lm takes [, * and ? in a path for a pattern; name another place")
+
+
 def export_merged(source: Source, folder: Path, quantize: int, report: Report) -> None:
     """The base with the adapter in its weights: of a plain base in the dtype of its files; of a quantised one
     dequantised, or quantised again to `quantize` bits."""
+    source.saved.check_claimed(linear_names(source.base))
     if source.model.quantize or quantised(source.base):
         report("dequantising the base", 0, 0)
         backend = source.open()
@@ -129,9 +131,10 @@ def quantised(base: Path) -> bool:
     return not {"quantization", "quantization_config"}.isdisjoint(read_config(base))
 
 
-def compare(source: Source, folder: Path, name: str, *, adapter: bool, loose: bool) -> Check:
-    """The logits of the app's model against those of the export, loaded by the library of backend `name` as its users
-    load it. Raises ModelError where they differ by more than rounding."""
+def compare(source: Source, folder: Path, place: Path, name: str, *, adapter: bool, loose: bool) -> Check:
+    """The logits of the app's model against those of the export in `folder`, loaded by the library of backend `name` as
+    its users load it. Raises ModelError, which calls it `place`, where they are no numbers, differ by more than
+    rounding, or have lost the adapter in it; with `loose` for the first alone."""
     try:
         library, own = load_backend(name), source.open()
     except BackendError as error:
@@ -155,10 +158,33 @@ def compare(source: Source, folder: Path, name: str, *, adapter: bool, loose: bo
     base = source.base if adapter else folder
     settings = source.model if adapter else source.model.model_copy(update={"quantize": 0})
     theirs = library.logits(base, settings, source.device(library), ids, folder if adapter else None)
-    difference, largest = float(np.abs(ours - theirs).max()), float(np.abs(ours).max())
     by = ", ".join(f"{package} {number}" for package, number in library.versions.items())
-    if not loose and not difference <= tolerance * max(1.0, largest):
+    for logits, whose in ((ours, "the app's"), (theirs, "its")):
+        if not np.isfinite(logits).all():
+            raise ModelError(f"{place}: not published: {whose} logits are not all numbers ({by})")
+    difference, largest = float(np.abs(ours - theirs).max()), float(np.abs(ours).max())
+    if loose:
+        return Check(difference, largest, by, loose=True)
+    if difference > tolerance * max(1.0, largest):
         raise ModelError(
-            f"{folder}: not published: its logits differ from the app's by {difference:.2g}, of {largest:.2g} ({by})"
+            f"{place}: not published: its logits differ from the app's by {difference:.2g}, of {largest:.2g} ({by})"
         )
+    if tolerance > EXACT:
+        bare = own.logits(source.base, source.model, source.device(own), ids, None)
+        share = kept(ours - bare, theirs - bare, EXACT * max(1.0, largest) / SHARE)
+        if abs(share - 1) > SHARE:
+            raise ModelError(
+                f"{place}: not published: on the logits it has {share:.0%} of the adapter's effect ({by}); where 16 "
+                "bits are too coarse for so small a one, export the adapter: --to peft or --to mlx"
+            )
     return Check(difference, largest, by)
+
+
+def kept(effect: np.ndarray, found: np.ndarray, least: float) -> float:
+    """How much of `effect` there is in `found`, by least squares, whatever noise lies beside it; 1 for an effect that
+    rounding may hide: its largest is at most `least`, or the noise is NOISE times as large."""
+    wanted, got = effect.astype(np.float64).ravel(), found.astype(np.float64).ravel()
+    if np.abs(wanted).max() <= least:
+        return 1.0
+    share = float(wanted @ got / (wanted @ wanted))
+    return share if np.linalg.norm(got - share * wanted) <= NOISE * np.linalg.norm(wanted) else 1.0

@@ -174,19 +174,20 @@ def _rope(
     if local:
         found["rope.freq_base_swa"] = float(local["rope_theta"])
         kind = kind if local.get("rope_type", "default") == "default" else f"{local['rope_type']} for sliding windows"
-    factor, original = rope.get("factor"), rope.get("original_max_position_embeddings")
+    original = rope.get("original_max_position_embeddings")
+    factor = rope.get("factor") or (values["context_length"] / original if original else 0.0)
     odd = {key: rope.get(key) for key in ("attention_factor", "mscale", "mscale_all_dim") if rope.get(key) is not None}
     if kind == "llama3" and family.name == "llama":
         tensors["rope_freqs.weight"] = _llama3(rope, turned)
-    elif kind == "linear":
+    elif kind == "linear" and rope.get("factor"):
         found |= {"rope.scaling.type": "linear", "rope.scaling.factor": float(factor)}
-    elif kind == "yarn" and original and rope.get("truncate", True) and not odd:
+    elif kind == "yarn" and factor and original and rope.get("truncate", True) and not odd:
         found |= {"rope.scaling.type": "yarn", "rope.scaling.factor": float(factor),
                   "rope.scaling.original_context_length": original,
                   "rope.scaling.yarn_beta_fast": float(rope.get("beta_fast") or 32),
                   "rope.scaling.yarn_beta_slow": float(rope.get("beta_slow") or 1)}  # fmt: skip
     elif kind == "longrope" and family.name == "phi3" and original and not odd:
-        longer = max(values["context_length"] / original, 1.0)
+        longer = max(float(factor), 1.0)
         found |= {"rope.scaling.type": "longrope", "rope.scaling.original_context_length": original,
                   "rope.scaling.attn_factor": math.sqrt(1 + math.log(longer) / math.log(original))}  # fmt: skip
         for name in ("long", "short"):

@@ -6,16 +6,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mio_local.errors import ModelError, RecipeError
+from mio_local.errors import ModelError, RecipeError, one_line
 from mio_local.gguf_file import package
 from mio_local.models import read_config
+from mio_local.places import expanded
 
 SCRIPT = "convert_hf_to_gguf.py"
 
 
 def converter(checkout: str) -> Path:
     """The converter of a checkout of llama.cpp. Raises RecipeError where it is not there."""
-    script = Path(checkout).expanduser().absolute() / SCRIPT
+    script = expanded(checkout, "--llama-cpp").absolute() / SCRIPT
     if not script.is_file():
         raise RecipeError(f"--llama-cpp {checkout}: has no {SCRIPT}; give a checkout of llama.cpp")
     return script
@@ -29,12 +30,16 @@ def convert(script: Path, folder: Path, file: Path, kind: str) -> int:
     if done.returncode:
         said = [line.strip() for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
         raise ModelError(f"{script}: failed: {said[-1][:300]}")
-    return _check(folder, file)
+    try:
+        reader = package().GGUFReader(file)
+        tokens = {tensor.name: tensor for tensor in reader.tensors}["token_embd.weight"].shape[-1]
+    except Exception as error:  # whatever the package raises for a file that is cut, empty, or something else
+        raise ModelError(f"{script}: wrote no usable file: {type(error).__name__}: {one_line(error, 120)}") from None
+    _check(folder, file, reader, tokens)
+    return len(reader.tensors)
 
 
-def _check(folder: Path, file: Path) -> int:
-    reader = package().GGUFReader(file)
-
+def _check(folder: Path, file: Path, reader: Any, tokens: int) -> None:
     def said(key: str) -> Any:
         field = reader.get_field(key)
         return field and field.contents()
@@ -45,7 +50,5 @@ def _check(folder: Path, file: Path) -> int:
     wanted, found = config.get("num_hidden_layers"), said(f"{name}.block_count")
     if wanted not in (None, found):
         raise ModelError(f"{file.name}: not published: it has {found} blocks, and the model {wanted}")
-    tokens = {tensor.name: tensor for tensor in reader.tensors}["token_embd.weight"].shape[-1]
-    if len(said("tokenizer.ggml.tokens")) != tokens:
+    if len(said("tokenizer.ggml.tokens") or ()) != tokens:
         raise ModelError(f"{file.name}: not published: its tokens are not as many as its embedding has rows, {tokens}")
-    return len(reader.tensors)

@@ -7,6 +7,7 @@ the token of the highest score. What is neither, or cuts text by an unknown patt
 
 import json
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +140,7 @@ def _tokens(folder: Path, described: dict[str, Any], rows: int) -> tuple[list[st
             tokens[number] = token["content"] if control else token["content"].replace(SPACE, " ")
             types[number] = CONTROL if control else USER_DEFINED
     if len(set(tokens)) < rows:
-        twice = next(text for text in tokens if tokens.count(text) > 1)
+        twice = Counter(tokens).most_common(1)[0][0]
         raise ModelError(f"{folder}: its tokenizer has {twice!r} twice, which llama.cpp does not allow")
     return tokens, types
 
@@ -153,6 +154,10 @@ def _sentencepiece(folder: Path, described: dict[str, Any], rows: int) -> tuple[
     if not known or not spaced:
         raise ModelError(f"{folder}: its tokenizer treats spaces as llama.cpp cannot, {normalizers + cuts}; "
                          f"{OTHER_WAY}")  # fmt: skip
+    cut = any(step.get("split") for step in _flat(described["pre_tokenizer"], "pretokenizers"))
+    if cut and (joined := [text for text in model["vocab"] if SPACE in text[1:]]):
+        raise ModelError(f"{folder}: its tokenizer cuts at every space before it joins letters (split), and llama.cpp "
+                         f"would make {joined[0]!r} all the same; {OTHER_WAY}")  # fmt: skip
     prefix = bool({"Prepend", "Metaspace first", "Metaspace always"} & {*normalizers, *cuts})
     tokens, types = _tokens(folder, described, rows)
     bytes_ = {f"<0x{number:02X}>" for number in range(256)}

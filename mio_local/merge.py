@@ -52,6 +52,9 @@ def merge(saved: SavedAdapter, base: Path, names: Sequence[str]) -> Merge:
     """`saved` for the base in `base`, whose weights have these names. Raises ModelError for a layer that it lacks, and
     for a tensor that the adapter lacks."""
     saved.check_whole()
+    if stacked := [name for name in saved.names if saved.weights[f"{name}.lora_A"].ndim > 2]:
+        raise ModelError(f"{saved.folder}: adapts {stacked[0]}, experts that mlx-lm stacks and Hugging Face's files "
+                         "hold one by one, so it is not merged; use --to mlx")  # fmt: skip
     layers: dict[str, str] = {}
     for layer in saved.names:
         wanted = f"{layer}.weight"

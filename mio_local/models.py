@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from mio_local.errors import HubError, ModelError, one_line
+from mio_local.places import expanded
 from mio_local.recipe import ModelSettings
 from mio_local.tensors import open_tensors
 
-WANTED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.tiktoken"]
+WANTED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.tiktoken", "LICENSE*"]
 GIT_LFS = b"version https://git-lfs"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
@@ -21,7 +22,7 @@ def model_folder(settings: ModelSettings) -> Path:
     """
     if not settings.name:
         raise ModelError("no model given; add --model FOLDER or --model HUB/NAME")
-    local = Path(settings.name).expanduser()
+    local = expanded(settings.name, "--model")
     if local.is_dir():
         folder = local.resolve()
     elif local.exists():

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from mio_local.errors import DataError, HubError, nearest, one_line
+from mio_local.places import expanded
 
 SPLITS = (("train", "training"), ("valid", "validation", "val", "dev"), ("test",), ("eval", "evaluation"))
 NOT_DATA = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "config.json"}
@@ -39,7 +40,7 @@ def read_rows(source: str, *, split: str = "train", revision: str = "") -> Itera
     """
     if not source:
         raise DataError("no preference pairs given: pass --data with a file, a folder or a hub dataset")
-    path = Path(source).expanduser()
+    path = expanded(source, "--data")
     if path.is_dir():
         return _folder(path, split)
     if path.exists():

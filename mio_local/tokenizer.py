@@ -1,10 +1,10 @@
 """Loading a tokenizer, with every way in which that fails said in one line."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 from mio_local.errors import HubError, ModelError, one_line
+from mio_local.places import expanded
 from mio_local.recipe import ModelSettings
 
 FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt", "tekken.json")
@@ -19,7 +19,7 @@ def load_tokenizer(model: ModelSettings) -> Any:
     name = model.name
     if not name:
         raise ModelError("no model given: pass --model with a model folder or a hub name")
-    folder = Path(name).expanduser()
+    folder = expanded(name, "--model")
     local = folder.is_dir()
     if not local and (folder.exists() or name[0] in "./~\\" or name.count("/") > 1):
         raise ModelError(f"{name}: {'not a model folder' if folder.exists() else 'no such model folder'}")

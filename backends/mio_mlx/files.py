@@ -10,16 +10,21 @@ import ml_dtypes
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
+from mlx_lm.models.switch_layers import QuantizedSwitchLinear
 from mlx_lm.tuner.utils import load_adapters
 from mlx_lm.utils import load_model, quantize_model, save_config, save_model
 
+from mio_local.errors import ModelError
 from mio_mlx.lora import leaves
 
 QUANTISED = (nn.QuantizedLinear, nn.QuantizedEmbedding)
 
 
 def dense(model: Any) -> tuple[list[str], Iterator[tuple[str, np.ndarray]]]:
-    """Names of the model's weights, and the weights, dequantised."""
+    """Names of the model's weights, and the weights, dequantised. Raises ModelError for experts that mlx-lm stacks:
+    Hugging Face's files hold them one by one."""
+    if stacked := [name for name, module in model.named_modules() if isinstance(module, QuantizedSwitchLinear)]:
+        raise ModelError(f"{stacked[0]}: quantised experts are not dequantised here; use --to mlx, or the plain base")
     quantised = {name: module for name, module in model.named_modules() if isinstance(module, QUANTISED)}
     plain = [(name, value) for name, value in leaves(model.parameters()) if name.rpartition(".")[0] not in quantised]
     biases = [(f"{name}.bias", module["bias"]) for name, module in quantised.items() if "bias" in module]

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from mio_local.commands import screen
 from mio_local.errors import RecipeError, nearest
-from mio_local.export import Check, export, export_gguf
+from mio_local.export import Check, base_name, export, export_gguf
 from mio_local.gguf_file import KINDS
 from mio_local.loading import Source, source
 from mio_local.pieces import visible
+from mio_local.places import expanded
 from mio_local.recipe import ModelSettings
 from mio_local.runs import runs_folder
 
@@ -47,13 +48,13 @@ def main(arguments: argparse.Namespace) -> int:
         out.print(f"{made.tensors} tensors, {made.how}")
     for note in made.notes if made else ():
         out.print(f"! {visible(note)}")
-    screen.next_steps(out, *_uses(found, to, place))
+    screen.next_steps(out, *_uses(found, to, place, bits))
     return 0
 
 
 def _place(found: Source, arguments: argparse.Namespace) -> Path:
     if arguments.out:
-        return Path(arguments.out).expanduser().absolute()
+        return expanded(arguments.out, "--out").absolute()
     if arguments.to == "gguf" and not found.run:
         return Path(f"{found.saved.folder.absolute()}.gguf")
     name = found.title if arguments.to == "gguf" else arguments.to
@@ -66,15 +67,17 @@ def _place(found: Source, arguments: argparse.Namespace) -> Path:
 def _said(check: Check) -> str:
     if check.reason:
         return f"! its logits were not compared with the app's: {visible(check.reason)}"
-    return f"its logits equal the app's to {check.difference:.1g}, the largest being {check.largest:.2g} ({check.by})"
+    how = "differ from the app's by at most" if check.loose else "equal the app's to"
+    return f"its logits {how} {check.difference:.1g}, the largest being {check.largest:.2g} ({check.by})"
 
 
-def _uses(found: Source, to: str, place: Path) -> list[str]:
-    at, base = (visible(shlex.quote(str(value))) for value in (place, found.model.name))
+def _uses(found: Source, to: str, place: Path, bits: int) -> list[str]:
+    """The commands that load it; a model that is quantised again is its own library's alone."""
+    at, base = (visible(shlex.quote(str(value))) for value in (place, base_name(found)))
     if to == "mlx":
         return [f"mlx_lm.generate --model {base} --adapter-path {at} --prompt '...'"]
     if to == "peft":
-        return [f'python -c "from peft import AutoPeftModelForCausalLM as M; M.from_pretrained({str(place)!r})"']
+        return [_python("peft", "AutoPeftModelForCausalLM", place)]
     if to == "gguf":
         name = re.sub(r"[^a-z0-9._-]+", "-", found.title.lower()).strip("-._") or "model"
         return [
@@ -82,7 +85,13 @@ def _uses(found: Source, to: str, place: Path) -> list[str]:
             f"echo {visible(shlex.quote(f'FROM {place.absolute()}'))} > Modelfile && ollama create {name} -f Modelfile",
             f"lms import {at}    # LM Studio",
         ]
-    return [
-        f"mlx_lm.generate --model {at} --prompt '...'",
-        f'python -c "from transformers import AutoModelForCausalLM as M; M.from_pretrained({str(place)!r})"',
-    ]
+    by_library = {
+        "mlx": f"mlx_lm.generate --model {at} --prompt '...'",
+        "cuda": _python("transformers", "AutoModelForCausalLM", place),
+    }
+    return [by_library[found.open().name]] if bits else list(by_library.values())
+
+
+def _python(library: str, loader: str, place: Path) -> str:
+    code = f"from {library} import {loader} as M; M.from_pretrained({str(place)!r})"
+    return f"python -c {visible(shlex.quote(code))}"
