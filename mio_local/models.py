@@ -9,6 +9,7 @@ from mio_local.errors import HubError, ModelError, one_line
 from mio_local.places import expanded
 from mio_local.recipe import ModelSettings
 from mio_local.tensors import open_tensors
+from mio_local.weights import INDEX, weight_files
 
 WANTED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.tiktoken", "LICENSE*"]
 GIT_LFS = b"version https://git-lfs"
@@ -130,14 +131,8 @@ def _check_weights(folder: Path) -> None:
     """Read every file's header: a cut download is named here, and not by whatever a backend makes of it."""
     from safetensors import SafetensorError
 
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        try:
-            named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(f"{index}: not a readable index of weights: {one_line(error)}") from None
-        if missing := sorted(str(name) for name in named if not (folder / str(name)).exists()):
-            raise ModelError(f"{folder}: {missing[0]}, named in {index.name}, is missing; download the model again")
+    if missing := [file for file in weight_files(folder) if not file.exists()]:
+        raise ModelError(f"{folder}: {missing[0].name}, named in {INDEX}, is missing; download the model again")
     for file in sorted(folder.glob("*.safetensors")):
         try:
             with file.open("rb") as head:

@@ -23,7 +23,7 @@ def weight_files(folder: Path) -> list[Path]:
     if (index := folder / INDEX).exists():
         try:
             named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
+        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise ModelError(f"{index}: damaged ({one_line(error, 80)}); download the model again") from None
         return sorted(folder / str(name) for name in named)
     single = folder / "model.safetensors"

@@ -1,6 +1,7 @@
 """Adapters from mlx-lm's format to PEFT's and back: the same bits, settings, and logits in both libraries."""
 
 import json
+from dataclasses import replace
 
 import ml_dtypes
 import numpy as np
@@ -67,6 +68,15 @@ def test_there_and_back(backend, kind, base, tmp_path):
     assert all(first[key].tobytes() == last[key].tobytes() and first[key].dtype == last[key].dtype for key in first)
     settings = [json.loads((tmp_path / name / "adapter_config.json").read_text()) for name in ("own", "back")]
     assert settings[0] == settings[1]
+    forgetful = replace(read_adapter(tmp_path / "other"), origin={})  # what is made anew says as much
+    write_adapter(forgetful, saved.kind, tmp_path / "anew", linear_names(base))
+    made = json.loads((tmp_path / "anew" / "adapter_config.json").read_text())
+    for key in ("num_layers", "fine_tune_type", "r", "lora_alpha", "use_dora", "layers_to_transform"):
+        assert made.get(key) == settings[0].get(key), key
+    assert made.get("lora_parameters") == settings[0].get("lora_parameters")
+    assert set(made.get("target_modules", [])) == set(settings[0].get("target_modules", []))
+    np.testing.assert_array_equal(logits(by_library(saved.kind, base, tmp_path / "anew"), IDS),
+                                  logits(by_library(saved.kind, base, tmp_path / "own"), IDS))  # fmt: skip
     assert not (tmp_path / "other" / FILES[saved.kind]).exists()
 
 
