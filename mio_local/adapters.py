@@ -120,6 +120,11 @@ class SavedAdapter:
     origin: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
+    def base(self) -> str:
+        """The model it is for, where it says so."""
+        return str(self.config.get("base_model_name_or_path") or self.config.get("model") or "")
+
+    @property
     def names(self) -> list[str]:
         """The layers it adapts, in the file's order."""
         return list(dict.fromkeys(key.rpartition(".")[0] for key in self.weights))

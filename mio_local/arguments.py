@@ -118,9 +118,10 @@ def parser(command_name: str = "") -> Parser:
         talk = command(name, help)
         talk.add_argument("run", nargs="+", metavar="RUN", help="runs or adapters' folders of one base, or a model's")
         talk.add_argument("--with", dest="who", default="both", help="adapter, base or both (default both)")
-        talk.add_argument("--system", default="", help="system message put before the conversation")
+        talk.add_argument("--system", default="", help="message put before the conversation (default: the run's)")
         talk.add_argument("--checkpoint", default="final", help="final, best or step-000100 (default final)")
         talk.add_argument("--model", default="", help="the base, where an adapter's folder does not name it")
+        talk.add_argument("--template", default="", help="auto, none, or a Jinja file (default: the run's, else auto)")
         talk.add_argument("--device", default="", help="where to compute (default: the run's)")
         if name == "generate":
             talk.add_argument("--prompt", default="", help="the question (default: standard input)")

@@ -50,7 +50,8 @@ class Chat:
     """A tokenizer with the template that its conversations are written in.
 
     `template` is "auto" (the tokenizer's own chat template where it has one), "none" (prompt and answer joined as they
-    are), or the path of a Jinja file. `mode` is then "chat" or "text", and `end_ids` are the tokens that end an answer.
+    are), or the path of a Jinja file. `mode` is then "chat" or "text", `end_ids` are the tokens that end an answer, and
+    `opening` is what the template puts between a prompt and its answer.
     `now` (Unix seconds) is the day for templates that print one: a run resumed tomorrow must see today's tokens.
     Raises `DataError` for a template that cannot be read or used, `ModelError` for a tokenizer without any end token.
     """
@@ -66,7 +67,7 @@ class Chat:
         self.template_name = template
         self.mode: Literal["chat", "text"] = "chat" if self.template else "text"
         self._ends = {str(token) for token in tokenizer.added_tokens_decoder.values() if str(token).strip()}
-        self._merges_system = False
+        self._merges_system, self.opening = False, ""
         self.end_ids: set[int] = set() if self.eos is None else {self.eos}
         if self.mode == "chat":
             self._probe()
@@ -254,7 +255,9 @@ class Chat:
     def _probe(self) -> None:
         """Learn from the template whether it takes a system message, and which token ends an answer."""
         name = f"--template {self.template_name}"
-        _, tail, _ = self._parts("Q", name)
+        before, tail, messages = self._parts("Q", name)
+        full = self._render([*messages, {"role": "assistant", "content": SENTINEL}], False, name)
+        self.opening = full[len(before) : len(full) - len(SENTINEL + tail)]
         end = self._end_of(tail)
         if end is not None:
             self.end_ids.add(self._ids(end)[-1])

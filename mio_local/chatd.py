@@ -2,11 +2,12 @@
 
 One JSON object a line on stdin, and answers with the same id on stdout; the process ends when stdin closes.
 
-    {"id": 1, "do": "open", "runs": FOLDER, "names": [RUN, ...], "checkpoint": "final", "model": "", "device": ""}
-                                                        progress, then {"voices": [..., "base"], "model": NAME}
+    {"id": 1, "do": "open", "runs": FOLDER, "start": {"names": [RUN, ...], ...}}    the fields of ChatStart
+                                        progress, then {"voices": [..., "base"], "model": NAME, "system": TEXT}
     {"id": 2, "do": "answer", "voice": "base", "messages": [...], "sampling": {...}}
-                                                        {"text": piece} for each, then {"end": ..., "tokens", "seconds"}
-    {"id": 3, "do": "stop"}                             ends the answer under way
+                                        {"text": piece} for each, then {"whole": TEXT, "end": ..., "tokens", "seconds"}
+    {"id": 3, "do": "pair", "messages": [...], "better": TEXT, "worse": TEXT}    whether it can be learnt from
+    {"id": 4, "do": "stop"}             ends the answer under way
 
 What went wrong is answered as {"id": ..., "error": "one line"}.
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mio_local.blas import preload
+from mio_local.chat_start import ChatStart
 from mio_local.errors import DataError
 from mio_local.sampling import Sampling
 from mio_local.serving import Answer, Lines, Send, answered, fields_of, serve
@@ -43,10 +45,13 @@ class Server:
                 return self._open(identity, fields)
             case "answer" if self._talker:
                 return self._talk(identity, fields)
+            case "pair" if self._talker:
+                self._talker.check_pair(fields["messages"], fields["better"], fields["worse"])
+                return {}
             case "stop":
                 return {}
             case _:
-                raise DataError("a request is a JSON object on one line, with an id and do: open, then answer or stop")
+                raise DataError("a request is a JSON object on one line, with an id and do: open, answer, pair, stop")
 
     def _open(self, identity: int, fields: Mapping[str, Any]) -> Answer:
         from mio_local.talk import gather, open_talker
@@ -55,12 +60,9 @@ class Server:
             self._send({"id": identity, "progress": [what, done, total]})
 
         report("finding the model", 0, 0)
-        base, adapters = gather(
-            Path(fields["runs"]), fields["names"], fields.get("checkpoint", "final"), fields.get("model", ""),
-            fields.get("device", ""),
-        )  # fmt: skip
+        base, adapters = gather(Path(fields["runs"]), ChatStart(**fields["start"]))
         self._talker = open_talker(base, adapters, report=report)
-        return {"voices": self._talker.voices, "model": base.model.name}
+        return {"voices": self._talker.voices, "model": base.model.name, "system": base.system}
 
     def _talk(self, identity: int, fields: Mapping[str, Any]) -> Answer:
         def told(piece: str) -> bool:

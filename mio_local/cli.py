@@ -19,7 +19,7 @@ def run(argv: Sequence[str]) -> int:
     arguments = parser(command_of(argv)).parse_args(argv)
     if arguments.command is None or getattr(arguments, "tui", False):
         return open_app(arguments)
-    if arguments.command == "chat" and sys.stdin.isatty() and sys.stdout.isatty():
+    if arguments.command == "chat" and in_terminal():
         return open_app(arguments)
     if arguments.command in COMPUTING and not getattr(arguments, "detach", False):
         from mio_local.blas import preload
@@ -61,9 +61,14 @@ def run(argv: Sequence[str]) -> int:
     return module.main(arguments)
 
 
+def in_terminal() -> bool:
+    """Whether the app can be shown."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def open_app(arguments: argparse.Namespace) -> int:
     """The terminal app; where there is no terminal, the help."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
+    if not in_terminal():
         if arguments.command is None:
             parser().print_help()
             return 0
@@ -72,9 +77,17 @@ def open_app(arguments: argparse.Namespace) -> int:
 
     folder = runs_folder(arguments.runs).absolute()
     run = str(find(folder, arguments.run).path) if arguments.command == "watch" else ""
+    chat = None
+    if arguments.command == "chat":
+        from mio_local.chat_start import start_from
+        from mio_local.loading import kind_of
+
+        chat = start_from(arguments)
+        chat.check_sides()
+        for name in chat.names:
+            kind_of(folder, name)  # raises for what is nothing
     module = importlib.import_module("mio_tui.app")  # by name: the core knows of no screen
     backend = {key: getattr(arguments, key) for key in ("backend", "device", "steps") if hasattr(arguments, key)}
-    chat = arguments.run if arguments.command == "chat" else ()
     demo = backend if arguments.command == "demo" else None
     app = module.MioApp(folder, open_run=run, demo=demo, chat=chat)
     parting = app.run()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mio_local.errors import ModelError
+from mio_local.models import end_ids
 from mio_local.recipe import ModelSettings
 from mio_local.tokenizer import load_tokenizer
 
@@ -275,18 +276,9 @@ def _special(folder: Path, tokenizer: Any, rows: int) -> dict[str, Any]:
         number = getattr(tokenizer, f"{role}_token_id")
         if number is not None and number < rows:
             found[f"{name}_token_id"] = number
-    ends = [number for number in _ends(folder) if number != tokenizer.eos_token_id and number < rows]
+    ends = [number for number in end_ids(folder) if number != tokenizer.eos_token_id and number < rows]
     found |= dict(zip(("eot_token_id", "eom_token_id"), ends, strict=False))
     ids = tokenizer("a").input_ids
     found["add_bos_token"] = tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id
     found["add_eos_token"] = len(ids) > 1 and ids[-1] == tokenizer.eos_token_id
     return found
-
-
-def _ends(folder: Path) -> list[int]:
-    """The tokens at which generation stops, beside the tokenizer's own: generation_config.json's list."""
-    try:
-        ends = json.loads((folder / "generation_config.json").read_text(encoding="utf-8")).get("eos_token_id")
-    except (OSError, ValueError, AttributeError):
-        return []
-    return [number for number in ends if isinstance(number, int)] if isinstance(ends, list) else []

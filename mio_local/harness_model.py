@@ -12,7 +12,7 @@ from lm_eval.api.model import TemplateLM  # pyright: ignore[reportMissingImports
 from mio_local.backend import Model
 from mio_local.continuations import Row, Score
 from mio_local.errors import DataError
-from mio_local.models import read_config
+from mio_local.models import end_ids, read_config
 from mio_local.report import Report
 
 LONGEST = 2048  # tokens of a model that does not say; the harness's own default
@@ -35,7 +35,7 @@ class HarnessModel(TemplateLM):  # pyright: ignore[reportUntypedBaseClass]
         self.model, self.tokenizer, self.report, self.reference, self.seed = model, tokenizer, report, reference, seed
         self.folder = folder
         config = read_config(folder)
-        self.stop = sorted({tokenizer.eos_token_id, *_ends(folder, config)} - {None})
+        self.stop = sorted({tokenizer.eos_token_id, *end_ids(folder)} - {None})
         self.longest = _longest(config, tokenizer)
         self._openings: dict[str, set[int]] = {}
 
@@ -144,14 +144,6 @@ class HarnessModel(TemplateLM):  # pyright: ignore[reportUntypedBaseClass]
                     token for token, text in zip(known, texts, strict=True) if text.startswith(before + end)
                 }
         return sorted({token for text in until for token in self._openings[text]})
-
-
-def _ends(folder: Path, config: dict[str, Any]) -> list[int]:
-    """The ids that end an answer of this model, by generation_config.json or else config.json."""
-    file = folder / "generation_config.json"
-    held = json.loads(file.read_text(encoding="utf-8")) if file.exists() else config
-    found: Any = held.get("eos_token_id")
-    return found if isinstance(found, list) else [found]
 
 
 def _longest(config: dict[str, Any], tokenizer: Any) -> int:

@@ -1,17 +1,21 @@
 """A saved adapter with the base it is for: found, and loaded to be used rather than trained."""
 
-import json
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from mio_local.adapters import SavedAdapter, draw_adapter, read_adapter
 from mio_local.backend import Backend, Model, load_backend
 from mio_local.errors import BackendError, ModelError, RunError, nearest
 from mio_local.models import model_folder, weights_sizes
-from mio_local.recipe import BackendSettings, LoraSettings, ModelSettings, TrainSettings, build, read_toml
+from mio_local.recipe import BackendSettings, LoraSettings, ModelSettings, Recipe, TrainSettings, build, read_toml
 from mio_local.runs import Run, find
+from mio_local.session import resolve_backend
 
 FINAL = "final"
+ANYWHERE = BackendSettings()
+KINDS = {"adapter": "an adapter's folder", "run": "a run", "model": "a model"}
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,52 @@ class Source(Base):
         return loaded
 
 
-def source(runs: Path, name: str, checkpoint: str = FINAL, model: ModelSettings | None = None) -> Source:
-    """The adapter of a run, or the one in a folder, for which `model` names the base. Raises MioError."""
-    folder = Path(name).expanduser()
+def kind_of(runs: Path, name: str) -> Literal["adapter", "run", "model"]:
+    """What `name` is: a folder with an adapter, a run, or a model, in this order; what is not here may be on the hub.
+    Raises RunError for none of them."""
+    folder = Path(os.path.expanduser(name))
     if (folder / "adapter_config.json").exists():
-        return _foreign(folder, model or ModelSettings())
-    return of_run(find(runs, name), checkpoint)
+        return "adapter"
+    if Run(folder).exists() or Run(runs / name).exists():
+        return "run"
+    if (folder / "config.json").exists():
+        return "model"
+    if folder.is_dir():
+        raise RunError(f"{name}: holds no run (recipe.toml), adapter (adapter_config.json) or model (config.json)")
+    if "/" not in name:
+        find(runs, name)  # raises, with the nearest name
+    if name.startswith(("/", ".", "~")) or name.count("/") > 1:
+        raise RunError(f"{name}: no such folder of a run, an adapter or a model")
+    return "model"
+
+
+def named(
+    runs: Path, name: str, wanted: str = FINAL, model: str = "", backend: BackendSettings = ANYWHERE
+) -> Base | Source:
+    """The run, adapter or model called `name`.
+
+    `wanted` is a run's checkpoint, `model` the base of an adapter that does not name it. `backend` goes before what it
+    was trained on, and must then be here; a run keeps the library. Raises MioError.
+    """
+    kind = kind_of(runs, name)
+    if kind != "run" and wanted != FINAL:
+        raise RunError(f"--checkpoint {wanted}: {name} is {KINDS[kind]}, which has none; name a run")
+    if kind != "adapter" and model:
+        raise RunError(f"--model {model}: {name} is {KINDS[kind]}, whose base is known; leave it out")
+    if kind == "run" and backend.name != "auto":
+        raise RunError(f"--backend {backend.name}: {name} is a run, which keeps its library; leave it out")
+    if kind == "model":
+        settings = ModelSettings(name=name)
+        _, recipe, _ = resolve_backend(Recipe(model=settings, backend=backend))
+        return Base(model_folder(settings), settings, recipe.backend)
+    found = of_run(find(runs, name), wanted) if kind == "run" else _foreign(Path(os.path.expanduser(name)), model)
+    given = {key: value for key, value in (("name", backend.name), ("device", backend.device)) if value != "auto"}
+    found = replace(found, backend=found.backend.model_copy(update=given))
+    if "name" in given:
+        load_backend(backend.name)
+    if "device" in given:
+        found.open().probe(backend.device)
+    return found
 
 
 def of_run(run: Run, checkpoint: str = FINAL) -> Source:
@@ -90,13 +134,10 @@ def _checkpoint(run: Run, wanted: str) -> Path:
     return there.get(wanted, list(there.values())[-1])  # a run that is not done yet: its newest
 
 
-def _foreign(folder: Path, model: ModelSettings) -> Source:
-    if not model.name:
-        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        named = str(config.get("base_model_name_or_path") or config.get("model") or "")
-        if not named:
-            raise ModelError(f"{folder}: does not say for which base it is; name it with --model")
-        model = model.model_copy(update={"name": named})
+def _foreign(folder: Path, model: str) -> Source:
     saved = read_adapter(folder)
+    settings = ModelSettings(name=model or saved.base)
+    if not settings.name:
+        raise ModelError(f"{folder}: does not say for which base it is; name it with --model")
     backend = BackendSettings(name={"peft": "cuda"}.get(saved.kind, "mlx"))
-    return Source(model_folder(model), model, backend, saved=saved, title=folder.resolve().name)
+    return Source(model_folder(settings), settings, backend, saved=saved, title=folder.resolve().name)

@@ -158,6 +158,17 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def end_ids(folder: Path) -> list[int]:
+    """The tokens that end this model's text, by its generation_config.json or, without that, its config.json."""
+    for file in (folder / "generation_config.json", folder / "config.json"):
+        try:
+            found = json.loads(file.read_text(encoding="utf-8")).get("eos_token_id")
+        except (OSError, ValueError, AttributeError):
+            continue
+        return [number for number in (found if isinstance(found, list) else [found]) if isinstance(number, int)]
+    return []
+
+
 def weights_sizes(folder: Path) -> dict[str, int]:
     """The model's weight files and their bytes: another base in the same folder rarely has the same."""
     return {file.name: file.stat().st_size for file in sorted(folder.glob("*.safetensors"))}

@@ -2,6 +2,8 @@
 
 from mio_local.recipe import Section, setting
 
+SEEDS = 2**63  # what both libraries take, with room above
+
 
 class Sampling(Section):
     """Settings of one answer; a temperature of 0 takes the likeliest token each time."""
@@ -12,4 +14,4 @@ class Sampling(Section):
     min_p: float = setting(0.0, "leave out tokens below this share of the likeliest one's", "--min-p", ge=0, le=1)
     repetition_penalty: float = setting(1.0, "above 1, repeats become less likely", "--repetition-penalty", gt=0)
     max_tokens: int = setting(256, "longest answer", "--max-tokens", ge=1)
-    seed: int = setting(0, "the same seed draws the same answer", "--seed", ge=0)
+    seed: int = setting(0, "the same seed draws the same answer", "--seed", ge=0, lt=SEEDS)

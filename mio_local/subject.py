@@ -1,21 +1,19 @@
 """What is evaluated: a run's adapter, an adapter in a folder, or a model without one; found, and loaded."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from mio_local import checkpoint
 from mio_local.adapters import choose_layers, draw_adapter, read_adapter
-from mio_local.backend import Model
+from mio_local.backend import Model, load_backend
 from mio_local.chat import Chat
 from mio_local.errors import RunError
 from mio_local.evaluation import Result
 from mio_local.events import EventWriter
-from mio_local.loading import FINAL, Source, of_run, source
-from mio_local.models import model_folder
-from mio_local.recipe import BackendSettings, LoraSettings, ModelSettings, Recipe, TrainSettings, build, read_toml
+from mio_local.loading import FINAL, Source, kind_of, named
+from mio_local.recipe import BackendSettings, LoraSettings, Recipe, TrainSettings, build, read_toml
 from mio_local.runs import Run, called, find
-from mio_local.session import resolve_backend
 from mio_local.tokens import chat_of
 
 
@@ -52,9 +50,8 @@ class Subject:
             own = self.own_reference and not against_base
             began = read_adapter(Path(self.recipe.lora.init_adapter)) if own else None
             return self.source.load(self.source.open(), began)
-        backend, recipe, _ = resolve_backend(self.recipe)
-        device = recipe.backend.device
-        model = backend.load(self.base, recipe.model, device, grad_checkpoint=False, seed=0)
+        where = self.recipe.backend
+        model = load_backend(where.name).load(self.base, self.recipe.model, where.device, grad_checkpoint=False, seed=0)
         names = choose_layers(model.linear_layers(), LoraSettings())[-1:]  # one, of no effect: who scores needs one
         model.set_adapter(draw_adapter(model.add_lora(LoraSettings(rank=1), TrainSettings(), names), 0))
         return model
@@ -73,39 +70,19 @@ class Subject:
 
 
 def subject(runs: Path, name: str, wanted: str, model: str, backend: BackendSettings) -> Subject:
-    """The run, the adapter folder, or the model called `name`, a run first. `wanted` is a run's checkpoint, `model` an
-    adapter's base; `backend` is for what is no run. Raises MioError."""
-    folder = Path(name).expanduser()
-    adapter = (folder / "adapter_config.json").exists()
-    is_run = not adapter and (Run(folder).exists() or Run(runs / name).exists())
-    if not (adapter or is_run) and ((folder / "config.json").exists() or "/" in name):
-        if wanted != FINAL:
-            raise RunError(f"--checkpoint {wanted}: {name} is a model, which has none; name a run")
-        settings = ModelSettings(name=name)
-        recipe = Recipe(model=settings, backend=backend)
-        return Subject(name, recipe, model_folder(settings), time.time())
-    if adapter:
-        if wanted != FINAL:
-            raise RunError(f"--checkpoint {wanted}: {name} is an adapter's folder, which has none; name a run")
-        found = source(runs, name, model=ModelSettings(name=model))
-        if backend.name != "auto":
-            found = replace(found, backend=found.backend.model_copy(update={"name": backend.name}))
-        found = _on(found, backend.device)
-        return Subject(found.title, Recipe(model=found.model, backend=found.backend), found.base, time.time(), found)
-    run = find(runs, name)
-    if run.is_locked():
+    """What `loading.named` finds, with what it is evaluated by. Raises RunError for a run that trains."""
+    if kind_of(runs, name) == "run" and (run := find(runs, name)).is_locked():
         raise RunError(f"run {run.name} is training; evaluate it once it is done, or after: mio-local stop "
                        f"{called(run)}")  # fmt: skip
-    found = _on(of_run(run, wanted), backend.device)
-    recipe = build(read_toml(run.recipe), str(run.recipe))
-    created = run.read_info().get("created", time.time())
-    return Subject(run.name, recipe, found.base, created, found, _step_of(run, wanted), wanted)
-
-
-def _on(found: Source, device: str) -> Source:
-    if device == "auto":
-        return found
-    return replace(found, backend=found.backend.model_copy(update={"device": device}))
+    found = named(runs, name, wanted, model, backend)
+    if isinstance(found, Source) and (run := found.run):
+        recipe = build(read_toml(run.recipe), str(run.recipe))
+        created = run.read_info().get("created", time.time())
+        return Subject(run.name, recipe, found.base, created, found, _step_of(run, wanted), wanted)
+    recipe = Recipe(model=found.model, backend=found.backend)
+    if isinstance(found, Source):
+        return Subject(found.title, recipe, found.base, time.time(), found)
+    return Subject(name, recipe, found.base, time.time())
 
 
 def _step_of(run: Run, wanted: str) -> int:

@@ -1,24 +1,27 @@
 """A conversation with a model: its base, or an adapter on it, answers."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mio_local.adapters import SavedAdapter
 from mio_local.chat import Chat
-from mio_local.errors import RunError
-from mio_local.loading import Base, source
+from mio_local.chat_start import BASE, ChatStart
+from mio_local.errors import DataError, RunError
+from mio_local.loading import Base, Source, named
 from mio_local.message import Message
-from mio_local.models import model_folder
-from mio_local.recipe import BackendSettings, ModelSettings
+from mio_local.models import end_ids
+from mio_local.pairs import Pair
+from mio_local.pieces import decoder
+from mio_local.recipe import BackendSettings
 from mio_local.report import Report, silent
 from mio_local.sampling import Sampling
 from mio_local.tokens import chat_of
 from mio_local.voices import Voices, load_voices, unique
 
-BASE = "base"
+UNLIMITED = 2**62  # tokens
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,13 @@ class Ending:
 
 
 class Talker:
-    """A loaded base with its adapters. `voices`: the names of those who can answer, the base last."""
+    """A loaded base with its adapters. `voices`: the names of those who can answer, the base last. `ends`: the tokens
+    that end an answer beside the template's."""
 
-    def __init__(self, loaded: Voices, chat: Chat, system: str = "") -> None:
-        self.loaded, self.chat, self.system = loaded, chat, system
+    def __init__(self, loaded: Voices, chat: Chat, ends: Collection[int] = ()) -> None:
+        self.loaded, self.chat = loaded, chat
         self.voices = [*loaded.weights, BASE]
+        self.ends = sorted(chat.end_ids.union(ends))
         self._voice = ""
 
     def answer(
@@ -44,14 +49,11 @@ class Talker:
     ) -> Ending:
         """`voice`'s answer to a conversation that ends with a question. `told` hears of each new piece of text, which
         may be empty, and says whether to go on. Raises DataError where the template refuses the conversation."""
-        asked = list(messages)
-        if self.system and asked[0]["role"] != "system":
-            asked = [{"role": "system", "content": self.system}, *asked]
-        prompt = self.chat.generation_prompt(asked)
+        prompt = self.chat.generation_prompt(list(messages))
         if voice not in (BASE, self._voice):
             self.loaded.take(voice)
             self._voice = voice
-        text, ids, wanted = Text(self.chat.tokenizer), 0, True
+        text, ids, wanted = Text(self.chat.tokenizer, self.chat.opening), 0, True
         began = time.perf_counter()
 
         def heard(token: int) -> bool:
@@ -61,67 +63,73 @@ class Talker:
             return wanted
 
         reference = voice == BASE and bool(self.loaded.weights)
-        self.loaded.model.stream(prompt, sampling, sorted(self.chat.end_ids), heard, reference=reference)
+        self.loaded.model.stream(prompt, sampling, self.ends, heard, reference=reference)
         if rest := text.rest():
             told(rest)
         end = "cut" if ids >= sampling.max_tokens else "ended" if wanted else "stopped"
         return Ending(text.whole, ids, time.perf_counter() - began, end)
 
+    def check_pair(self, messages: Sequence[Message], better: str, worse: str) -> None:
+        """Raise DataError where nothing could be learnt from two answers, as the template writes them."""
+        example = self.chat.encode(Pair(list(messages), better, worse, "the pair"), UNLIMITED)
+        if example.chosen == example.rejected:
+            raise DataError("both answers are the same tokens once the chat template wrote them; press ctrl+r")
+
 
 class Text:
-    """Tokens to text, as they come: a character that is not complete yet waits for its other bytes."""
+    """Tokens to text, as they come: a character that is not complete yet waits for its other bytes. `opening` is what
+    the template itself writes in front of an answer, and so no part of it."""
 
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer: Any, opening: str = "") -> None:
+        self._decode = decoder(tokenizer, special=False)
+        self._opening = opening
         self._ids: list[int] = []
         self.whole = ""
 
     def add(self, token: int) -> str:
         """What can be told now."""
         self._ids.append(token)
-        text = self._decode()
-        return "" if text.endswith("\ufffd") else self._tell(text)
+        text = self._decode(self._ids)
+        waits = text.endswith("\ufffd") or (text != self._opening and self._opening.startswith(text))
+        return "" if waits else self._tell(text)
 
     def rest(self) -> str:
         """What was held back at the end."""
-        return self._tell(self._decode())
-
-    def _decode(self) -> str:
-        return self._tokenizer.decode(self._ids, skip_special_tokens=True)
+        return self._tell(self._decode(self._ids))
 
     def _tell(self, text: str) -> str:
+        text = text.removeprefix(self._opening)
         piece, self.whole = text[len(self.whole) :], text
         return piece
 
 
-def open_talker(
-    base: Base, adapters: Mapping[str, SavedAdapter], system: str = "", report: Report = silent
-) -> Talker:
+def open_talker(base: Base, adapters: Mapping[str, SavedAdapter], report: Report = silent) -> Talker:
     """Load `base` once, and the adapters by their names on it. Raises ModelError for what does not fit together."""
     report("loading the tokenizer", 0, 0)
     chat = chat_of(base.model, base.template, base.base)
     report("loading the model", 0, 0)
     backend = base.open()
     model = backend.load(base.base, base.model, base.device(backend), grad_checkpoint=False, seed=0)
-    return Talker(load_voices(model, adapters), chat, system or base.system)
+    return Talker(load_voices(model, adapters), chat, end_ids(base.base))
 
 
-def gather(
-    runs: Path, names: Sequence[str], checkpoint: str, model: str, device: str
-) -> tuple[Base, dict[str, SavedAdapter]]:
-    """The one base of some runs and adapters' folders, and their adapters by name; or a model, which has none.
-
-    Raises RunError for different bases, and what `source` raises.
-    """
-    settings = ModelSettings(name=model)
-    if len(names) == 1 and not model and (Path(names[0]).expanduser() / "config.json").exists():
-        settings = ModelSettings(name=names[0])
-        base, adapters = Base(model_folder(settings), settings, BackendSettings()), {}
-    else:
-        found = [source(runs, name, checkpoint, settings) for name in names]
-        base, titles = found[0], unique([one.title for one in found])
-        for other in found[1:]:
-            if (other.base, other.model.quantize) != (base.base, base.model.quantize):
-                raise RunError(f"{base.title} and {other.title}: of different bases; open one alone")
-        adapters = {title: one.saved for title, one in zip(titles, found, strict=True)}
-    return replace(base, backend=base.backend.model_copy(update={"device": device})) if device else base, adapters
+def gather(runs: Path, start: ChatStart) -> tuple[Base, dict[str, SavedAdapter]]:
+    """The one base of all that is to talk, with the template and the system message of the conversation, and the
+    adapters by their names. Raises RunError for what cannot talk together, and what `named` raises."""
+    backend = BackendSettings(device=start.device or "auto")
+    found = [named(runs, name, start.checkpoint, start.model, backend) for name in start.names]
+    adapters = [one for one in found if isinstance(one, Source)]
+    for one, name in zip(found, start.names, strict=True):
+        if len(found) > 1 and not isinstance(one, Source):
+            raise RunError(f"{name}: is a model without an adapter; open it alone")
+    first = found[0]
+    for other in adapters[1:]:
+        both = f"{adapters[0].title} and {other.title}"
+        if (other.base, other.model.quantize) != (first.base, first.model.quantize):
+            raise RunError(f"{both}: of different bases; open one alone")
+        for key in ("template", "system"):
+            if not getattr(start, key) and getattr(other, key) != getattr(first, key):
+                raise RunError(f"{both}: their data.{key} differs; give one by --{key}, or open one alone")
+    titles = unique([one.title for one in adapters], [BASE])
+    base = replace(first, template=start.template or first.template, system=start.system or first.system)
+    return base, {title: one.saved for title, one in zip(titles, adapters, strict=True)}

@@ -4,6 +4,7 @@ An adapter of rank r with scale s is one of a larger rank and scale 1 too: B tim
 A and columns of B; a layer that it leaves alone is one whose B is zero. So changing the adapter is writing new weights.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -69,6 +70,12 @@ def widened(saved: SavedAdapter, base: Adapter, rank: int) -> Adapter:
     return wide
 
 
-def unique(names: Sequence[str]) -> list[str]:
-    """The names, a number behind those that are there twice."""
-    return [name if names.count(name) == 1 else f"{name} {names[: i + 1].count(name)}" for i, name in enumerate(names)]
+def unique(names: Sequence[str], taken: Sequence[str]) -> list[str]:
+    """The names, a number behind those that are there twice or `taken`."""
+    found: list[str] = []
+    for name in names:
+        numbered = (f"{name} {number}" for number in itertools.count(1))
+        known = {*names, *taken, *found}
+        once = names.count(name) == 1 and name not in taken
+        found.append(name if once else next(title for title in numbered if title not in known))
+    return found

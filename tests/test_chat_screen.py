@@ -5,10 +5,12 @@ import os
 import shutil
 import signal
 import sys
+from pathlib import Path
 
 import pytest
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
+from mio_local.chat_start import ChatStart
 from mio_local.child import Child
 from mio_tui.app import MioApp
 from mio_tui.chat.panel import Panel
@@ -19,14 +21,16 @@ from tests.terminal import Terminal
 from tests.test_export import train
 
 SIZES = [(80, 24), (140, 45)]
+DEMO = Path(__file__).parents[1] / "recipes" / "demo"
+SUM = "Ada bakes 8 trays of 2 rolls and eats 3. How many are left?"
 
 
 @pytest.fixture(scope="module")
-def folder(tiny_model, tiny_pairs, tmp_path_factory):
-    """A folder with two runs of one base."""
+def folder(tiny_pairs, tmp_path_factory):
+    """A folder with two runs of one base, whose answers end by themselves."""
     made = tmp_path_factory.mktemp("runs")
     for name in ("one", "two"):
-        train(made, tiny_model, tiny_pairs, "mlx", name)
+        train(made, DEMO / "model", tiny_pairs, "mlx", name, "--learning-rate", "3e-3")
     return made
 
 
@@ -50,12 +54,29 @@ async def ask(pilot, question):
     await until(pilot, lambda: not pilot.app.screen.busy and all("tok/s" in words for words in said(pilot.app)), 60)
 
 
+async def saved(pilot, key, count=1):
+    """The last pair after a key, which makes `count` of them."""
+    file = pilot.app.screen.pairs_file()
+    await pilot.press(key)
+    await until(pilot, lambda: file.exists() and file.read_text().count("\n") == count, 30)
+    return json.loads(file.read_text().splitlines()[-1])
+
+
+async def refused(pilot, key):
+    """What is told after a key that saves nothing."""
+    await pilot.app.screen.workers.wait_for_complete()
+    pilot.app.clear_notifications()
+    await pilot.press(key)
+    await until(pilot, lambda: pilot.app._notifications, 30)
+    assert not pilot.app.screen.pairs_file().exists()
+    return next(iter(pilot.app._notifications)).message
+
+
 @pytest.mark.parametrize("size", SIZES)
 async def test_side_by_side_then_a_pair(runs, size):
-    app = MioApp(runs, chat=["one"])
+    app = MioApp(runs, chat=ChatStart(["one"]))
     async with app.run_test(size=size) as pilot:
         await ready(pilot)
-        app.screen.sampling = app.screen.sampling.model_copy(update={"max_tokens": 12})
         await ask(pilot, "What is 3 + 4? [/INST] [red]")
         assert seen(pilot).count("What is 3 + 4? [/INST] [red]") == 2
         panels = list(app.screen.query(Panel))
@@ -63,40 +84,37 @@ async def test_side_by_side_then_a_pair(runs, size):
         assert (panels[0].region.y == panels[1].region.y) == (size[0] > 100)  # beside one another where there is room
         answers = app.screen.talk.turns[-1].answers
         assert set(answers) == {"base", "one"}
-        await pilot.press("f4")
-        row = json.loads((runs / "one" / "chat-pairs.jsonl").read_text())
-        assert row["chosen"] == [{"role": "assistant", "content": answers["one"][0]}]
-        assert row["rejected"] == [{"role": "assistant", "content": answers["base"][0]}]
+        row = await saved(pilot, "f4")
+        assert row["chosen"] == [{"role": "assistant", "content": answers["one"][0].text}]
+        assert row["rejected"] == [{"role": "assistant", "content": answers["base"][0].text}]
         assert row["prompt"] == [{"role": "user", "content": "What is 3 + 4? [/INST] [red]"}]
         await ask(pilot, "And 5?")
         assert [turn["role"] for turn in app.screen.messages] == ["user", "assistant", "user"]
-        assert app.screen.messages[1]["content"] == answers["one"][0]
+        assert app.screen.messages[1]["content"] == answers["one"][0].text
 
 
 async def test_again_draws_another_answer_to_the_same_question(runs):
-    app = MioApp(runs, chat=["one"])
+    app = MioApp(runs, chat=ChatStart(["one"]))
     async with app.run_test(size=(100, 30)) as pilot:
         await ready(pilot)
-        app.screen.sampling = app.screen.sampling.model_copy(update={"max_tokens": 12, "temperature": 1.5})
+        app.screen.sampling = app.screen.sampling.model_copy(update={"temperature": 1.5})
         await pilot.press("f2")
         assert [panel.voice for panel in app.screen.query(Panel) if panel.display] == ["one"]
-        await ask(pilot, "What?")
-        await pilot.press("f4")  # one answer is no pair
-        assert not (runs / "one" / "chat-pairs.jsonl").exists()
+        await ask(pilot, SUM)
+        assert "no two answers" in await refused(pilot, "f4")
         await pilot.press("ctrl+r")
         await until(pilot, lambda: len(app.screen.talk.turns[-1].answers["one"]) == 2, 60)
         await until(pilot, lambda: not app.screen.busy)
         first, second = app.screen.talk.turns[-1].answers["one"]
-        assert first != second
-        await pilot.press("f3")
-        row = json.loads((runs / "one" / "chat-pairs.jsonl").read_text())
-        assert row["chosen"][0]["content"] == first
+        assert first.text != second.text
+        row = await saved(pilot, "f3")
+        assert row["chosen"][0]["content"] == first.text
         await pilot.press("ctrl+l")
         assert app.screen.talk.turns == []
 
 
 async def test_escape_ends_the_answer_and_then_the_screen(runs):
-    app = MioApp(runs, chat=["one"])
+    app = MioApp(runs, chat=ChatStart(["one"]))
     async with app.run_test(size=(100, 30)) as pilot:
         await ready(pilot)
         app.screen.sampling = app.screen.sampling.model_copy(update={"max_tokens": 1900, "repetition_penalty": 1.3})
@@ -115,7 +133,7 @@ async def test_escape_ends_the_answer_and_then_the_screen(runs):
 
 
 async def test_settings_are_checked_and_kept(runs):
-    app = MioApp(runs, chat=["one"])
+    app = MioApp(runs, chat=ChatStart(["one"]))
     async with app.run_test(size=(100, 30)) as pilot:
         await ready(pilot)
         await pilot.press("ctrl+o")
@@ -144,15 +162,15 @@ async def test_two_runs_share_one_base(runs):
 async def test_a_model_that_is_gone_is_told_and_escape_leads_back(runs, tmp_path):
     shutil.rmtree(runs / "one" / "adapter")
     shutil.rmtree(runs / "one" / "checkpoints")
-    app = MioApp(runs, chat=["one"])
+    app = MioApp(runs, chat=ChatStart(["one"]))
     async with app.run_test(size=(100, 30)) as pilot:
-        await until(pilot, lambda: "has no adapter yet" in str(app.screen.query_one("#head", Static).render()), 60)
+        await until(pilot, lambda: "has no adapter yet" in seen(pilot), 60)
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
 
 
 async def test_a_process_that_dies_is_told_and_started_again(runs):
-    app = MioApp(runs, chat=["one"])
+    app = MioApp(runs, chat=ChatStart(["one"]))
     async with app.run_test(size=(100, 30)) as pilot:
         await ready(pilot)
         app.screen.sampling = app.screen.sampling.model_copy(update={"max_tokens": 1900})
@@ -168,9 +186,9 @@ async def test_a_process_that_dies_is_told_and_started_again(runs):
 
 async def test_strange_answers_end_the_process_in_one_line(runs, monkeypatch):
     monkeypatch.setattr(Child, "command", lambda _: ("-c", "print('no json')"))
-    app = MioApp(runs, chat=["one"])
+    app = MioApp(runs, chat=ChatStart(["one"]))
     async with app.run_test(size=(100, 30)) as pilot:
-        await until(pilot, lambda: "unreadable answer" in str(app.screen.query_one("#head", Static).render()), 60)
+        await until(pilot, lambda: "unreadable answer" in seen(pilot), 60)
 
 
 @pytest.mark.skipif(not shutil.which("tmux"), reason="tmux is not installed")

@@ -8,13 +8,14 @@ import pytest
 
 from mio_local.adapters import read_adapter
 from mio_local.chat import Chat
+from mio_local.chat_start import BASE
 from mio_local.cli import run
 from mio_local.errors import MioError, ModelError, RunError
 from mio_local.feedback import save_pair
 from mio_local.pairs import load_pairs
 from mio_local.recipe import DataSettings, ModelSettings
 from mio_local.sampling import Sampling
-from mio_local.talk import BASE, Talker, Text
+from mio_local.talk import Talker, Text
 from mio_local.tokenizer import load_tokenizer
 from mio_local.voices import load_voices, unique
 from tests.driving import BACKENDS, LORA, both, load, logits, move, noisy, start
@@ -126,7 +127,10 @@ def test_an_answer_is_stopped_by_who_listens(opened):
 class Bytes:
     """A tokenizer whose tokens are bytes."""
 
-    def decode(self, ids, skip_special_tokens):
+    def __call__(self, text, **_):
+        return {"input_ids": list(text.encode())}
+
+    def decode(self, ids, **_):
         return bytes(ids).decode("utf-8", "replace")
 
 
@@ -173,7 +177,8 @@ def test_an_adapter_of_another_base_is_told(tiny_model, tmp_path):
 
 
 def test_names_that_are_there_twice_are_numbered():
-    assert unique(["a", "b", "a"]) == ["a 1", "b", "a 2"]
+    assert unique(["a", "b", "a", "a 1"], []) == ["a 2", "b", "a 3", "a 1"]
+    assert unique(["base"], ["base"]) == ["base 1"]
 
 
 def test_a_pair_that_was_saved_is_data(tmp_path):

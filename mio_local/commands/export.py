@@ -3,17 +3,16 @@
 import argparse
 import re
 import shlex
-from dataclasses import replace
 from pathlib import Path
 
 from mio_local.commands import screen
-from mio_local.errors import RecipeError, nearest
+from mio_local.errors import RecipeError, RunError, nearest
 from mio_local.export import Check, base_name, export, export_gguf
 from mio_local.gguf_file import KINDS
-from mio_local.loading import Source, source
+from mio_local.loading import Source, named
 from mio_local.pieces import visible
 from mio_local.places import expanded
-from mio_local.recipe import ModelSettings
+from mio_local.recipe import BackendSettings
 from mio_local.runs import runs_folder
 
 FORMATS = ("peft", "mlx", "merged", "gguf")
@@ -31,10 +30,10 @@ def main(arguments: argparse.Namespace) -> int:
         raise RecipeError(f"{f'--llama-cpp {llama_cpp}' if llama_cpp else f'--gguf-type {kind}'}: only with --to gguf")
     if kind not in KINDS:
         raise RecipeError(f"--gguf-type {kind}: no such type{nearest(kind, KINDS)}; there are {', '.join(KINDS)}")
-    base = ModelSettings(name=arguments.model)
-    found = source(runs_folder(arguments.runs), arguments.run, arguments.checkpoint, base)
-    if arguments.device:
-        found = replace(found, backend=found.backend.model_copy(update={"device": arguments.device}))
+    where = BackendSettings(device=arguments.device or "auto")
+    found = named(runs_folder(arguments.runs), arguments.run, arguments.checkpoint, arguments.model, where)
+    if not isinstance(found, Source):
+        raise RunError(f"{arguments.run}: is a model without an adapter; there is nothing to export")
     out, place = screen.console(), _place(found, arguments)
     with screen.preparing(out) as report:
         if to == "gguf":

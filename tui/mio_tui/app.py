@@ -1,7 +1,7 @@
 """The app: themes, the first screen, and what works everywhere."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +11,7 @@ from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
 from mio_local import runs
+from mio_local.chat_start import ChatStart
 from mio_local.errors import MioError, RecipeError, RunError, nearest
 from mio_local.runs import LIVE, Run
 from mio_tui.base import MioScreen
@@ -35,10 +36,11 @@ class MioApp(App[str]):
     ]
 
     def __init__(
-        self, folder: Path, *, open_run: str = "", demo: dict[str, Any] | None = None, chat: Sequence[str] = ()
+        self, folder: Path, *, open_run: str = "", demo: dict[str, Any] | None = None,
+        chat: ChatStart | None = None,
     ) -> None:
         """`open_run`: the folder of a run to open; `demo`: begin it, with these arguments of `demo.recipes`; `chat`:
-        whom to chat with.
+        begin that.
 
         Raises RecipeError where MIO_LOCAL_THEME names no theme.
         """
@@ -46,7 +48,7 @@ class MioApp(App[str]):
         self.folder = folder
         self.open_run = open_run
         self.demo = demo
-        self.chat_with = chat
+        self.first_chat = chat
         self.poll_seconds = 0.5 if "SSH_CONNECTION" in os.environ else 0.25
         self.register_theme(DARK)
         self.register_theme(LIGHT)
@@ -71,8 +73,8 @@ class MioApp(App[str]):
         if self.demo is not None:
             self.action_demo()
             return
-        if self.chat_with:
-            self.chat(self.chat_with)
+        if self.first_chat:
+            self.chat(self.first_chat)
             return
         if self.open_run:
             self.show_run(Run(Path(self.open_run)))
@@ -97,11 +99,11 @@ class MioApp(App[str]):
 
         self.push_screen(CompareScreen(list(chosen)))
 
-    def chat(self, names: Sequence[str]) -> None:
+    def chat(self, start: ChatStart) -> None:
         """Open a chat with some runs' adapters and their base."""
         from mio_tui.screens.chat import ChatScreen
 
-        self.push_screen(ChatScreen(names))
+        self.push_screen(ChatScreen(start))
 
     def start(self, queue: list[Run]) -> bool:
         """Train or resume in the background, one after the other; whether that could be started."""

@@ -7,7 +7,7 @@ import time
 from rich.text import Text
 from textual.app import App
 
-from mio_local.pieces import visible, visible_line
+from mio_local.pieces import harmless, visible_line
 
 NONE = "—"
 LARGEST = sys.float_info.max
@@ -37,9 +37,8 @@ def line(value: object, limit: int = 200, style: str = "") -> Text:
 
 
 def block(value: object, limit: int = 4000, style: str = "") -> Text:
-    """Several lines, cut to `limit` characters; other control characters than newlines are shown as their codes."""
-    text = str(value)[:limit]
-    return Text("\n".join(visible(part) for part in text.split("\n")), style=style)
+    """Several lines, cut to `limit` characters; other control characters than newline and tab are shown as codes."""
+    return Text(harmless(str(value)[:limit]), style=style)
 
 
 def number(value: object, form: str = "+.2f") -> str:

@@ -13,7 +13,7 @@ LONG = 100_000  # characters
 
 
 class Panel(VerticalScroll):
-    """What a voice said, and how fast. It scrolls to its end while it grows."""
+    """What a voice said, and how fast. It stays at its end while it grows, unless somebody scrolled up."""
 
     DEFAULT_CSS = """
     Panel {
@@ -27,23 +27,25 @@ class Panel(VerticalScroll):
         super().__init__(can_focus=False)
         self.voice = voice
         self.growing = ""
-        self.told = Text()
 
     def compose(self) -> ComposeResult:
-        yield Static(markup=False)
+        yield Static(id="told", markup=False)
+        yield Static(id="growing", markup=False)
 
     def on_mount(self) -> None:
         self.border_title = line(self.voice)  # pyright: ignore[reportAttributeAccessIssue] - takes Text
+        self.anchor()
 
     def show(self, turns: list[Turn], *, waiting: bool = False) -> None:
         """Draw all turns; where an answer is waited for, the last one without its answer."""
-        self.told = Text()
+        told = Text()
         for number, turn in enumerate(turns):
             if number:
-                self.told.append("\n\n")
-            self.told.append("You  ", style="bold").append(block(turn.question, LONG)).append("\n\n")
+                told.append("\n\n")
+            told.append("You  ", style="bold").append(block(turn.question, LONG)).append("\n\n")
             if not waiting or number < len(turns) - 1:
-                self.told.append("✓ " if turn.better == self.voice else "").append(block(turn.last(self.voice), LONG))
+                told.append("✓ " if turn.better == self.voice else "").append(block(turn.text(self.voice), LONG))
+        self.query_one("#told", Static).update(told)
         self.growing = ""
         self.draw()
 
@@ -52,6 +54,7 @@ class Panel(VerticalScroll):
         self.add_class("-speaking")
         self.border_subtitle = "…"
         self.show(turns, waiting=True)
+        self.anchor()
         self.clock = self.set_interval(REDRAW, self.draw)
 
     def hear(self, piece: str) -> None:
@@ -65,9 +68,8 @@ class Panel(VerticalScroll):
         self.border_subtitle = line(words)  # pyright: ignore[reportAttributeAccessIssue] - takes Text
 
     def draw(self) -> None:
-        """What was told, what grows, and a cursor while more may come."""
-        text = self.told.copy().append(block(self.growing, LONG))
+        """What grows, and a cursor while more may come."""
+        text = block(self.growing, LONG)
         if self.has_class("-speaking"):
             text.append("▌", style="bold")
-        self.query_one(Static).update(text)
-        self.scroll_end(animate=False)
+        self.query_one("#growing", Static).update(text)

@@ -10,7 +10,7 @@ from textual.widgets import Input, Label, Static
 
 from mio_local.sampling import Sampling
 from mio_tui.dialogs import Dialog
-from mio_tui.text import line
+from mio_tui.text import block, line
 
 SYSTEM = "system"
 
@@ -20,10 +20,11 @@ class ChatSettings(Dialog[tuple[Sampling, str] | None]):
 
     DEFAULT_CSS = """
     ChatSettings {
-        .setting { height: 1; }
-        .setting Label { width: 22; }
+        #dialog { width: 78; }
+        .setting { height: auto; }
+        .setting Label { width: 20; }
         .setting Input { width: 12; height: 1; border: none; padding: 0 1; background: $panel; }
-        .setting Static { width: 1fr; padding: 0 1; color: $text-muted; height: 1; }
+        .setting Static { width: 1fr; padding: 0 1; color: $text-muted; height: auto; }
         #setting-system { width: 1fr; }
         #wrong { height: auto; color: $error; margin-top: 1; }
     }
@@ -44,7 +45,7 @@ class ChatSettings(Dialog[tuple[Sampling, str] | None]):
             with Horizontal(classes="setting"):
                 yield Label(key, markup=False)
                 yield Input(str(getattr(self.sampling, key)), id=f"setting-{key}")
-                yield Static(line(field.description), markup=False)
+                yield Static(block(field.description), markup=False)
         with Horizontal(classes="setting"):
             yield Label(SYSTEM, markup=False)
             yield Input(self.system, id=f"setting-{SYSTEM}", placeholder="system message")

@@ -1,28 +1,27 @@
 """Chat: a question to the trained model and to its base, their answers side by side, the better one kept as a pair."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
+from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from mio_local.chat_client import ChatClient
-from mio_local.errors import MioError
+from mio_local.chat_start import BASE, ChatStart
+from mio_local.errors import DataError, MioError
 from mio_local.feedback import NAME, save_pair
 from mio_local.message import Message
 from mio_local.runs import find
-from mio_local.sampling import Sampling
+from mio_local.sampling import SEEDS, Sampling
 from mio_tui.base import MioScreen
-from mio_tui.chat.conversation import Conversation
+from mio_tui.chat.ask import Question
+from mio_tui.chat.conversation import Conversation, Reply, Turn
 from mio_tui.chat.panel import Panel
 from mio_tui.chat.settings import ChatSettings
-from mio_tui.text import line
-
-BASE = "base"
-MOST = 3  # panels
+from mio_tui.text import block, line
 
 
 class ChatScreen(MioScreen[None]):
@@ -38,11 +37,14 @@ class ChatScreen(MioScreen[None]):
     ChatScreen {
         #panels { height: 1fr; layout: vertical; }
         &.-wide #panels { layout: horizontal; }
+        #panels > Static { height: auto; padding: 1 2; color: $error; }
         #ask { height: 3; border: round $border-blurred; background: $background; }
         #ask:focus { border: round $primary; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f1", "app.help", "Help", id="help"),
+        Binding("question_mark", "app.help", show=False),  # which is a letter of a question here
         Binding("f2", "who", "Base", tooltip="beside the trained model, or not"),
         Binding("f3", "better(0)", "1st better", tooltip="keep both answers as a preference pair"),
         Binding("f4", "better(1)", "2nd better", tooltip="keep both answers as a preference pair"),
@@ -54,22 +56,21 @@ class ChatScreen(MioScreen[None]):
         Binding("escape", "out", "Back", tooltip="ends an answer under way first"),
     ]
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, begin: ChatStart) -> None:
         super().__init__()
-        self.names = list(names)
+        self.begin, self.names = begin, list(begin.names)
         self.client = ChatClient()
         self.talk = Conversation()
-        self.sampling = Sampling()
-        self.system = ""
+        self.sampling, self.who = begin.sampling, begin.who
+        self.system: str | None = None  # not known before the model is there
         self.voices: list[str] = []
-        self.base_shown = True
         self.ready = self.busy = self.stopping = False
         self.doing = "starting"
 
     def body(self) -> ComposeResult:
         yield Static(id="head", classes="head", markup=False)
         yield Container(id="panels")
-        yield Input(placeholder="Ask something…", id="ask")
+        yield Question(placeholder="Ask something…", id="ask")
 
     def on_mount(self) -> None:
         self.run_worker(self.open(), group="open", exclusive=True, exit_on_error=False)
@@ -79,7 +80,7 @@ class ChatScreen(MioScreen[None]):
         await self.client.close()
 
     async def open(self) -> None:
-        """Load the model; what goes wrong stands in the head, and escape leads back."""
+        """Load the model; what goes wrong stands where the answers would, and escape leads back."""
         self.ready = False
 
         def progress(what: str, done: int, total: int) -> None:
@@ -87,23 +88,33 @@ class ChatScreen(MioScreen[None]):
             self.tell()
 
         try:
-            answer = await self.client.open(self.mio.folder, self.names, progress)
+            self.begin.check_sides()
+            answer = await self.client.open(self.mio.folder, self.begin, progress)
         except MioError as error:
-            self.doing = str(error)
+            self.doing = "no model"
             self.tell()
+            await self.fill(Static(block(error), markup=False))
             return
-        self.voices = [BASE, *(voice for voice in answer["voices"] if voice != BASE)][:MOST]
-        await self.query_one("#panels").remove_children()
-        await self.query_one("#panels").mount(*(Panel(voice) for voice in self.voices))
+        self.voices = [BASE, *(voice for voice in answer["voices"] if voice != BASE)]
+        if self.system is None:
+            self.system = str(answer["system"])
+        await self.fill(*(Panel(voice) for voice in self.voices))
         self.ready, self.doing = True, ""
         self.show_turns()
         self.query_one("#ask", Input).focus()
         self.tell()
 
+    async def fill(self, *widgets: Widget) -> None:
+        """Put these where the answers are."""
+        panels = self.query_one("#panels")
+        await panels.remove_children()
+        await panels.mount(*widgets)
+
     @property
     def shown(self) -> list[str]:
         """The voices that answer."""
-        return [voice for voice in self.voices if voice != BASE or self.base_shown or len(self.voices) == 1]
+        chosen = [voice for voice in self.voices if self.who == "both" or (voice == BASE) == (self.who == BASE)]
+        return chosen or self.voices
 
     def panel(self, voice: str) -> Panel:
         """A voice's panel."""
@@ -124,6 +135,8 @@ class ChatScreen(MioScreen[None]):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         question = event.value.strip()
+        if not self.ready:
+            self.notify("the model is not there yet; enter again once it is")
         if not question or not self.ready or self.busy:
             return
         event.input.value = ""
@@ -137,14 +150,13 @@ class ChatScreen(MioScreen[None]):
         self.run_worker(self._answer(), group="answer", exit_on_error=False)
 
     async def _answer(self) -> None:
-        turn = self.talk.turns[-1]
+        turn, asked, sampling = self.talk.turns[-1], self.messages, self.sampling  # the same for every voice
         turn.better = ""
         try:
             for voice in self.shown:
                 if self.stopping:
                     break
-                await self._speak(voice, turn.answers.setdefault(voice, []))
-                turn.kept = voice
+                await self._speak(turn, voice, asked, sampling)
         except MioError as error:  # the process died, or the template refuses the conversation
             self.mio.complain(error)
             if not self.client.alive:
@@ -155,16 +167,17 @@ class ChatScreen(MioScreen[None]):
     @property
     def messages(self) -> list[Message]:
         """What every voice is asked."""
-        return self.talk.messages(self.system)
+        return self.talk.messages(self.system or "")
 
-    async def _speak(self, voice: str, tries: list[str]) -> None:
+    async def _speak(self, turn: Turn, voice: str, asked: list[Message], sampling: Sampling) -> None:
         panel = self.panel(voice)
-        sampling = self.sampling.model_copy(update={"seed": self.sampling.seed + len(tries)})
+        tries = turn.answers.get(voice, [])
+        again = sampling.model_copy(update={"seed": (sampling.seed + len(tries)) % SEEDS})
         panel.begin(self.talk.turns)
         words = ""
         try:
-            said = await self.client.answer(self.messages, voice, sampling.model_dump(), panel.hear)
-            tries.append(str(said["whole"]))
+            said = await self.client.answer(asked, voice, again, panel.hear)
+            turn.answers[voice] = [*tries, Reply(voice, str(said["whole"]), str(said["end"]), asked)]
             speed = said["tokens"] / max(said["seconds"], 1e-9)
             words = f"{said['tokens']} tokens, {speed:.0f} tok/s" + {"ended": ""}.get(said["end"], f", {said['end']}")
         finally:
@@ -178,22 +191,30 @@ class ChatScreen(MioScreen[None]):
 
     def action_better(self, index: int) -> None:
         """Keep the two answers to the last question as a preference pair."""
-        found = None if self.busy else self.talk.pair(self.shown[:2])
-        if found is None:
-            self.notify("there are no two different answers to the last question yet; ctrl+r asks again")
-            return
-        better, worse = found[index], found[1 - index]
-        turn = self.talk.turns[-1]
+        if self.ready and not self.busy:
+            self.run_worker(self._keep(index), group="keep", exclusive=True, exit_on_error=False)
+
+    async def _keep(self, index: int) -> None:
+        turn = self.talk.turns[-1] if self.talk.turns else None
         file = self.pairs_file()
         try:
-            count = save_pair(file, self.messages, better, worse)
-        except OSError as error:
-            self.mio.complain(f"{file}: not saved: {error.strerror or error}")
+            found = self.talk.pair(self.shown)
+            better, worse = found[index], found[1 - index]
+            await self.client.check_pair(better.asked, better.text, worse.text)
+            count = save_pair(file, better.asked, better.text, worse.text)
+        except DataError as error:
+            self.notify(f"not saved: {error}")
             return
-        if len(self.shown) > 1:
-            turn.kept = turn.better = self.shown[index]
+        except (MioError, OSError) as error:
+            self.mio.complain(f"{file}: not saved: {getattr(error, 'strerror', None) or error}")
+            return
+        two = f"{better.voice} better than {worse.voice}"
+        if better.voice == worse.voice:
+            two = f"{better.voice}: the {'newer' if index else 'older'} answer better"
+        elif turn:
+            turn.better = better.voice
             self.show_turns()
-        self.notify(str(file), title=f"saved: {count} {'pair' if count == 1 else 'pairs'} there")
+        self.notify(f"{two}\n{file}", title=f"saved: {count} {'pair' if count == 1 else 'pairs'} there")
 
     def pairs_file(self) -> Path:
         """Where pairs are kept: in the first run's folder, else among the runs."""
@@ -205,7 +226,7 @@ class ChatScreen(MioScreen[None]):
     def action_who(self) -> None:
         """The trained model alone, or its base beside it."""
         if self.ready and not self.busy and len(self.voices) > 1:
-            self.base_shown = not self.base_shown
+            self.who = "adapter" if self.who == "both" else "both"
             self.show_turns()
 
     def action_clear(self) -> None:
@@ -216,7 +237,7 @@ class ChatScreen(MioScreen[None]):
 
     def action_settings(self) -> None:
         """Change how answers are drawn."""
-        self.mio.push_screen(ChatSettings(self.sampling, self.system), self._set)
+        self.mio.push_screen(ChatSettings(self.sampling, self.system or ""), self._set)
 
     def _set(self, found: tuple[Sampling, str] | None) -> None:
         if found:

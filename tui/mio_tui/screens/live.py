@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
+from mio_local.chat_start import ChatStart
 from mio_local.errors import MioError, one_line
 from mio_local.launch import launch
 from mio_local.runs import LIVE, RESUMABLE
@@ -132,7 +133,7 @@ class LiveScreen(LiveView):
 
     def action_chat(self) -> None:
         """Talk with what was trained so far."""
-        self.mio.chat([str(self.watched.run.path)])
+        self.mio.chat(ChatStart([str(self.watched.run.path)]))
 
     def action_compare(self) -> None:
         """Compare with the newest other run of this model and data."""

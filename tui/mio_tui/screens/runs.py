@@ -10,6 +10,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import DataTable, Input, Static
 
 from mio_local import summary
+from mio_local.chat_start import ChatStart
 from mio_local.errors import RunError
 from mio_local.runs import RESUMABLE, Run
 from mio_local.summary import Row
@@ -217,7 +218,7 @@ class RunsScreen(Removal):
     def action_chat(self) -> None:
         """Chat with the marked runs' adapters; without marks, with the highlighted one's."""
         if names := [name for name in self.marked or [self.highlighted] if name]:
-            self.mio.chat(names)
+            self.mio.chat(ChatStart(names))
 
     def action_resume(self) -> None:
         """Go on with the run in the background, and watch it."""
