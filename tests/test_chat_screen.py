@@ -2,16 +2,19 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import sys
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.widgets import Input
 
 from mio_local.chat_start import ChatStart
 from mio_local.child import Child
+from mio_local.sampling import Sampling
 from mio_tui.app import MioApp
 from mio_tui.chat.panel import Panel
 from mio_tui.screens.chat import ChatScreen
@@ -22,6 +25,7 @@ from tests.test_export import train
 
 SIZES = [(80, 24), (140, 45)]
 DEMO = Path(__file__).parents[1] / "recipes" / "demo"
+FIGURES = re.compile(r"\d+ tokens, \d+ tok/s")
 SUM = "Ada bakes 8 trays of 2 rolls and eats 3. How many are left?"
 
 
@@ -134,9 +138,12 @@ async def test_escape_ends_the_answer_and_then_the_screen(runs):
 
 async def test_settings_are_checked_and_kept(runs):
     app = MioApp(runs, chat=ChatStart(["one"]))
-    async with app.run_test(size=(100, 30)) as pilot:
+    async with app.run_test(size=(80, 24)) as pilot:
         await ready(pilot)
         await pilot.press("ctrl+o")
+        await pilot.pause()
+        for field in Sampling.model_fields.values():  # each word of what they say is seen
+            assert set(field.description.split()) <= set(seen(pilot).split())
         app.screen.query_one("#setting-top_p", Input).value = "7"
         await pilot.press("enter")
         assert "top_p 7: input should be less than or equal to 1" in seen(pilot)
@@ -150,21 +157,48 @@ async def test_settings_are_checked_and_kept(runs):
         assert app.screen.messages[0] == {"role": "system", "content": "Be brief."}
 
 
+async def test_a_pair_is_what_the_answers_were_asked_with(runs):
+    """Whatever the settings say by then; the run's own system message with it."""
+    text = (runs / "one" / "recipe.toml").read_text()
+    assert text.count('system = ""') == 1
+    (runs / "one" / "recipe.toml").write_text(text.replace('system = ""', 'system = "Be terse."'))
+    app = MioApp(runs, chat=ChatStart(["one"]))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await ready(pilot)
+        assert app.screen.system == "Be terse."
+        await ask(pilot, SUM)
+        app.screen.system = "Be verbose."
+        row = await saved(pilot, "f4")
+        assert row["prompt"] == [{"role": "system", "content": "Be terse."}, {"role": "user", "content": SUM}]
+        app.screen.sampling = app.screen.sampling.model_copy(update={"max_tokens": 3})
+        (runs / "one" / "chat-pairs.jsonl").unlink()
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: not app.screen.busy, 60)
+        assert "was cut at max_tokens; raise max_tokens (ctrl+o)" in await refused(pilot, "f3")
+
+
 async def test_two_runs_share_one_base(runs):
     app = MioApp(runs)
     async with app.run_test(size=(140, 45)) as pilot:
         await until(pilot, lambda: isinstance(app.screen, RunsScreen) and app.screen.rows)
         await pilot.press("space", "down", "space", "t")
+        await until(pilot, lambda: isinstance(app.screen, ChatScreen))
+        app.screen.query_one("#ask", Input).focus()
+        await pilot.press("a", "enter")
+        assert "the model is not there yet" in seen(pilot)
         await ready(pilot)
         assert sorted(panel.voice for panel in app.screen.query(Panel)) == ["base", "one", "two"]
+        app.screen.query_one("#ask", Input).post_message(events.Paste("one\n  two\nthree"))
+        await until(pilot, lambda: app.screen.query_one("#ask", Input).value == "aone   two three")
+        assert "3 lines became one" in seen(pilot)
 
 
 async def test_a_model_that_is_gone_is_told_and_escape_leads_back(runs, tmp_path):
     shutil.rmtree(runs / "one" / "adapter")
     shutil.rmtree(runs / "one" / "checkpoints")
     app = MioApp(runs, chat=ChatStart(["one"]))
-    async with app.run_test(size=(100, 30)) as pilot:
-        await until(pilot, lambda: "has no adapter yet" in seen(pilot), 60)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "no adapter yet; it is saved at the first checkpoint" in seen(pilot), 60)
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
 
@@ -197,14 +231,14 @@ def test_by_keys_alone_in_a_real_terminal(runs, width, height):
     environment = {"TERM": "tmux-256color", "PS1": "$ ", "LANG": "C.UTF-8", "PATH": os.environ["PATH"]}
     environment |= {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     with Terminal(width, height, environment) as terminal:
-        terminal.type(f"{sys.executable} -m mio_local.cli chat one --runs {runs}")
-        terminal.wait("temp 0.7", 60)
-        terminal.type("What is 3 + 4?")
-        terminal.wait(lambda text: text.count("tok/s") == 2, 60)
+        terminal.type(f"{sys.executable} -m mio_local.cli chat one --runs {runs} --temperature 0.8")
+        terminal.wait("temp 0.8", 60)
+        terminal.type(SUM)
+        first = FIGURES.findall(terminal.wait(lambda text: text.count("tok/s") == 2, 60))
         terminal.keys("F3")
         terminal.wait("saved: 1 pair there")
         terminal.keys("C-r")
-        terminal.wait(lambda text: text.count("tok/s") == 2, 60)
-        terminal.keys("Escape", "Escape")
+        terminal.wait(lambda text: text.count("tok/s") == 2 and FIGURES.findall(text) != first, 60)
+        terminal.keys("Escape")
         terminal.wait("Compare", 30)
     assert (runs / "one" / "chat-pairs.jsonl").read_text().count("\n") == 1

@@ -1,6 +1,7 @@
 """Answers: what each library itself would say, from several adapters of one base, stopped and drawn as asked."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,14 +9,15 @@ import pytest
 
 from mio_local.adapters import read_adapter
 from mio_local.chat import Chat
-from mio_local.chat_start import BASE
+from mio_local.chat_start import BASE, ChatStart
 from mio_local.cli import run
 from mio_local.errors import MioError, ModelError, RunError
 from mio_local.feedback import save_pair
 from mio_local.pairs import load_pairs
-from mio_local.recipe import DataSettings, ModelSettings
+from mio_local.recipe import DataSettings, ModelSettings, Recipe, read_toml
+from mio_local.runs import Run
 from mio_local.sampling import Sampling
-from mio_local.talk import Talker, Text
+from mio_local.talk import Talker, gather, open_talker
 from mio_local.tokenizer import load_tokenizer
 from mio_local.voices import load_voices, unique
 from tests.driving import BACKENDS, LORA, both, load, logits, move, noisy, start
@@ -108,45 +110,12 @@ def test_low_temperatures_and_small_sets_are_greedy(opened):
         assert said(talker, "large", GREEDY.model_copy(update=changes)).text == said(talker, "large").text
 
 
-def test_a_penalty_makes_repeats_rarer(opened):
-    _, talker, _ = opened
-    plain = talker.chat.tokenizer(said(talker, BASE, GREEDY.model_copy(update={"max_tokens": 60})).text)["input_ids"]
-    strong = GREEDY.model_copy(update={"repetition_penalty": 5.0, "max_tokens": 60})
-    varied = talker.chat.tokenizer(said(talker, BASE, strong).text)["input_ids"]
-    assert len(set(varied)) / max(1, len(varied)) >= len(set(plain)) / max(1, len(plain))
-
-
 def test_an_answer_is_stopped_by_who_listens(opened):
     _, talker, _ = opened
     heard = []
     ending = talker.answer(ASK, "large", GREEDY, lambda piece: heard.append(piece) or len(heard) < 3)
     assert (ending.end, ending.tokens) == ("stopped", 3)
     assert said(talker, "large").end in ("cut", "ended")
-
-
-class Bytes:
-    """A tokenizer whose tokens are bytes."""
-
-    def __call__(self, text, **_):
-        return {"input_ids": list(text.encode())}
-
-    def decode(self, ids, **_):
-        return bytes(ids).decode("utf-8", "replace")
-
-
-@pytest.mark.parametrize("text", ["plain", "día", "猫 and 🦊!", "🏳️‍🌈", "\n\n"])
-def test_text_comes_in_whole_characters(text):
-    found, pieces = Text(Bytes()), []
-    for byte in text.encode():
-        pieces.append(found.add(byte))
-        assert "\ufffd" not in pieces[-1]
-    assert "".join(pieces) + found.rest() == text == found.whole
-
-
-def test_a_character_that_stays_cut_is_told_at_the_end():
-    found = Text(Bytes())
-    assert found.add("é".encode()[0]) == ""
-    assert found.rest() == "\ufffd"
 
 
 def test_lora_and_dora_do_not_go_together(tiny_model, tmp_path):
@@ -221,6 +190,32 @@ def test_generate_prints_the_answer_alone(trained, who, capsys):
 def test_what_cannot_be_asked_is_told(trained, words, told):
     with pytest.raises(MioError, match=told):
         run(["generate", str(trained.path), "--prompt", "?", *words])
+
+
+def test_a_run_called_base_has_a_voice(trained, tmp_path):
+    shutil.copytree(trained.path, tmp_path / "base")
+    base, adapters = gather(tmp_path, ChatStart(["base"], device="cpu"))
+    talker = open_talker(base, adapters)
+    assert talker.voices == ["base 1", BASE]
+    assert said(talker, "base 1").text != said(talker, BASE).text
+
+
+@pytest.mark.parametrize(("key", "value"), [("system", "Be brief."), ("template", "none")])
+def test_runs_whose_conversations_differ_are_told(key, value, trained, tmp_path):
+    recipe = Recipe.model_validate(read_toml(trained.recipe))
+    for name, given in (("one", ""), ("two", value)):
+        run = Run(shutil.copytree(trained.path, tmp_path / name))
+        data = recipe.data.model_copy(update={key: given or getattr(recipe.data, key)})
+        run.recipe.write_text(recipe.model_copy(update={"data": data}).dump())
+    with pytest.raises(RunError, match=f"one and two: their data.{key} differs; give one by --{key}"):
+        gather(tmp_path, ChatStart(["one", "two"]))
+    base, _ = gather(tmp_path, ChatStart(["one", "two"], **{key: value}))
+    assert getattr(base, key) == value == getattr(gather(tmp_path, ChatStart(["two"]))[0], key)
+
+
+def test_a_model_and_a_run_do_not_talk_together(trained, tiny_model):
+    with pytest.raises(RunError, match="is a model without an adapter; open it alone"):
+        gather(trained.path.parent, ChatStart(["t", str(tiny_model)]))
 
 
 def test_runs_of_different_bases_are_told(trained, tiny_pairs, tmp_path):

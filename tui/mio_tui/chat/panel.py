@@ -27,6 +27,7 @@ class Panel(VerticalScroll):
         super().__init__(can_focus=False)
         self.voice = voice
         self.growing = ""
+        self.left_at = 0.0  # where it last scrolled itself to: elsewhere, a person scrolled
 
     def compose(self) -> ComposeResult:
         yield Static(id="told", markup=False)
@@ -34,7 +35,6 @@ class Panel(VerticalScroll):
 
     def on_mount(self) -> None:
         self.border_title = line(self.voice)  # pyright: ignore[reportAttributeAccessIssue] - takes Text
-        self.anchor()
 
     def show(self, turns: list[Turn], *, waiting: bool = False) -> None:
         """Draw all turns; where an answer is waited for, the last one without its answer."""
@@ -42,9 +42,9 @@ class Panel(VerticalScroll):
         for number, turn in enumerate(turns):
             if number:
                 told.append("\n\n")
-            told.append("You  ", style="bold").append(block(turn.question, LONG)).append("\n\n")
+            told.append("You  ", style="bold").append(block(turn.question, LONG)).append("\n")
             if not waiting or number < len(turns) - 1:
-                told.append("✓ " if turn.better == self.voice else "").append(block(turn.text(self.voice), LONG))
+                told.append("\n✓ " if turn.better == self.voice else "\n").append(block(turn.text(self.voice), LONG))
         self.query_one("#told", Static).update(told)
         self.growing = ""
         self.draw()
@@ -53,8 +53,8 @@ class Panel(VerticalScroll):
         """An answer to the last of the turns is about to come."""
         self.add_class("-speaking")
         self.border_subtitle = "…"
+        self.left_at = self.scroll_y
         self.show(turns, waiting=True)
-        self.anchor()
         self.clock = self.set_interval(REDRAW, self.draw)
 
     def hear(self, piece: str) -> None:
@@ -72,4 +72,13 @@ class Panel(VerticalScroll):
         text = block(self.growing, LONG)
         if self.has_class("-speaking"):
             text.append("▌", style="bold")
-        self.query_one("#growing", Static).update(text)
+        growing = self.query_one("#growing", Static)
+        growing.display = bool(text)
+        growing.update(text)
+        if self.scroll_y in (self.left_at, self.max_scroll_y):
+            self.call_after_refresh(self.to_end)
+
+    def to_end(self) -> None:
+        """Scroll to the end, once what was drawn has its height."""
+        self.scroll_end(animate=False, immediate=True)
+        self.left_at = self.scroll_y
