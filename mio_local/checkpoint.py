@@ -75,6 +75,14 @@ def read_progress(folder: Path) -> Progress:
         raise _damaged(folder, error) from error
 
 
+def step_of(run: Run, wanted: str) -> int:
+    """The step of the adapter called `wanted`: `final`, `best`, or that of a step; 0 where nothing tells it."""
+    if wanted.startswith("step-"):
+        return int(wanted.removeprefix("step-"))
+    good = run.saved()
+    return read_progress(good[-1]).best_step if wanted == "best" and good else run.last_step()
+
+
 def _damaged(folder: Path, error: Exception) -> RunError:
     return RunError(f"{folder}: damaged checkpoint ({one_line(error)}); delete it and resume from the one before")
 

@@ -12,16 +12,15 @@ from typing import Any
 
 from mio_local.errors import RunError
 from mio_local.events import is_number
-from mio_local.history import History
-from mio_local.losses import LOSSES
+from mio_local.fields import benchmark, listed, number, table, text
+from mio_local.history import History, read
+from mio_local.losses import answer_target
 from mio_local.outcome import Outcome, judge, proportion
-from mio_local.recipe import Recipe, build, keys, read_toml
+from mio_local.recipe import Recipe, keys
 from mio_local.runs import Run
-from mio_local.tail import Tail
 
 MOST_EVALS, MOST_TASKS, MOST_BENCHMARKS, MOST_NOTES, MOST_SAMPLES = 24, 24, 400, 100, 12
 LONGEST_ANSWER = 8000  # characters
-NUMBERS = ("value", "low", "high", "stderr", "count")
 
 
 @dataclass(frozen=True)
@@ -89,16 +88,6 @@ class Document:
     samples: list[Sample]
 
 
-def read(run: Run) -> tuple[History, int]:
-    """A run, and how many lines of its events make no sense. Raises RecipeError where its recipe is damaged."""
-    history, tail = History(run, build(read_toml(run.recipe), str(run.recipe))), Tail(run.events)
-    while True:
-        again, records = tail.poll()
-        history.add(records, again=again)
-        if not tail.behind:
-            return history, tail.bad
-
-
 def collect(runs: Sequence[Run]) -> Document:
     """The report of these runs, each once. Raises RecipeError where a recipe is damaged."""
     found = list({run.path.resolve(): run for run in runs}.values())
@@ -112,22 +101,22 @@ def collect(runs: Sequence[Run]) -> Document:
 
 
 def _part(run: Run, label: str) -> Part:
-    history, bad = read(run)
+    history = read(run)
     status, info, troubles = _files(run)
     started = history.last("started")
-    facts = {**_table(info.get("facts")), **started}
+    facts = {**table(info.get("facts")), **started}
     total = next((int(n) for n in (status.get("total_steps"), facts.get("total_steps")) if is_number(n)), None)
     step = max(history.last(kind).get("step", 0) for kind in ("step", "eval"))
-    if bad:
-        troubles.append(f"lines of events.jsonl that made no sense and were passed over: {bad}")
+    if history.bad:
+        troubles.append(f"lines of events.jsonl that made no sense and were passed over: {history.bad}")
     notes = [*history.of("note")[:MOST_NOTES], *({"level": "warning", "text": text} for text in troubles)]
     loss, evals = history.recipe.loss, history.of("eval")
     return Part(
         label, history, str(status.get("state", "unknown")), step, total, text(status.get("reason", "")),
-        judge(history), LOSSES[loss.name].target(loss.beta) if loss.reduction == "sum" else None,
+        judge(history), answer_target(loss.name, loss.beta, loss.reduction),
         _facts(history.recipe, facts), _origin(history, info, facts), spread(evals, MOST_EVALS), len(evals),
         [_task(event) for event in spread(history.of("task"), MOST_TASKS)],
-        [_benchmark(event) for event in history.of("benchmark")[-MOST_BENCHMARKS:]], notes, _commands(info),
+        [benchmark(event) for event in history.of("benchmark")[-MOST_BENCHMARKS:]], notes, _commands(info),
         _frozen(run, history.recipe),
     )  # fmt: skip
 
@@ -189,10 +178,10 @@ def _facts(recipe: Recipe, facts: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _origin(history: History, info: dict[str, Any], facts: dict[str, Any]) -> list[tuple[str, str]]:
     """Revisions, digests and versions: what must be the same for the figures to be the same."""
-    sessions = [_table(one) for one in info.get("sessions", [])] if isinstance(info.get("sessions"), list) else []
+    sessions = [table(one) for one in listed(info.get("sessions"))]
     last = sessions[-1] if sessions else {}
-    weights = [f"{name}, {size:,} bytes" for name, size in _table(info.get("weights")).items() if is_number(size)]
-    versions = ", ".join(f"{name} {text(value)}" for name, value in _table(last.get("versions")).items())
+    weights = [f"{name}, {size:,} bytes" for name, size in table(info.get("weights")).items() if is_number(size)]
+    versions = ", ".join(f"{name} {text(value)}" for name, value in table(last.get("versions")).items())
     peak = history.last("step").get("perf/memory_peak")
     seconds = history.column("step", "perf/seconds")[1]
     spent = sum(seconds[seconds > 0].tolist())
@@ -217,8 +206,7 @@ def _origin(history: History, info: dict[str, Any], facts: dict[str, Any]) -> li
 
 def _commands(info: dict[str, Any]) -> list[str]:
     """What was typed, once for each session."""
-    sessions = info.get("sessions")
-    lines = [_table(one).get("argv") for one in sessions] if isinstance(sessions, list) else []
+    lines = [table(one).get("argv") for one in listed(info.get("sessions"))]
     return [shlex.join(["mio-local", *map(str, line[1:])]) for line in lines if isinstance(line, list) and line]
 
 
@@ -254,36 +242,8 @@ def _task(event: dict[str, Any]) -> dict[str, Any]:
     return {"step": event["step"], **shown, "value": shown["accuracy"], "low": low, "high": high, "stderr": None}
 
 
-def _benchmark(event: dict[str, Any]) -> dict[str, Any]:
-    words = {key: text(event.get(key, "")) for key in ("name", "metric", "of")}
-    return {"step": event["step"], **words, **{key: number(event, key) for key in NUMBERS}}
-
-
 def spread(events: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
     """At most so many of them, evenly, the first and the last among them."""
     if len(events) <= most:
         return events
     return [events[round(place * (len(events) - 1) / (most - 1))] for place in range(most)]
-
-
-def number(event: dict[str, Any], key: str) -> float | None:
-    """A finite figure of an event, or None."""
-    value = event.get(key)
-    return value if is_number(value) else None
-
-
-def text(value: object) -> str:
-    """A setting or a fact in words: yes and no, lists with commas, nothing for nothing."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list | tuple):
-        return ", ".join(text(one) for one in value[:50])
-    if isinstance(value, dict):
-        return ", ".join(f"{name}={text(one)}" for name, one in list(value.items())[:50])
-    if isinstance(value, float):
-        return f"{value:g}"
-    return str(value if value is not None else "")[:1000]
-
-
-def _table(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -26,7 +26,6 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -72,21 +71,6 @@ class EventWriter:
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
-
-
-def read_events(path: Path) -> Iterator[dict[str, Any]]:
-    """Every whole event; a torn last line, or one that is no JSON object, is passed over."""
-    try:
-        lines = path.read_bytes().split(b"\n")[:-1]
-    except FileNotFoundError:
-        return
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict) and "type" in record:
-            yield record
 
 
 def is_number(value: object) -> TypeGuard[float]:

@@ -8,21 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from mio_local.events import is_number, read_events
+from mio_local.events import is_number
 from mio_local.recipe import Recipe, build, read_toml
 from mio_local.runs import Run
+from mio_local.tail import Tail
 
 Axis = str  # step, tokens or time
 
 
 @dataclass
 class History:
-    """A run's recipe, and its events by type, oldest first."""
+    """A run's recipe, and its events by type, oldest first; `bad` counts the lines that make no sense."""
 
     run: Run
     recipe: Recipe
     events: dict[str, list[dict[str, Any]]] = field(default_factory=dict[str, list[dict[str, Any]]])
     version: int = 0  # counts the changes
+    bad: int = 0
     _columns: dict[str, dict[str, "array[float]"]] = field(default_factory=dict[str, dict[str, "array[float]"]])
 
     def add(self, records: Iterable[dict[str, Any]], *, again: bool = False) -> None:
@@ -92,10 +94,14 @@ def _numbers(values: list[Any]) -> np.ndarray:
 
 
 def read(run: Run) -> History:
-    """Read a run. Raises RecipeError or RunError for a damaged one."""
-    history = History(run, build(read_toml(run.recipe), str(run.recipe)))
-    history.add(read_events(run.events))
-    return history
+    """Read a run, whatever its events hold. Raises RecipeError where its recipe is damaged."""
+    history, tail = History(run, build(read_toml(run.recipe), str(run.recipe))), Tail(run.events)
+    while True:
+        again, records = tail.poll()
+        history.add(records, again=again)
+        if not tail.behind:
+            history.bad = tail.bad
+            return history
 
 
 def figure(value: object, form: str) -> str:

@@ -105,3 +105,8 @@ def objective(name: str, beta: float, reduction: str) -> Objective:
     """The objective that a backend differentiates: log-probs summed over each answer in, one loss per pair out."""
     per_pair = LOSSES[name].per_pair
     return lambda xp, p: per_pair(xp, p.reduced(reduction), beta)
+
+
+def answer_target(name: str, beta: float, reduction: str) -> float | None:
+    """The log-ratio, in nats, that a whole chosen answer is drawn to; None where nothing is, or it is per token."""
+    return LOSSES[name].target(beta) if reduction == "sum" else None

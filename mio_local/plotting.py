@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mio_local.history import History, is_number
-from mio_local.losses import LOSSES
+from mio_local.losses import answer_target
 
 CHOSEN, REJECTED, TARGET = "#0072B2", "#D55E00", "#009E73"
 RUN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -73,8 +73,8 @@ def _likelihoods(axis: Any, history: History) -> None:
         if values:
             axis.annotate(f" {name} {values[-1]:+.1f}", (steps[-1], values[-1]), color=colour, fontsize=8, va="center")
     axis.axhline(0, color="0.4", linewidth=0.8)
-    target = LOSSES[loss.name].target(loss.beta)
-    if target is not None and loss.reduction == "sum":
+    target = answer_target(loss.name, loss.beta, loss.reduction)
+    if target is not None:
         axis.axhline(target, color=TARGET, linewidth=1, linestyle=":")
         axis.annotate(
             f"target ln 2 / beta = {target:+.1f}", (0, target), color=TARGET, fontsize=8, va="bottom", ha="left"

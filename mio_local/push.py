@@ -1,6 +1,5 @@
 """A run to the Hugging Face hub: what would be sent, and sending it."""
 
-import json
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mio_local.card import Licences, card, on_hub, public
-from mio_local.errors import HubError, MioError
+from mio_local.errors import HubError, MioError, RecipeError, one_line
 from mio_local.export import export
 from mio_local.history import History
 from mio_local.loading import Source
@@ -17,16 +16,32 @@ from mio_local.plotting import draw
 from mio_local.report import Report
 
 
+def check_name(repository: str) -> None:
+    """Raise RecipeError for what no repository can be called."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    if repository.count("/") != 1 or not all(repository.split("/")):
+        raise RecipeError(f"--to {repository}: write it as USER/NAME")
+    try:
+        validate_repo_id(repository)
+    except HFValidationError as error:
+        raise RecipeError(f"--to {repository}: no repository can be called so: {one_line(error)}") from None
+
+
 def gather(
-    source: Source, past: History, to: str, repository: str, licences: Licences, folder: Path, report: Report
+    source: Source, past: History, to: str, repository: str, licences: Licences, folder: Path, report: Report, step: int
 ) -> None:
-    """Lay out in `folder` what the repository will hold: the export, its card, the curves and the recipe."""
+    """Lay out in `folder` what the repository will hold: the export of the adapter of `step`, its card, the curves and
+    the recipe."""
     export(replace(source, model=public(past.recipe).model), to, folder, 0, report)
     report("drawing", 0, 0)
-    if past.of("step") or past.of("eval"):
+    pictured = bool(past.of("step") or past.of("eval"))
+    if pictured:
         draw([past], folder / "curves.png")
     (folder / "recipe.toml").write_text(public(past.recipe).dump(), encoding="utf-8")
-    (folder / "README.md").write_text(card(past, past.run.read_info(), licences, to, repository), encoding="utf-8")
+    text = card(past, past.run.read_info(), licences, to, repository, step, pictured=pictured)
+    (folder / "README.md").write_text(text, encoding="utf-8")
 
 
 def licence_of(name: str, kind: str) -> str:
@@ -50,17 +65,35 @@ def check_login(repository: str) -> None:
         raise HubError(f"{repository}: nobody is logged in; get a token with write access, then run: hf auth login")
 
 
+def seen_by(repository: str, *, private: bool) -> str:
+    """Who may see the repository: what an existing one is, else what a new one will be."""
+    from huggingface_hub import HfApi
+
+    try:
+        held = HfApi().model_info(repository).private
+    except Exception:  # not there yet, or the hub cannot be asked
+        held = None
+    if held is None:
+        return "private" if private else "as the account's default"
+    return "private already" if held else "public already"
+
+
 def send(folder: Path, repository: str, *, private: bool, add: bool, title: str) -> str:
-    """Upload `folder`; the page's address. Raises HubError where the token may not write, where the hub cannot be
-    reached, and for a repository that holds something already."""
+    """Upload `folder`; the page's address. Without `private` a new repository is what the account's default says.
+    Raises HubError where the token may not write, where the hub cannot be reached, for a repository that holds
+    something already, and with `private` for one that is public."""
     from huggingface_hub import HfApi
 
     api = HfApi()
     with explained(repository):
-        url = api.create_repo(repository, private=private, exist_ok=True)
-        held = [name for name in api.list_repo_files(repository) if name != ".gitattributes"]
+        url = api.create_repo(repository, private=private or None, exist_ok=True)
+        there = api.model_info(repository)
+        held = [file.rfilename for file in there.siblings or [] if file.rfilename != ".gitattributes"]
         if held and not add:
             raise HubError(f"{repository}: holds {held[0]} already and is left alone; name another, or say --replace")
+        if private and there.private is False:
+            raise HubError(f"{repository}: is public, which --private does not change; do that on its page, or leave "
+                           "--private out")  # fmt: skip
         api.upload_folder(repo_id=repository, folder_path=folder, commit_message=f"{title}, by mio-local")
     return str(url)
 
@@ -79,8 +112,6 @@ def explained(repository: str) -> Generator[None]:
             raise HubError(
                 f"{repository}: this token may not write there; log in with one that may: hf auth login"
             ) from None
-        raise hub_error(error, repository) from None
-    except (OSError, json.JSONDecodeError, ValueError) as error:
         raise hub_error(error, repository) from None
     except Exception as error:  # the client's transport errors are of several libraries
         raise hub_error(error, repository) from None

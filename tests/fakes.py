@@ -125,3 +125,8 @@ def set_status(run: Run, **values: Any) -> None:
 def requests(run: Run) -> list[str]:
     """The commands in control.jsonl."""
     return [json.loads(line)["command"] for line in run.control.read_text(encoding="utf-8").splitlines()]
+
+
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """Every event of a file that is whole."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -17,12 +17,12 @@ import pytest
 from mio_local import cli
 from mio_local.control import request
 from mio_local.errors import RunError
-from mio_local.events import read_events
 from mio_local.launch import launch, lay_out, reap
 from mio_local.recipe import build
 from mio_local.runs import Run, list_runs
 from mio_local.session import start
 from mio_local.trainer import train
+from tests.fakes import read_events
 
 pytest.importorskip("mlx.core")
 COMMAND = [sys.executable, "-m", "mio_local.cli"]

@@ -10,13 +10,14 @@ import pytest
 from mio_local.bootstrap import means, ratios
 from mio_local.cli import run
 from mio_local.evaluation import PREFERENCE, distinct_prompts, divergence
-from mio_local.events import Event, EventWriter, read_events, rewind
+from mio_local.events import Event, EventWriter, rewind
 from mio_local.report import silent
 from mio_local.runs import Run
 from mio_local.tail import Tail
 from mio_local.tasks import rule
 from tests import fakes
 from tests.driving import BACKENDS, both, logits, move, noisy, start
+from tests.fakes import read_events
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 

@@ -10,10 +10,10 @@ import pytest
 from mio_local.cli import run
 from mio_local.commands import evaluate
 from mio_local.errors import BackendError, DataError
-from mio_local.events import read_events
 from mio_local.report import silent
 from mio_local.runs import Run
 from tests.driving import BACKENDS, both, load, logits, move, noisy, start
+from tests.fakes import read_events
 from tests.harnessing import by_itself, write_tasks
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the harness's own, and its libraries'

@@ -11,11 +11,11 @@ from mio_local import cli
 from mio_local.adapters import read_adapter
 from mio_local.backend import installed
 from mio_local.errors import RunError, one_line
-from mio_local.events import read_events
 from mio_local.recipe import build
 from mio_local.runs import Run
 from mio_local.session import reopen, start
 from mio_local.trainer import train
+from tests.fakes import read_events
 
 
 @pytest.fixture(params=installed())

@@ -114,3 +114,12 @@ def test_a_command_names_a_run_as_a_shell_reads_it(folder, monkeypatch, name):
     assert shlex.split(called(run)) == [name]
     monkeypatch.setenv("MIO_LOCAL_RUNS", "~nouser")
     assert "--runs" in called(run)
+
+
+@pytest.mark.parametrize("command", ["show", "plot"])
+def test_events_that_make_no_sense_are_passed_over_and_counted(folder, capsys, command):
+    run = fakes.make_run(folder, "one", steps=50)
+    fakes.append(run, {"type": [], "step": 1}, {"type": "step", "loss": 1}, {"type": "benchmark", "step": 3})
+    info = {"facts": None, "adapted_layers": None, "sessions": None, "created": "x", "model_revision": []}
+    run.info.write_text(json.dumps(info), encoding="utf-8")
+    assert ("passed over: 2" in said(capsys, command, run.path)) == (command == "show")

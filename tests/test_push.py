@@ -3,17 +3,24 @@
 import base64
 import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import load
 
 from mio_local.cli import run
-from mio_local.errors import RecipeError
-from mio_local.events import read_events
+from mio_local.errors import HubError, RecipeError
+from mio_local.push import seen_by, send
+from mio_local.recipe import build, read_toml
+from tests.fakes import read_events
 from tests.test_export import train
 
 
@@ -78,7 +85,8 @@ def hub():
 
 @pytest.fixture(scope="module", params=["mlx", "cuda"])
 def trained(request, tiny_model, tiny_pairs, tmp_path_factory):
-    return train(tmp_path_factory.mktemp("runs"), tiny_model, tiny_pairs, request.param)
+    more = ["--save-every", "2", "--eval-every", "1", "--set", "data.eval_fraction=0.4"]
+    return train(tmp_path_factory.mktemp("runs"), tiny_model, tiny_pairs, request.param, "t", *more)
 
 
 def push(trained, hub, *words, token="hf_x"):
@@ -87,7 +95,8 @@ def push(trained, hub, *words, token="hf_x"):
     environment = os.environ | {"HF_ENDPOINT": address, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(trained.path / "hf")}
     environment = {key: value for key, value in environment.items() if key != "HF_TOKEN"}
     environment |= {"HF_TOKEN": token} if token else {}
-    command = [sys.executable, "-m", "mio_local.cli", "push", str(trained.path), "--to", "me/tuned", *words]
+    words = words if "--to" in words else (str(trained.path), "--to", "me/tuned", *words)
+    command = [sys.executable, "-m", "mio_local.cli", "push", *words]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
 
 
@@ -119,15 +128,73 @@ def test_what_is_sent(trained, hub):
     assert ended.returncode == 0, ended.stderr
     assert hub.created.get("private") or hub.created.get("visibility") == "private"  # by older and newer clients
     weights = {"mlx": "adapters.safetensors", "peft": "adapter_model.safetensors"}[kind(trained)]
-    assert hub.files[weights] == (trained.adapter / weights).read_bytes() or len(hub.files[weights]) > 1000
+    sent, own = load(hub.files[weights]), load((trained.adapter / weights).read_bytes())
+    assert sent.keys() == own.keys()
+    assert all(np.array_equal(sent[name], own[name]) for name in own)
     card = hub.files["README.md"].decode()
     assert yaml.safe_load(card.partition("---\n")[2].partition("---\n")[0])["license"] == "mit"
-    last = [event for event in read_events(trained.events) if event["type"] == "eval"]
-    assert f"{last[-1]['loss']:.4f}" in card if last else "—" in card
+    assert f"{scored(trained, 3):.4f}" in card
     assert hub.files["curves.png"].startswith(b"\x89PNG")
-    home = str(trained.path.parent).encode()
-    assert not [name for name, content in hub.files.items() if home in content]  # nobody's business
+    recipe = build(read_toml(trained.recipe), "test")
+    for place in (trained.path, recipe.model.name, recipe.data.source, Path.home()):  # nobody's business
+        assert not [name for name, content in hub.files.items() if f"{place}".encode() in content], place
     assert "sent: " in ended.stdout
+
+
+def scored(trained, step):
+    return next(one["loss"] for one in read_events(trained.events) if (one["type"], one["step"]) == ("eval", step))
+
+
+def test_a_checkpoints_card_has_its_own_figures(trained, hub):
+    found = {step: f"{scored(trained, step):.4f}" for step in (0, 2, 3)}
+    assert len(set(found.values())) == 3
+    said = push(trained, hub, "--checkpoint", "step-000002").stdout
+    assert "weights after step 2" in said
+    assert f"| loss | {found[0]} | {found[2]} |" in said
+    assert found[3] not in said
+
+
+def test_the_command_that_is_suggested_does_what_was_shown(trained, hub):
+    hub.held = ["model.safetensors"]
+    given = ["--what", "peft", "--checkpoint", "step-000002", "--license", "a licence; of mine", "--private"]
+    said = push(trained, hub, *given, "--replace").stdout
+    assert "me/tuned, private\n" in said
+    program, command, *words = shlex.split(said.splitlines()[-1])
+    assert (program, command) == ("mio-local", "push")
+    assert push(trained, hub, *words).returncode == 0
+    assert hub.created.get("private") or hub.created.get("visibility") == "private"
+    card = hub.files["README.md"].decode()
+    assert "license: a licence; of mine" in card
+    assert "weights after step 2" in card
+    assert "adapter_model.safetensors" in hub.files
+
+
+@pytest.fixture
+def api(monkeypatch):
+    """The hub's client, in this process: a repository that is `private`, or not there, or public."""
+    made = SimpleNamespace(private=None, created=[], sent=[])
+    made.model_info = lambda name: SimpleNamespace(private=made.private, siblings=[])
+    made.create_repo = lambda name, **options: made.created.append(options)
+    made.upload_folder = lambda **options: made.sent.append(options["repo_id"])
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda: made)
+    return made
+
+
+@pytest.mark.parametrize(("there", "asked", "shown"), [
+    (None, False, "as the account's default"), (None, True, "private"), (False, False, "public already"),
+    (True, False, "private already"), (False, True, "public already"),
+])  # fmt: skip
+def test_who_may_see_it_is_left_to_the_account(api, there, asked, shown):
+    api.private = there
+    assert seen_by("me/tuned", private=asked) == shown
+    if there is False and asked:
+        with pytest.raises(HubError, match="me/tuned: is public, which --private does not change"):
+            send(Path(), "me/tuned", private=asked, add=False, title="t")
+        assert api.sent == []
+        return
+    send(Path(), "me/tuned", private=asked, add=False, title="t")
+    assert api.created[0]["private"] is (True if asked else None)
+    assert api.sent == ["me/tuned"]
 
 
 def test_a_repository_that_holds_something_is_left_alone(trained, hub):
@@ -152,6 +219,7 @@ def test_a_hub_that_is_unreachable(trained):
 
 
 @pytest.mark.parametrize("words", [["--to", "tuned"], ["--to", "/x/y"], ["--to", "a/b/c"],
+                                   ["--to", "me/"], ["--to", "me/a b?"], ["--to", "me/a..b"],
                                    ["--to", "a/b", "--what", "x"]])
 def test_what_is_no_repository(trained, words):
     with pytest.raises(RecipeError, match=r"--to|--what"):

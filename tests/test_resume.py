@@ -18,12 +18,12 @@ from mio_local.backend import installed
 from mio_local.chat import Chat
 from mio_local.control import request
 from mio_local.errors import RunError
-from mio_local.events import read_events
 from mio_local.recipe import ModelSettings, build
 from mio_local.runs import Run
 from mio_local.session import reopen, start
 from mio_local.tokenizer import load_tokenizer
 from mio_local.trainer import train
+from tests.fakes import read_events
 
 CLOCKS = ("time", "perf/")
 

@@ -7,11 +7,11 @@ import pytest
 from mio_local.adapters import read_adapter
 from mio_local.cli import run
 from mio_local.errors import RunError
-from mio_local.events import read_events
 from mio_local.recipe import build, read_toml
 from mio_local.runs import Run
 from mio_local.stages import stages
 from tests.driving import both
+from tests.fakes import read_events
 
 
 def first(of, kind):

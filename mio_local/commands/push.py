@@ -1,16 +1,18 @@
 """`mio-local push RUN --to REPOSITORY`: shows what would be sent to the hub; with --yes, sends it."""
 
 import argparse
+import shlex
 import tempfile
 from pathlib import Path
 
 from mio_local import history, runs
 from mio_local.card import Licences
+from mio_local.checkpoint import step_of
 from mio_local.commands import screen
 from mio_local.errors import RecipeError, nearest
 from mio_local.loading import of_run
 from mio_local.pieces import visible
-from mio_local.push import check_login, gather, licence_of, send
+from mio_local.push import check_login, check_name, gather, licence_of, seen_by, send
 from mio_local.runs import runs_folder
 
 KINDS = ("adapter", "peft", "mlx", "merged")
@@ -21,12 +23,12 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.what not in KINDS:
         raise RecipeError(f"--what {arguments.what}: no such kind{nearest(arguments.what, KINDS)}; {', '.join(KINDS)}")
     repository = arguments.to
-    if repository.count("/") != 1 or repository.startswith(("/", ".")):
-        raise RecipeError(f"--to {repository}: write it as USER/NAME")
+    check_name(repository)
     if arguments.yes:
         check_login(repository)
     run = runs.find(runs_folder(arguments.runs), arguments.run)
     source, past, out = of_run(run, arguments.checkpoint), history.read(run), screen.console()
+    step = step_of(run, arguments.checkpoint)
     to = source.saved.kind if arguments.what == "adapter" else arguments.what
     with tempfile.TemporaryDirectory(prefix="mio-local-push-") as place:
         folder = Path(place) / "files"
@@ -36,15 +38,16 @@ def main(arguments: argparse.Namespace) -> int:
                 arguments.license or licence_of(source.model.name, "model"),
                 licence_of(past.recipe.data.source, "dataset"),
             )
-            gather(source, past, to, repository, licences, folder, report)
-            url = ""
+            gather(source, past, to, repository, licences, folder, report, step)
+            seen, url = seen_by(repository, private=arguments.private), ""
             if arguments.yes:
                 report("sending", 0, 0)
                 url = send(folder, repository, private=arguments.private, add=arguments.replace, title=run.name)
         sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
         if not arguments.yes:
-            out.print((folder / "README.md").read_text(encoding="utf-8"))
-    table = screen.table(f"{visible(repository)}, {'private' if arguments.private else 'public'}", ["file", "bytes"])
+            for line in (folder / "README.md").read_text(encoding="utf-8").splitlines():
+                out.print(visible(line))
+    table = screen.table(f"{repository}, {seen}", ["file", "bytes"])
     for name, size in sizes.items():
         screen.row(table, name, f"{size:,}")
     out.print(table)
@@ -55,5 +58,13 @@ def main(arguments: argparse.Namespace) -> int:
         out.print(f"sent: {visible(url)}")
         return 0
     out.print("nothing was sent")
-    screen.next_steps(out, f"mio-local push {screen.called(run)} --to {visible(repository)} --what {to} --yes")
+    screen.next_steps(out, f"mio-local push {screen.called(run)} {_again(arguments)} --yes")
     return 0
+
+
+def _again(arguments: argparse.Namespace) -> str:
+    """The flags as they were given, for a shell."""
+    words = ["--to", arguments.to, "--what", arguments.what, "--checkpoint", arguments.checkpoint]
+    words += ["--license", arguments.license] if arguments.license else []
+    words += [f"--{flag}" for flag in ("private", "replace") if getattr(arguments, flag)]
+    return visible(shlex.join(words))

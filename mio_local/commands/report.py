@@ -16,6 +16,7 @@ from mio_local.commands import screen
 from mio_local.document import Document, collect
 from mio_local.errors import RecipeError, RunError
 from mio_local.events import is_number
+from mio_local.markdown import fenced, plain, shown
 from mio_local.pieces import visible
 from mio_local.runs import runs_folder, write_atomically
 
@@ -26,7 +27,6 @@ MARKS = {
 }  # by which a report of ours is known
 MARK_WITHIN = 1000  # bytes
 WIDE, NARROW, SMALL = (980, 380), (440, 330), (400, 250)
-MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~$&])")
 BADGES = {"yes": "✓", "partly": "~", "level": "=", "no": "↓", "unknown": "?"}
 WORDS = {"yes": "rose and stayed", "partly": "ended above", "level": "no change to tell", "no": "fell below",
          "unknown": "not known"}  # fmt: skip
@@ -76,14 +76,14 @@ def render(document: Document, suffix: str) -> str:
     html = suffix == ".html"
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=html, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True, finalize=_shown if html else _plain,
+        lstrip_blocks=True, keep_trailing_newline=True, finalize=shown if html else plain,
     )  # fmt: skip
     filters: dict[str, Any] = {
         "figure": lambda value, form: Markup(_figure(value, form, html)),
         "interval": lambda row, form: Markup(_interval(row, form, html)),
         "minus": lambda text: re.sub(r"-(?=\d)", "−", text),
-        "cells": lambda row: Markup(f"| {' | '.join(str(_plain(cell)) for cell in row)} |"),
-        "fenced": _fenced,
+        "cells": lambda row: Markup(f"| {' | '.join(str(plain(cell)) for cell in row)} |"),
+        "fenced": fenced,
         "quoted": lambda text: shlex.quote(str(text)),
         "margin": _margin,
         "level": lambda note: note["level"] if note.get("level") in ("warning", "error") else "info",
@@ -117,36 +117,9 @@ def _pictures(document: Document) -> dict[str, Any]:
     }
 
 
-def _shown(value: Any) -> Any:
-    """Text with its lines kept, its other control characters visible, and the home folder's name left out."""
-    if isinstance(value, Markup) or not isinstance(value, str):
-        return value
-    return "\n".join(visible(line) for line in _homeless(value).split("\n"))
-
-
-def _plain(value: Any) -> Any:
-    """The same as Markdown that is nothing but text, on one line."""
-    if isinstance(value, Markup) or not isinstance(value, str):
-        return value
-    return MARKDOWN.sub(r"\\\1", visible(_homeless(value)))
-
-
-def _homeless(text: str) -> str:
-    """Paths in the home folder from `~`, which the program reads as well: a report is to be shared."""
-    home = os.path.expanduser("~")
-    return re.sub(rf"(?<![\w./~-]){re.escape(home)}(?=/)", "~", text) if len(home) > 1 else text
-
-
-def _fenced(text: str, language: str = "") -> Markup:
-    """A code block whose fence is longer than any in the text."""
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return Markup(f"{fence}{language}\n{_shown(text)}\n{fence}")
-
-
 def _figure(value: object, form: str, html: bool) -> str:
-    shown = screen.figure(value, form)
-    return shown.replace("-", "−") if html else shown
+    said = screen.figure(value, form)
+    return said.replace("-", "−") if html else said
 
 
 def _margin(event: dict[str, Any]) -> float | None:
@@ -157,9 +130,9 @@ def _margin(event: dict[str, Any]) -> float | None:
 def _interval(row: dict[str, Any], form: str, html: bool) -> str:
     """A value with its interval, or its standard error, or neither."""
     value, low, high, error = (row[key] for key in ("value", "low", "high", "stderr"))
-    shown = _figure(value, form, html)
+    said = _figure(value, form, html)
     if value is None:
-        return shown
+        return said
     if low is not None and high is not None:
-        return f"{shown} [{_figure(low, form, html)}, {_figure(high, form, html)}]"
-    return shown if error is None else f"{shown} ± {_figure(error, form.removeprefix('+'), html)}"
+        return f"{said} [{_figure(low, form, html)}, {_figure(high, form, html)}]"
+    return said if error is None else f"{said} ± {_figure(error, form.removeprefix('+'), html)}"

@@ -6,7 +6,8 @@ import time
 from mio_local import history, runs
 from mio_local.commands import screen
 from mio_local.events import is_number
-from mio_local.losses import LOSSES
+from mio_local.fields import listed, number, text
+from mio_local.losses import answer_target
 from mio_local.pieces import visible, visible_line
 from mio_local.runs import RESUMABLE, runs_folder
 
@@ -21,23 +22,25 @@ def main(arguments: argparse.Namespace) -> int:
     out.print(f"run {visible(run.name)}  {visible(where)}")
     if status.get("reason"):
         out.print(f"  {visible_line(str(status['reason']))}")
-    target = LOSSES[loss.name].target(loss.beta)
+    target = answer_target(loss.name, loss.beta, loss.reduction)
     facts = [
         ("objective", f"{loss.name}, beta {loss.beta:g}, {loss.reduction}"
          + (f"; chosen is drawn to {target:+.2f} nats" if target is not None else "")),
-        ("model", f"{recipe.model.name}  {info.get('model_revision', '')}".rstrip()),
+        ("model", f"{recipe.model.name}  {text(info.get('model_revision'))}".rstrip()),
         ("data", recipe.data.source),
         ("adapter", f"{'DoRA' if recipe.lora.dora else 'LoRA'} of rank {recipe.lora.rank}, alpha {recipe.lora.alpha:g}"
-         f" on {len(info.get('adapted_layers', []))} layers"),
+         f" on {len(listed(info.get('adapted_layers')))} layers"),
         ("training", f"batch {recipe.train.batch_size} x {recipe.train.accumulate}, "
          f"learning rate {recipe.train.learning_rate:g} {recipe.train.schedule}, seed {recipe.train.seed}"),
         ("backend", f"{recipe.backend.name}, {recipe.backend.device}"),
-        ("started", time.strftime("%Y-%m-%d %H:%M", time.localtime(info.get("created", 0)))
-         + (f", resumed {len(info['sessions']) - 1} times" if len(info.get("sessions", [])) > 1 else "")),
+        ("started", _day(number(info, "created"))
+         + (f", resumed {sessions - 1} times" if (sessions := len(listed(info.get("sessions")))) > 1 else "")),
         ("folder", str(run.path)),
     ]  # fmt: skip
     for name, value in facts:
         out.print(f"  {name:<10} {visible(value)}")
+    if past.bad:
+        out.print(f"! lines of events.jsonl that made no sense and were passed over: {past.bad}")
     if past.of("eval"):
         columns = ["step", "loss", "chosen", "rejected", "margin", "accuracy", "mi/js", "mi/dv"]
         table = screen.table("held out; chosen and rejected are nats per answer against the start", columns)
@@ -61,3 +64,10 @@ def main(arguments: argparse.Namespace) -> int:
     command = "resume" if status["state"] in RESUMABLE else "plot"
     screen.next_steps(out, f"mio-local {command} {screen.called(run)}")
     return 0
+
+
+def _day(created: float | None) -> str:
+    try:
+        return "—" if created is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(created))
+    except (OverflowError, OSError, ValueError):  # a number that is no date
+        return "—"
