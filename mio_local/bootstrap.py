@@ -1,5 +1,7 @@
-"""Intervals of means by the percentile bootstrap (Efron and Tibshirani 1993, ch. 13): resample, take the quantiles."""
+"""95 % intervals: of shares Wilson's (1927), which keeps its width at 0 and 1; of means the percentile bootstrap's
+(Efron and Tibshirani 1993, ch. 13): resample, take the quantiles."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -7,6 +9,7 @@ import numpy as np
 
 RESAMPLES = 2000
 LEVEL = 0.95
+SURE = 1.96  # standard errors on either side of an interval of that level
 CHUNK = 1 << 22  # counts held at once: 32 MB
 
 
@@ -17,6 +20,23 @@ class Interval:
     value: float
     low: float
     high: float
+
+
+def proportion(share: float | None, count: float | None) -> tuple[float | None, float | None]:
+    """Wilson's interval of a share of `count`; (None, None) where it has none."""
+    if share is None or count is None or not 0 <= share <= 1 or not 1 <= count <= 1e15:
+        return None, None
+    square = SURE**2
+    middle = (share + square / (2 * count)) / (1 + square / count)
+    half = SURE / (1 + square / count) * math.sqrt(share * (1 - share) / count + square / (4 * count**2))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def share(values: np.ndarray) -> Interval:
+    """The share of ones among ones and zeros, with Wilson's interval."""
+    value = float(np.mean(values))
+    low, high = proportion(value, len(values))
+    return Interval(value, math.nan if low is None else low, math.nan if high is None else high)
 
 
 def means(columns: Mapping[str, np.ndarray], seed: int) -> dict[str, Interval]:

@@ -57,7 +57,7 @@ def series(history: History, kind: str, key: str) -> Curve:
 def likelihoods(
     history: History, target: float | None, limits: tuple[float, float], size: tuple[int, int], name: str
 ) -> str:
-    """The log-probs of chosen and rejected answers against the untrained model."""
+    """The log-probs of chosen and rejected answers against the start."""
     lines: list[Line] = []
     for side in SIDES:
         batches, held_out = (series(history, kind, f"delta/{side}") for kind in ("step", "eval"))

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mio_local.bootstrap import proportion
 from mio_local.errors import RunError
 from mio_local.events import is_number
 from mio_local.fields import benchmark, listed, number, table, text
 from mio_local.history import History, read
 from mio_local.losses import answer_target
-from mio_local.outcome import Outcome, judge, proportion
+from mio_local.outcome import Outcome, judge, start_of
 from mio_local.recipe import Recipe, keys
 from mio_local.runs import Run
 
@@ -34,7 +35,7 @@ class Answer:
 
 @dataclass
 class Sample:
-    """A prompt, the untrained model's answer, and each run's last."""
+    """A prompt, the answer of the model that a run is compared with, and each run's last."""
 
     prompt: str
     base: str
@@ -78,10 +79,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Document:
-    """A report. `differences` are the settings that the runs do not share, `settings` the shared ones that are not the
-    defaults."""
+    """A report. `start` is what the runs are compared with, in words; `differences` are the settings that the runs do
+    not share, `settings` the shared ones that are not the defaults."""
 
     title: str
+    start: str
     parts: list[Part]
     differences: list[tuple[str, list[str]]]
     settings: list[tuple[str, str]]
@@ -97,7 +99,9 @@ def collect(runs: Sequence[Run]) -> Document:
         labels.append(f"{run.name} ({again + 1})" if again else run.name)
     parts = [_part(run, label) for run, label in zip(found, labels, strict=True)]
     differences, settings = _settings([part.history.recipe for part in parts])
-    return Document(_title(parts), parts, differences, settings, _samples(parts))
+    adapted = [part.history.recipe for part in parts if part.history.recipe.lora.init_adapter]
+    start = start_of((adapted or [parts[0].history.recipe])[0])  # an untrained model is one to begin with, too
+    return Document(_title(parts), start, parts, differences, settings, _samples(parts))
 
 
 def _part(run: Run, label: str) -> Part:
@@ -224,7 +228,7 @@ def _settings(recipes: list[Recipe]) -> tuple[list[tuple[str, list[str]]], list[
 
 
 def _samples(parts: list[Part]) -> list[Sample]:
-    """Each prompt once for each different answer of an untrained model; of the trained ones, the last."""
+    """Each prompt once for each different answer at the start; of the trained models, the last."""
     found: dict[tuple[str, str], dict[str, Answer]] = {}
     for part in parts:
         for event in part.history.of("sample"):

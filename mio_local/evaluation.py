@@ -8,7 +8,7 @@ import numpy as np
 
 from mio_local.backend import Model
 from mio_local.batching import in_batches
-from mio_local.bootstrap import Interval, means, ratios
+from mio_local.bootstrap import Interval, means, ratios, share
 from mio_local.chat import Chat, Example
 from mio_local.events import Event
 from mio_local.job import as_pairs
@@ -20,8 +20,9 @@ from mio_local.report import Report
 from mio_local.tasks import Question, Rule, greedy_answers
 from mio_local.tokenizer import padding
 
+ACCURACY = "rewards/accuracies"
 PREFERENCE = (
-    "rewards/accuracies", "rewards/margins", "delta/chosen", "delta/rejected", "mi/js", "mi/dv", "loss",
+    ACCURACY, "rewards/margins", "delta/chosen", "delta/rejected", "mi/js", "mi/dv", "loss",
 )  # fmt: skip
 SAMPLE_TOKENS = 64  # of an answer drawn for the divergence, at most
 TOGETHER = 32  # answers drawn or scored together
@@ -60,7 +61,7 @@ def preference(
     model: Model, chat: Chat, examples: Sequence[Example], recipe: Recipe, seed: int, report: Report
 ) -> list[Result]:
     """PREFERENCE over the pairs, by the recipe's loss and with its savings, as the trainer scores them: the policy
-    against its reference. Intervals are over pairs."""
+    against its reference. Intervals are over pairs, the accuracy's Wilson's."""
     pad = padding(chat.tokenizer)
     report("comparing with the plain path", 0, 0)
     levers = settle(model, recipe.speed.without(["frozen_once"]), examples, pad)
@@ -73,7 +74,7 @@ def preference(
         done += batch.size
         report("scoring held-out pairs", done, len(examples))
     values = pair_values(join(scored), recipe.loss)[0]
-    found = means({key: values[key] for key in PREFERENCE}, seed)
+    found = means({key: values[key] for key in PREFERENCE}, seed) | {ACCURACY: share(values[ACCURACY])}
     return [Result("preference", key, "policy", one.value, done, one) for key, one in found.items()]
 
 
@@ -108,7 +109,7 @@ def exact_match(
     adapted: bool,
 ) -> list[Result]:  # fmt: skip
     """The share of questions that the base and, with `adapted`, the policy answer right, greedily, and the difference.
-    Intervals are over questions, the difference's over the same ones for both."""
+    Intervals are over questions: Wilson's, and the difference's by resampling the same ones for both."""
     right: dict[str, np.ndarray] = {}
     sides = (("base", True), ("policy", False)) if adapted else (("base", True),)
     for of, reference in sides:
@@ -117,11 +118,12 @@ def exact_match(
             found.append(correct)
             report(f"answering questions ({of})", len(found), len(questions))
         right[of] = np.array(found, np.float64)
+    shares = {of: share(values) for of, values in right.items()}
     if adapted:
-        right["difference"] = right["policy"] - right["base"]
+        shares |= means({"difference": right["policy"] - right["base"]}, seed)
     return [
         Result("exact-match", "accuracy", of, one.value, len(questions), one, paired=of == "difference" or None)
-        for of, one in means(right, seed).items()
+        for of, one in shares.items()
     ]
 
 

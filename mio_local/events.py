@@ -8,7 +8,7 @@ rather than on the recipe are named `perf/*`; all others are the same when the s
     step        metrics.pair_metrics of the step's batch before the update, grad_norm, learning_rate, epoch, num_tokens;
                 perf/: seconds, reference_seconds (of them on the reference), tokens_per_second, pairs_per_second,
                 memory_active and memory_peak (bytes; the peak since the model was loaded)
-    eval        metrics.pair_metrics of the held-out pairs, and pairs
+    eval        metrics.held_out_metrics of the held-out pairs, and pairs
     task        exact-match accuracy of greedy answers: accuracy, correct, questions
     checkpoint  path
     note        level (info, warning, error), code, text: what a person should know

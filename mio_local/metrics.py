@@ -27,6 +27,18 @@ def pair_metrics(p: PairLogps, loss: LossSettings) -> Metrics:
     return metrics
 
 
+def held_out_metrics(p: PairLogps, loss: LossSettings) -> Metrics:
+    """`pair_metrics`, and delta/chosen_stderr: the standard error of the mean delta/chosen; NaN for a single pair."""
+    return pair_metrics(p, loss) | {"delta/chosen_stderr": _stderr(np.asarray(p.a, np.float64))}
+
+
+def _stderr(values: np.ndarray) -> float:
+    if len(values) < 2:
+        return math.nan
+    with np.errstate(invalid="ignore", over="ignore"):
+        return float(np.std(values, ddof=1) / math.sqrt(len(values)))
+
+
 def pair_values(p: PairLogps, loss: LossSettings) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """What `pair_metrics` takes the means of, (n,) float64 each, and z_w and z_l."""
     p = PairLogps(*(np.asarray(getattr(p, name), np.float64) for name in PairLogps.__dataclass_fields__))

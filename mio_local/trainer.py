@@ -20,7 +20,7 @@ from mio_local.errors import RunError, one_line
 from mio_local.events import Event, EventWriter, rewind
 from mio_local.job import Job, as_pairs, batch_of, held_out_batches
 from mio_local.losses import PairLogps, objective
-from mio_local.metrics import Metrics, join, pair_metrics
+from mio_local.metrics import Metrics, held_out_metrics, join, pair_metrics
 from mio_local.reference import Reference
 from mio_local.room import telling
 from mio_local.samples import Sampler
@@ -169,7 +169,7 @@ class Loop:
             policy = self.job.model.logps(batch, reference=False)
             scored.append(as_pairs(batch, policy, self.reference.logps(batch, self.job.held_out)))
             yield self.on_the_way("scoring held-out pairs", sum(len(pairs.chosen) for pairs in scored), total)
-        metrics = self.held_out = pair_metrics(join(scored), self.job.recipe.loss)
+        metrics = self.held_out = held_out_metrics(join(scored), self.job.recipe.loss)
         self.status(self.state)  # the scoring is over
         progress, settings = self.progress, self.job.recipe.eval
         yield Event("eval", progress.step, {**metrics, "pairs": total})
@@ -294,7 +294,7 @@ class Loop:
             loss_name=self.job.recipe.loss.name,
             model=Path(self.job.recipe.model.name).name,
             data=Path(self.job.recipe.data.source).name,
-            metrics={key: self.latest[key] for key in SHOWN if key in self.latest},
-            held_out={key: self.held_out[key] for key in SHOWN if key in self.held_out},
+            metrics={key: self.latest[key] for key in SHOWN if math.isfinite(self.latest.get(key, math.nan))},
+            held_out={key: self.held_out[key] for key in SHOWN if math.isfinite(self.held_out.get(key, math.nan))},
             **more,
         )

@@ -66,7 +66,8 @@ def events(steps: int, loss: str = "mio", total: int = 1000, every: int = 50) ->
             yield step_event(step, loss)
         if step % every == 0:
             when = NOW - 3600 + step / 2
-            yield {"type": "eval", "step": step, "time": when, **figures(step, loss), "pairs": 100}
+            yield {"type": "eval", "step": step, "time": when, **figures(step, loss), "pairs": 100,
+                   "delta/chosen_stderr": 0.05}  # fmt: skip
             answer = "Six hours of light, and water when the soil is dry." if step else "Basil is an herb."
             yield {
                 "type": "sample", "step": step, "time": when, "prompt": "How do I keep basil alive indoors?",

@@ -1,13 +1,14 @@
 """Held-out figures with intervals, the divergence from the reference, questions, and what a run remembers of them."""
 
 import json
+import math
 import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from mio_local.bootstrap import means, ratios
+from mio_local.bootstrap import means, proportion, ratios, share
 from mio_local.cli import run
 from mio_local.evaluation import PREFERENCE, distinct_prompts, divergence
 from mio_local.events import Event, EventWriter, rewind
@@ -30,6 +31,23 @@ def test_the_interval_of_a_share_is_the_binomial_one():
     assert found.value == 0.75
     assert found.low == pytest.approx(0.75 - half, abs=0.1 * half)
     assert found.high == pytest.approx(0.75 + half, abs=0.1 * half)
+
+
+def test_wilson():
+    assert proportion(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
+    assert proportion(0.0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
+    assert proportion(None, 10) == proportion(0.5, 0) == proportion(2, 10) == (None, None)
+
+
+@pytest.mark.parametrize("n", [10, 40])
+def test_the_interval_of_a_share_covers_as_often_as_it_says(n):
+    """Summed over all outcomes of n draws of probability 0.9."""
+    covered = 0.0
+    for right in range(n + 1):
+        found = share(np.repeat([1.0, 0.0], [right, n - right]))
+        assert found.high > found.low
+        covered += math.comb(n, right) * 0.9**right * 0.1 ** (n - right) * (found.low <= 0.9 <= found.high)
+    assert covered == pytest.approx(0.95, abs=0.035)
 
 
 def test_columns_are_resampled_together():
@@ -131,6 +149,12 @@ def test_a_run_scores_as_its_trainer_did(trained, capsys):
         assert event["value"] == pytest.approx(last[metric], rel=1e-6, abs=1e-6)
         assert event["low"] <= event["value"] <= event["high"]
         assert (event["count"], event["step"], event["checkpoint"]) == (last["pairs"], 3, "final")
+    for metric, wanted in (("rewards/accuracies", proportion), ("delta/chosen", None)):
+        event = found["preference", metric, "policy"]
+        if wanted:
+            assert (event["low"], event["high"]) == pytest.approx(wanted(event["value"], event["count"]))
+        else:
+            assert event["high"] - event["low"] == pytest.approx(2 * 1.96 * last["delta/chosen_stderr"], rel=0.15)
     assert found["kl", "per_answer", "policy"]["count"] == 8
     out = capsys.readouterr().out
     assert "percentile bootstrap of 2,000 resamples" in out

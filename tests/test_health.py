@@ -54,6 +54,7 @@ def test_a_run_that_blows_up_fails_and_keeps_the_last_good_adapter(
             job.model.apply = lambda rate, apply=job.model.apply: apply(1e30)  # type: ignore[method-assign]
     assert job.run.read_status()["state"] == "failed"
     assert "nonfinite" in notes(job.run)
+    assert not re.search(r"NaN|Infinity", job.run.status.read_text(encoding="utf-8"))  # no JSON
     assert [file.name for file in sorted(job.run.checkpoints.glob("step-*"))] == ["step-000002", "step-000003"]
     kept = read_adapter(job.run.adapter).weights
     assert max(float(np.abs(value).max()) for value in kept.values()) < 1

@@ -92,8 +92,8 @@ def _show(
     out.print(screen.benchmarks(what, [record | {"step": on.step} for record in records]))
     said: list[str] = []
     if any(result.interval for result in results):
-        said.append(f"intervals: 95 %, percentile bootstrap of {RESAMPLES:,} resamples (--seed {arguments.seed}) over "
-                    "pairs, answers or questions")  # fmt: skip
+        said.append(f"intervals: 95 %; of shares Wilson's, else the percentile bootstrap of {RESAMPLES:,} resamples "
+                    f"(--seed {arguments.seed}) over pairs, answers or questions")  # fmt: skip
     if any(result.name == "preference" for result in results):
         said.append(f"preference: against the reference, {loss.name} with beta {loss.beta:g}, {loss.reduction}; nats")
     if any(result.name == "kl" for result in results):

@@ -27,9 +27,9 @@ MARKS = {
 }  # by which a report of ours is known
 MARK_WITHIN = 1000  # bytes
 WIDE, NARROW, SMALL = (980, 380), (440, 330), (400, 250)
-BADGES = {"yes": "✓", "partly": "~", "level": "=", "no": "↓", "unknown": "?"}
+BADGES = {"yes": "✓", "partly": "~", "level": "=", "no": "↓", "diverged": "✗", "unknown": "?"}
 WORDS = {"yes": "rose and stayed", "partly": "ended above", "level": "no change to tell", "no": "fell below",
-         "unknown": "not known"}  # fmt: skip
+         "diverged": "diverged", "unknown": "not known"}  # fmt: skip
 
 
 def main(arguments: argparse.Namespace) -> int:
