@@ -1,7 +1,7 @@
 """How good an adapter is on what it was not trained on, each figure with an interval: pairs, drift, questions."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ class Result:
     """One figure: `of` the policy, the base, or their difference; `interval` or `stderr` says how sure it is.
 
     `count` is how many pairs, answers or questions it is of. `paired`: a difference's error comes from the two scores
-    of each document, and not from two errors taken as independent.
+    of each document, and not from two errors taken as independent. `asked` is what was evaluated and how: see events.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Result:
     interval: Interval | None = None
     stderr: float | None = None
     paired: bool | None = None
+    asked: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def event(self, step: int, checkpoint: str) -> Event:
         """The `benchmark` event, of an adapter of that step."""
@@ -54,7 +55,7 @@ class Result:
             values["stderr"] = self.stderr
         if self.paired is not None:
             values["paired"] = self.paired
-        return Event("benchmark", step, {**values, "count": self.count, "checkpoint": checkpoint})
+        return Event("benchmark", step, {**values, "count": self.count, "checkpoint": checkpoint, **self.asked})
 
 
 def preference(

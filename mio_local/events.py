@@ -17,8 +17,9 @@ rather than on the recipe are named `perf/*`; all others are the same when the s
     progress    what, done, total: on the way to an eval or task; handed on and not written
     finished    state (done, stopped, failed), reason
     benchmark   name (preference, kl, exact-match or a task), metric, of (policy, base, difference), value, count, and
-                low and high, the bounds of a 95 % interval, or stderr; checkpoint (final, best, step-N); written by
-                `eval`, at the step of the adapter it is of
+                low and high, the bounds of a 95 % interval, or stderr; checkpoint (final, best, step-N); limit and
+                seed as given; where they apply data (the file's name; empty for the run's own held-out pairs), rule,
+                samples and chat_template; written by `eval`, at the step of the adapter it is of
 """
 
 import json

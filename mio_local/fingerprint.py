@@ -59,6 +59,11 @@ def fingerprint(
     return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
 
 
+def adapter_digest(adapter: SavedAdapter) -> str:
+    """A name of an adapter's content, 64 hex digits; where it lies, and in which format, does not matter."""
+    return hashlib.sha256(json.dumps(_adapter(adapter), sort_keys=True).encode()).hexdigest()
+
+
 def _adapter(adapter: SavedAdapter | None) -> dict[str, Any] | None:
     if adapter is None:
         return None

@@ -104,7 +104,8 @@ def _interval(axis: Any, history: History, key: str, style: dict[str, Any]) -> N
     """What `mio-local eval` found of the held-out pairs, with its interval."""
     for event in history.of("benchmark"):
         ends: list[Any] = [event.get("value"), event.get("low"), event.get("high")]
-        if event.get("name") == "preference" and event.get("metric") == key and all(map(is_number, ends)):
+        mine = event.get("name") == "preference" and not event.get("data")
+        if mine and event.get("metric") == key and all(map(is_number, ends)):
             value, low, high = ends
             axis.errorbar([event["step"]], [value], [[value - low], [high - value]], capsize=4, color=style["color"])
 

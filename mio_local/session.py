@@ -22,7 +22,7 @@ from mio_local.adapters import SavedAdapter, choose_layers, draw_adapter, read_a
 from mio_local.backend import Backend, Device, Model, load_backend
 from mio_local.blas import cores
 from mio_local.errors import BackendError, RunError
-from mio_local.fingerprint import fingerprint
+from mio_local.fingerprint import adapter_digest, fingerprint
 from mio_local.fitting import allowed, resident
 from mio_local.job import Job
 from mio_local.levers import SCORED, Levers, settle
@@ -35,6 +35,7 @@ from mio_local.runs import Run
 from mio_local.tasks import read_tasks
 from mio_local.tokenizer import padding
 from mio_local.tokens import Tokens, tokenise
+from mio_local.unchanged import check_data, check_start
 
 
 def start(recipe: Recipe, folder: Path, name: str, report: Report = silent) -> Job:
@@ -73,6 +74,7 @@ class Ready:
     room: Room
     reference: str  # names the reference's log-probs among those kept on disk; empty where they are not kept
     created: float
+    began: str  # names the adapter that training continues from; empty for a fresh one
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -106,6 +108,7 @@ class Ready:
             "seed": self.recipe.train.seed,
             "adapted_layers": self.names,
             "reference": self.reference,
+            "init_adapter": self.began,
             "facts": self.facts,
             "sessions": [session(self.backend, 0)],
         }
@@ -141,7 +144,10 @@ def prepare(recipe: Recipe, report: Report, created: float | None = None) -> Rea
         settings |= {"checkpoint": str(recipe.train.grad_checkpoint), "cores": str(cores())}  # a CPU's parts of a batch
         settings |= {"dora": str(recipe.lora.dora), "levers": " ".join(key for key in levers.on if key in SCORED)}
         reference = fingerprint(place, initial, {**settings, **backend.versions}, report)
-    return Ready(recipe, backend, device, tokens, place, model, names, trainable, levers, room, reference, created)
+    began = adapter_digest(initial) if initial else ""
+    return Ready(
+        recipe, backend, device, tokens, place, model, names, trainable, levers, room, reference, created, began
+    )
 
 
 def reopen(run: Run, report: Report = silent) -> Job:
@@ -157,13 +163,14 @@ def reopen(run: Run, report: Report = silent) -> Job:
     backend, _, device = resolve_backend(recipe)
     tokens, place = tokenise(recipe, report, info.get("created", time.time()))
     room = room_of(recipe, backend, device, tokens, place)  # not checked: its settings cannot be changed any more
-    if tokens.digest != info.get("data_digest"):
-        raise RunError(f"run {run.name}: its data or tokenizer changed since it began, so it cannot go on exactly")
+    check_data(run, info, tokens.digest)
     if weights_sizes(place) != info.get("weights"):
         raise RunError(f"run {run.name}: the weights in {place} changed since it began, so it cannot go on exactly")
     report("loading the model", 0, 0)
     good = run.saved()
     initial = read_adapter(Path(recipe.lora.init_adapter)) if recipe.lora.init_adapter and not good else None
+    if initial:
+        check_start(run, info, initial)
     try:
         with room.guarded():
             model = load(backend, recipe, place)

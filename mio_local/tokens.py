@@ -1,6 +1,7 @@
 """A recipe's pairs, read, split and tokenised."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from mio_local.recipe import ModelSettings, Recipe
 from mio_local.report import Report
 from mio_local.tasks import read_tasks
 from mio_local.tokenizer import load_tokenizer
+
+Split = tuple[Pairs, list[Pair], list[Pair], int]
 
 
 @dataclass(frozen=True)
@@ -49,34 +52,25 @@ def tokenise(recipe: Recipe, report: Report, now: float) -> tuple[Tokens, Path]:
     if questions_file:
         read_tasks(questions_file)
     report("reading the pairs", 0, 0)
-    pairs, train, held_out, left_out = _split(recipe)
-    layout = pairs.layout
+    split = _split(recipe)
     report("finding the model", 0, 0)
     place = model_folder(recipe.model)
-    chat = chat_of(recipe.model, data.template, place, now)
-
-    def progress(done: int, total: int) -> None:
-        report("tokenising", done, total)
-
-    examples, counts = chat.encode_all(train, data.max_tokens, data.long_prompt, data.bad_rows, progress)
-    held_examples, _ = chat.encode_all(held_out, data.max_tokens, data.long_prompt, data.bad_rows)
-    if not examples:
-        raise DataError(f"{data.source}: no pair is left to train on after skipping {sum(counts.skipped.values())}")
-    truncated = sum(example.truncated_chosen or example.truncated_rejected for example in examples)
-    skipped = sum(pairs.skipped.values()) + left_out + sum(counts.skipped.values())
-    return Tokens(chat, examples, held_examples, Tokenised(len(examples), truncated, skipped), layout), place
+    return _encoded(recipe, chat_of(recipe.model, data.template, place, now), split, report), place
 
 
-def held_out(recipe: Recipe, chat: Chat, source: str, report: Report) -> list[Example]:
-    """The recipe's held-out pairs alone, or with `source` the pairs of that file, folder or hub dataset."""
-    data = recipe.data
+def tokens_of(recipe: Recipe, chat: Chat, report: Report) -> Tokens:
+    """As `tokenise`, by a tokenizer that is there already."""
     report("reading the pairs", 0, 0)
-    pairs = list(load_pairs(source, data)) if source else _split(recipe)[2]
+    return _encoded(recipe, chat, _split(recipe), report)
 
-    def progress(done: int, total: int) -> None:
-        report("tokenising", done, total)
 
-    return chat.encode_all(pairs, data.max_tokens, data.long_prompt, data.bad_rows, progress)[0]
+def examples_of(recipe: Recipe, chat: Chat, source: str, report: Report) -> list[Example]:
+    """The pairs of another file, folder or hub dataset, read and tokenised as the recipe's."""
+    report("reading the pairs", 0, 0)
+    data = recipe.data
+    return chat.encode_all(
+        load_pairs(source, data), data.max_tokens, data.long_prompt, data.bad_rows, _progress(report)
+    )[0]  # fmt: skip
 
 
 def chat_of(model: ModelSettings, template: str, place: Path, now: float | None = None) -> Chat:
@@ -84,7 +78,22 @@ def chat_of(model: ModelSettings, template: str, place: Path, now: float | None 
     return Chat(load_tokenizer(model.model_copy(update={"name": str(place), "revision": ""})), template, now)
 
 
-def _split(recipe: Recipe) -> tuple[Pairs, list[Pair], list[Pair], int]:
+def _progress(report: Report) -> Callable[[int, int], None]:
+    return lambda done, total: report("tokenising", done, total)
+
+
+def _encoded(recipe: Recipe, chat: Chat, split: Split, report: Report) -> Tokens:
+    data, (pairs, train, held_out, left_out) = recipe.data, split
+    examples, counts = chat.encode_all(train, data.max_tokens, data.long_prompt, data.bad_rows, _progress(report))
+    held_examples, _ = chat.encode_all(held_out, data.max_tokens, data.long_prompt, data.bad_rows)
+    if not examples:
+        raise DataError(f"{data.source}: no pair is left to train on after skipping {sum(counts.skipped.values())}")
+    truncated = sum(example.truncated_chosen or example.truncated_rejected for example in examples)
+    skipped = sum(pairs.skipped.values()) + left_out + sum(counts.skipped.values())
+    return Tokens(chat, examples, held_examples, Tokenised(len(examples), truncated, skipped), pairs.layout)
+
+
+def _split(recipe: Recipe) -> Split:
     """The recipe's pairs as read, those to train on, those held out, and how many held-out rows were skipped."""
     data = recipe.data
     pairs = load_pairs(data.source, data)

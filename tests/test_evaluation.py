@@ -149,13 +149,14 @@ def test_a_run_scores_as_its_trainer_did(trained, capsys):
         assert event["value"] == pytest.approx(last[metric], rel=1e-6, abs=1e-6)
         assert event["low"] <= event["value"] <= event["high"]
         assert (event["count"], event["step"], event["checkpoint"]) == (last["pairs"], 3, "final")
+        assert (event["data"], event["limit"], event["seed"]) == ("", 0, 0)
     for metric, wanted in (("rewards/accuracies", proportion), ("delta/chosen", None)):
         event = found["preference", metric, "policy"]
         if wanted:
             assert (event["low"], event["high"]) == pytest.approx(wanted(event["value"], event["count"]))
         else:
             assert event["high"] - event["low"] == pytest.approx(2 * 1.96 * last["delta/chosen_stderr"], rel=0.15)
-    assert found["kl", "per_answer", "policy"]["count"] == 8
+    assert (found["kl", "per_answer", "policy"]["count"], found["kl", "per_answer", "policy"]["samples"]) == (8, 8)
     out = capsys.readouterr().out
     assert "percentile bootstrap of 2,000 resamples" in out
     assert f"mio-local show {trained.name}" in out
@@ -172,7 +173,8 @@ def test_the_picture_has_the_intervals(tmp_path):
 
     stream = [*fakes.events(60), {"type": "finished", "step": 60, "state": "done"}]
     event = {"type": "benchmark", "step": 60, "name": "preference", "metric": "loss", "value": 0.7}
-    odd = [event, event | {"low": "x", "high": 1}, event | {"name": "gsm8k", "low": 0, "high": 1}]
+    odd = [event, event | {"low": "x", "high": 1}, event | {"name": "gsm8k", "low": 0, "high": 1},
+           event | {"low": 0.6, "high": 0.8, "data": "train.jsonl"}]  # fmt: skip
     kinds = {"plain": [], "odd": odd, "bars": [event | {"low": 0.6, "high": 0.8}]}
     drawn = {}
     for name, more in kinds.items():
@@ -180,6 +182,29 @@ def test_the_picture_has_the_intervals(tmp_path):
         draw([read(fakes.make_run(tmp_path / name, "a", stream=[*stream, *more]))], out)
         drawn[name] = out.read_text(encoding="utf-8").count("<path ")
     assert drawn["plain"] == drawn["odd"] < drawn["bars"]
+
+
+def test_other_pairs_than_the_held_out_ones_are_named(trained, tmp_path, tiny_pairs, capsys):
+    """In the events, in the tables and in a report; the picture and the card have the held-out ones alone."""
+    other = Run(shutil.copytree(trained.path, tmp_path / "t"))
+    found = evaluated(other, "--data", tiny_pairs, "--samples", 4, "--limit", 6, "--seed", 3)
+    assert {(event["data"], event["limit"], event["seed"]) for event in found.values()} == {(tiny_pairs.name, 6, 3)}
+    assert tiny_pairs.name in capsys.readouterr().out
+    assert run(["show", str(other.path)]) == 0
+    assert tiny_pairs.name in capsys.readouterr().out.partition("benchmarks")[2]
+    for out in (tmp_path / "r.html", tmp_path / "r.md"):
+        assert run(["report", str(other.path), "--out", str(out)]) == 0
+        assert tiny_pairs.name.replace("_", r"\_" if out.suffix == ".md" else "_") in out.read_text().split("Bench")[1]
+
+
+def test_held_out_pairs_are_those_of_the_training(trained, tmp_path, tiny_pairs, mistake):
+    """As resume has it: where the data changed since, other pairs would be held out, some that were trained on."""
+    other = Run(shutil.copytree(trained.path, tmp_path / "t"))
+    changed = tmp_path / "pairs.jsonl"
+    changed.write_text("\n".join(tiny_pairs.read_text(encoding="utf-8").splitlines()[:-1]), encoding="utf-8")
+    text = other.recipe.read_text(encoding="utf-8")
+    other.recipe.write_text(text.replace(str(tiny_pairs), str(changed)), encoding="utf-8")
+    assert "run t: its data or tokenizer changed since it began" in mistake("eval", other.path, "--samples", 0)
 
 
 def test_a_checkpoint_of_ones_choice(trained):
@@ -194,7 +219,8 @@ def test_questions_are_answered_by_both(trained, tiny_model, tmp_path, capsys):
     found = evaluated(trained, "--questions", file, "--rule", "regex:(.)", "--no-preference", "--answer-tokens", 4)
     values = {of: found["exact-match", "accuracy", of]["value"] for of in ("base", "policy", "difference")}
     assert values["difference"] == pytest.approx(values["policy"] - values["base"])
-    assert found["exact-match", "accuracy", "difference"]["count"] == 6
+    event = found["exact-match", "accuracy", "difference"]
+    assert (event["count"], event["data"], event["rule"]) == (6, "questions.jsonl", "regex:(.)")
     capsys.readouterr()
     assert run(["eval", str(tiny_model), "--questions", str(file), "--answer-tokens", "4", "--device", "cpu"]) == 0
     out = capsys.readouterr().out

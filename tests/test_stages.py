@@ -1,6 +1,8 @@
 """Supervised first, then MIO from it: two commands, or one recipe; the second run's reference is the first's model."""
 
+import json
 import math
+import shutil
 
 import pytest
 
@@ -9,6 +11,7 @@ from mio_local.cli import run
 from mio_local.errors import RunError
 from mio_local.recipe import build, read_toml
 from mio_local.runs import Run
+from mio_local.session import reopen
 from mio_local.stages import stages
 from tests.driving import both
 from tests.fakes import read_events
@@ -42,7 +45,7 @@ def words(model, pairs, backend, runs, *more):
 
 
 @both
-def test_two_commands(backend, tiny_model, tiny_pairs, tmp_path):
+def test_two_commands(backend, tiny_model, tiny_pairs, tmp_path, mistake):
     supervised = ["--loss", "sft", "--name", "taught", "--epochs", "3", "--learning-rate", "3e-2"]
     assert run(words(tiny_model, tiny_pairs, backend, tmp_path, *supervised)) == 0
     then = ["--init-adapter", tmp_path / "taught", "--name", "tuned", "--steps", "2"]
@@ -60,6 +63,21 @@ def test_two_commands(backend, tiny_model, tiny_pairs, tmp_path):
             found[event["metric"]] = event["value"]
     assert found["loss"] == pytest.approx(end["loss"], abs=1e-5)
     assert found["delta/chosen"] == pytest.approx(end["delta/chosen"], abs=1e-4)
+    # not where that was replaced meanwhile; a run that does not know what it began with goes on
+    tuned, weights = Run(tmp_path / "tuned"), tmp_path / "taught" / "adapter"
+    shutil.rmtree(weights)
+    shutil.copytree(tuned.adapter, weights)
+    assert "is not the one it began with, its reference" in mistake("eval", tuned.path, "--samples", 0)
+    stopped = Run(shutil.copytree(tuned.path, tmp_path / "stopped"))
+    shutil.rmtree(stopped.checkpoints)
+    stopped.checkpoints.mkdir()
+    stopped.status.write_text('{"state": "stopped", "step": 0}', encoding="utf-8")
+    with pytest.raises(RunError, match=r"run stopped: the adapter in .* is not the one it began with"):
+        reopen(stopped)
+    info = {key: value for key, value in tuned.read_info().items() if key != "init_adapter"}
+    tuned.info.write_text(json.dumps(info), encoding="utf-8")
+    assert run(["eval", str(tuned.path), "--samples", "0", "--limit", "2"]) == 0
+
 
 
 @both

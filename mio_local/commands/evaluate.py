@@ -2,17 +2,24 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+from mio_local.adapters import read_adapter
 from mio_local.bootstrap import RESAMPLES
+from mio_local.chat import Chat, Example
 from mio_local.commands import screen
 from mio_local.errors import DataError, RecipeError, RunError
 from mio_local.evaluation import SAMPLE_TOKENS, Result, distinct_prompts, divergence, exact_match, preference
 from mio_local.pieces import visible
 from mio_local.recipe import BackendSettings
+from mio_local.report import Report
 from mio_local.runs import runs_folder
 from mio_local.subject import Subject, subject
 from mio_local.tasks import read_tasks, rule
-from mio_local.tokens import held_out
+from mio_local.tokens import examples_of, tokens_of
+from mio_local.unchanged import check_data, check_start
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -33,7 +40,9 @@ def main(arguments: argparse.Namespace) -> int:
     out = screen.console()
     results: list[Result] = []
 
-    def take(found: list[Result]) -> None:
+    def take(found: list[Result], **asked: Any) -> None:
+        asked |= {"limit": arguments.limit, "seed": arguments.seed}
+        found = [replace(result, asked=asked) for result in found]
         results.extend(found)
         try:
             on.keep(found)
@@ -48,26 +57,30 @@ def main(arguments: argparse.Namespace) -> int:
             report("finding the tasks", 0, 0)
             tasks = Tasks(names, arguments.tasks_folder, arguments.limit, chat_template=arguments.apply_chat_template)
         chat = on.chat()
-        examples = held_out(on.recipe, chat, arguments.data, report)[:most] if pairs else []
+        examples = _examples(on, chat, arguments.data, report)[:most] if pairs else []
+        data = _named(arguments.data)
         if pairs and not examples:
             raise DataError(f"{on.title}: no pair is held out; name some with --data, or add --no-preference")
         report("loading the model", 0, 0)
         model = on.load(against_base=not pairs)
         if pairs:
-            take(preference(model, chat, examples, on.recipe, arguments.seed, report))
+            take(preference(model, chat, examples, on.recipe, arguments.seed, report), data=data)
         if pairs and arguments.samples:
             tokens = on.recipe.eval.sample_tokens or SAMPLE_TOKENS
             prompts = distinct_prompts(examples)
-            take(divergence(model, chat, prompts, arguments.samples, tokens, arguments.seed, report))
+            found = divergence(model, chat, prompts, arguments.samples, tokens, arguments.seed, report)
+            take(found, data=data, samples=arguments.samples)
         if pairs and on.own_reference and (questions or tasks):
             del model
             model = on.load(against_base=True)
         if questions:
             tokens = arguments.answer_tokens or on.recipe.eval.task_tokens
             adapted = on.source is not None
-            take(exact_match(model, chat, questions, part, tokens, arguments.seed, report, adapted=adapted))
+            found = exact_match(model, chat, questions, part, tokens, arguments.seed, report, adapted=adapted)
+            take(found, data=_named(arguments.questions), rule=arguments.rule)
         if tasks:
-            take(tasks.run(model, chat, on.base, arguments.seed, report, adapted=on.source is not None))
+            found = tasks.run(model, chat, on.base, arguments.seed, report, adapted=on.source is not None)
+            take(found, chat_template=arguments.apply_chat_template)
     _show(on, results, arguments, out)
     return 0
 
@@ -81,6 +94,25 @@ def _takes_pairs(on: Subject, arguments: argparse.Namespace) -> bool:
     if arguments.data and not on.source:
         raise RecipeError(f"--data: {on.title} has no adapter, so no reference to compare pairs with; leave it out")
     return bool(on.run or arguments.data)
+
+
+def _examples(on: Subject, chat: Chat, source: str, report: Report) -> list[Example]:
+    """The pairs of `source`, or the run's held-out ones. Raises RunError where those, or the reference, are not what
+    they were when the run began."""
+    info = on.run.read_info() if on.run else {}
+    if on.run and on.own_reference:
+        check_start(on.run, info, read_adapter(Path(on.recipe.lora.init_adapter)))
+    if source or not on.run:
+        return examples_of(on.recipe, chat, source, report)
+    tokens = tokens_of(on.recipe, chat, report)
+    check_data(on.run, info, tokens.digest)
+    return tokens.held_out
+
+
+def _named(source: str) -> str:
+    """A file by its name; a hub dataset by the whole of its own."""
+    path = Path(source).expanduser()
+    return path.name if path.exists() else source
 
 
 def _show(

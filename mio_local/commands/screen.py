@@ -116,8 +116,10 @@ def task_line(values: dict[str, Any]) -> str:
 
 
 def benchmarks(title: str, records: list[dict[str, Any]]) -> Table:
-    """A table of `benchmark` events: a figure with its 95 % interval, or with its standard error."""
-    made = table(title, ["benchmark", "metric", "of", "step", "value", "95 %, or ±", "n"])
+    """A table of `benchmark` events: a figure with its 95 % interval, or with its standard error; with the data that it
+    is of, where any is of other data than the run's held-out pairs."""
+    named = any(record.get("data") for record in records)
+    made = table(title, ["benchmark", *["data"] * named, "metric", "of", "step", "value", "95 %, or ±", "n"])
     for record in records:
         low, high, error = (record.get(key) for key in ("low", "high", "stderr"))
         sure = "—"
@@ -126,8 +128,9 @@ def benchmarks(title: str, records: list[dict[str, Any]]) -> Table:
         elif is_number(error):
             sure = f"± {figure(error, '.4f')}" + ("*" if record.get("paired") is False else "")
         form = "+.4f" if record.get("of") == "difference" else ".4f"
+        data = [str(record.get("data") or "—")] * named
         row(
-            made, str(record.get("name", "—")), str(record.get("metric", "—")), str(record.get("of", "—")),
+            made, str(record.get("name", "—")), *data, str(record.get("metric", "—")), str(record.get("of", "—")),
             str(record.get("step", "—")), figure(record.get("value"), form), sure, str(record.get("count", "—")),
         )  # fmt: skip
     return made

@@ -102,7 +102,8 @@ def _benchmark(event: dict[str, Any]) -> str:
     low, high, error = (number(event.get(key), ".4f") for key in ("low", "high", "stderr"))
     sure = f" ({low} to {high})" if is_number(event.get("low")) else f" ± {error}" if error != NONE else ""
     what = " ".join(str(event.get(key, "")) for key in ("name", "metric", "of"))
-    return f"{what} {number(event.get('value'), '.4f')}{sure}"
+    data = f", of {event['data']}" if event.get("data") else ""
+    return f"{what} {number(event.get('value'), '.4f')}{sure}{data}"
 
 
 _WORDS = {
