@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from mio_local.errors import DataError, MioError, ModelError, one_line
 from mio_local.pairs import Pair
+from mio_local.places import expanded
 from mio_local.turns import Message
 
 CLOCK = re.compile(r"strftime_now\(\s*(['\"])(?P<format>.*?)\1\s*\)")
@@ -286,7 +286,7 @@ def _template(tokenizer: Any, template: str) -> str | None:
         own = tokenizer.chat_template
         return own.get("default") or next(iter(own.values())) if isinstance(own, dict) else own
     try:
-        return Path(template).expanduser().read_bytes().decode("utf-8")
+        return expanded(template, "--template").read_bytes().decode("utf-8")
     except FileNotFoundError:
         raise DataError(f"--template {template}: no such file; it is auto, none, or a Jinja file") from None
     except (OSError, UnicodeDecodeError) as error:

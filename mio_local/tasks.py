@@ -4,11 +4,11 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from mio_local.backend import Model
 from mio_local.chat import Chat
 from mio_local.errors import DataError, nearest
+from mio_local.places import expanded
 
 BOXED = "\\boxed{"
 LETTER = re.compile(r"\b([A-E])\b")
@@ -25,7 +25,7 @@ class Question:
 
 def read_tasks(path: str, said: str = "eval.tasks: ") -> list[Question]:
     """Rows of `question` and `answer`. Raises DataError naming file and line; `said` goes before the file's name."""
-    file = Path(path).expanduser()
+    file = expanded(path, said.rstrip(": "))
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:

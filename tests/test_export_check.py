@@ -1,9 +1,11 @@
 """What is checked before an export is published, and what is said of it."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
+from fnmatch import fnmatch
 
 import ml_dtypes
 import numpy as np
@@ -14,7 +16,13 @@ from mio_local.cli import run
 from mio_local.errors import ModelError, RecipeError
 from mio_local.export import kept
 from mio_local.merge import Merge
+from mio_local.models import WANTED, model_folder
 from mio_local.places import building
+from mio_local.recipe import ModelSettings
+from mio_local.rows import read_rows
+from mio_local.tasks import read_tasks
+from mio_local.tokenizer import load_tokenizer
+from mio_local.weights import copy_beside
 from tests.conftest import write_tiny_model
 from tests.driving import noisy, start
 
@@ -114,6 +122,15 @@ def test_a_user_that_is_not_there(adapter, base, words, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("read", "flag"), [
+    (read_rows, "--data"), (read_tasks, "eval.tasks"), (lambda name: model_folder(ModelSettings(name=name)), "--model"),
+    (lambda name: load_tokenizer(ModelSettings(name=name)), "--model"),
+])  # fmt: skip
+def test_a_user_that_is_not_there_for_whatever_is_read(read, flag):
+    with pytest.raises(RecipeError, match=f"^{flag} ~nouser/x: there is no such user; write the whole path"):
+        read("~nouser/x")
+
+
 def test_a_place_that_mlx_lm_takes_for_a_pattern_is_told_before_any_work(adapter, base, tmp_path):
     for to in ("merged", "gguf"):
         with pytest.raises(RecipeError, match=r"a\[1\]: mlx-lm takes .* for a pattern"):
@@ -149,3 +166,12 @@ def test_one_that_is_asked_to_end_tidies_up(tmp_path):
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 128 + signal.SIGTERM
     assert not list(tmp_path.iterdir())
+
+
+def test_the_licence_of_a_base_is_downloaded_and_copied(base, tmp_path):
+    assert any(fnmatch("LICENSE.txt", pattern) for pattern in WANTED)
+    there = shutil.copytree(base, tmp_path / "base")
+    (there / "LICENSE.txt").write_text("terms")
+    (tmp_path / "out").mkdir()
+    copy_beside(there, tmp_path / "out", lambda config: None)
+    assert (tmp_path / "out" / "LICENSE.txt").read_text() == "terms"

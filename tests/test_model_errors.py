@@ -169,7 +169,8 @@ def test_model_that_is_no_folder_is_named(train: Mistake, name: str) -> None:
 def write_adapter(folder: Path, rank: int = 4, width: int = 32, layer: str = ADAPTED, **config: Any) -> Path:
     """A LoRA in PEFT's format on one layer."""
     folder.mkdir()
-    values = {"peft_type": "LORA", "r": rank, "lora_alpha": 8, "target_modules": ["q_proj"], **config}
+    targets = [layer.removeprefix("base_model.model.")]
+    values = {"peft_type": "LORA", "r": rank, "lora_alpha": 8, "target_modules": targets, **config}
     (folder / "adapter_config.json").write_text(json.dumps(values), encoding="utf-8")
     tensors = {"A": np.zeros((rank, width), "f4"), "B": np.zeros((width, rank), "f4")}
     save_file(
