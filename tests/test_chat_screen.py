@@ -58,6 +58,11 @@ async def ask(pilot, question):
     await until(pilot, lambda: not pilot.app.screen.busy and all("tok/s" in words for words in said(pilot.app)), 60)
 
 
+def notes(app):
+    """What is told beside the screen."""
+    return "\n".join(note.message for note in app._notifications)
+
+
 async def saved(pilot, key, count=1):
     """The last pair after a key, which makes `count` of them."""
     file = pilot.app.screen.pairs_file()
@@ -71,9 +76,9 @@ async def refused(pilot, key):
     await pilot.app.screen.workers.wait_for_complete()
     pilot.app.clear_notifications()
     await pilot.press(key)
-    await until(pilot, lambda: pilot.app._notifications, 30)
+    await until(pilot, lambda: notes(pilot.app), 30)
     assert not pilot.app.screen.pairs_file().exists()
-    return next(iter(pilot.app._notifications)).message
+    return notes(pilot.app)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -185,12 +190,12 @@ async def test_two_runs_share_one_base(runs):
         await until(pilot, lambda: isinstance(app.screen, ChatScreen))
         app.screen.query_one("#ask", Input).focus()
         await pilot.press("a", "enter")
-        assert "the model is not there yet" in seen(pilot)
+        await until(pilot, lambda: "the model is not there yet" in notes(app))
         await ready(pilot)
         assert sorted(panel.voice for panel in app.screen.query(Panel)) == ["base", "one", "two"]
         app.screen.query_one("#ask", Input).post_message(events.Paste("one\n  two\nthree"))
         await until(pilot, lambda: app.screen.query_one("#ask", Input).value == "aone   two three")
-        assert "3 lines became one" in seen(pilot)
+        await until(pilot, lambda: "3 lines became one" in notes(app))
 
 
 async def test_a_model_that_is_gone_is_told_and_escape_leads_back(runs, tmp_path):

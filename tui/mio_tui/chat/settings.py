@@ -24,7 +24,7 @@ class ChatSettings(Dialog[tuple[Sampling, str] | None]):
         .setting { height: auto; }
         .setting Label { width: 20; }
         .setting Input { width: 12; height: 1; border: none; padding: 0 1; background: $panel; }
-        .setting Static { width: 1fr; padding: 0 1; color: $text-muted; height: auto; }
+        .setting .meaning { width: 1fr; padding: 0 1; color: $text-muted; height: auto; }
         #setting-system { width: 1fr; }
         #wrong { height: auto; color: $error; margin-top: 1; }
     }
@@ -45,7 +45,7 @@ class ChatSettings(Dialog[tuple[Sampling, str] | None]):
             with Horizontal(classes="setting"):
                 yield Label(key, markup=False)
                 yield Input(str(getattr(self.sampling, key)), id=f"setting-{key}")
-                yield Static(block(field.description), markup=False)
+                yield Static(block(field.description), classes="meaning", markup=False)
         with Horizontal(classes="setting"):
             yield Label(SYSTEM, markup=False)
             yield Input(self.system, id=f"setting-{SYSTEM}", placeholder="system message")
