@@ -121,7 +121,8 @@ def _show(
     loss = on.recipe.loss
     what = f"{on.title}, {arguments.checkpoint}, step {on.step}" if on.run else on.title
     records = [result.event(on.step, on.checkpoint).values for result in results]
-    out.print(screen.benchmarks(what, [record | {"step": on.step} for record in records]))
+    for made in screen.benchmarks(what, [record | {"step": on.step} for record in records]):
+        out.print(made)
     said: list[str] = []
     if any(result.interval for result in results):
         said.append(f"intervals: 95 %; of shares Wilson's, else the percentile bootstrap of {RESAMPLES:,} resamples "

@@ -115,11 +115,17 @@ def task_line(values: dict[str, Any]) -> str:
     return f"greedy task accuracy {figure(values.get('accuracy'), '.3f')} ({of})"
 
 
-def benchmarks(title: str, records: list[dict[str, Any]]) -> Table:
-    """A table of `benchmark` events: a figure with its 95 % interval, or with its standard error; with the data that it
-    is of, where any is of other data than the run's held-out pairs."""
-    named = any(record.get("data") for record in records)
-    made = table(title, ["benchmark", *["data"] * named, "metric", "of", "step", "value", "95 %, or ±", "n"])
+def benchmarks(title: str, records: list[dict[str, Any]]) -> list[Table]:
+    """Tables of `benchmark` events, one for each data beside the run's held-out pairs."""
+    sources = dict.fromkeys(str(record.get("data") or "") for record in records)
+    return [_benchmarks(f"{title}; on {source}" if source else title, [
+        record for record in records if str(record.get("data") or "") == source
+    ]) for source in sources]  # fmt: skip
+
+
+def _benchmarks(title: str, records: list[dict[str, Any]]) -> Table:
+    """A figure in each row, with its 95 % interval, or with its standard error."""
+    made = table(title, ["benchmark", "metric", "of", "step", "value", "95 %, or ±", "n"])
     for record in records:
         low, high, error = (record.get(key) for key in ("low", "high", "stderr"))
         sure = "—"
@@ -128,9 +134,8 @@ def benchmarks(title: str, records: list[dict[str, Any]]) -> Table:
         elif is_number(error):
             sure = f"± {figure(error, '.4f')}" + ("*" if record.get("paired") is False else "")
         form = "+.4f" if record.get("of") == "difference" else ".4f"
-        data = [str(record.get("data") or "—")] * named
         row(
-            made, str(record.get("name", "—")), *data, str(record.get("metric", "—")), str(record.get("of", "—")),
+            made, str(record.get("name", "—")), str(record.get("metric", "—")), str(record.get("of", "—")),
             str(record.get("step", "—")), figure(record.get("value"), form), sure, str(record.get("count", "—")),
         )  # fmt: skip
     return made

@@ -58,7 +58,8 @@ def main(arguments: argparse.Namespace) -> int:
         out.print(f"step {visible_line(str(event.get('step', '—')))}: {screen.task_line(event)}")
     if past.of("benchmark"):
         title = "benchmarks; preference and kl are nats against the reference, intervals are 95 %"
-        out.print(screen.benchmarks(title, past.of("benchmark")))
+        for made in screen.benchmarks(title, past.of("benchmark")):
+            out.print(made)
     for event in past.of("note"):
         out.print(screen.note_line(event | {"text": f"step {event.get('step', '—')}: {event.get('text', '')}"}))
     command = "resume" if status["state"] in RESUMABLE else "plot"
