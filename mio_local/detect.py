@@ -56,7 +56,7 @@ class Match:
             if kind != "none" and role not in OPTIONAL:
                 _check(cells[role], kind, self._shown(role), row.where)
         prompt, chosen, rejected = self.layout.read(cells, row.where, text)
-        return _with_system(prompt, optional_text(cells, "system", row.where) or system), chosen, rejected
+        return with_system(prompt, optional_text(cells, "system", row.where) or system), chosen, rejected
 
     def _shown(self, role: str) -> str:
         column = self.columns[role]
@@ -75,7 +75,8 @@ def _check(value: Any, kind: str, role: str, where: str) -> None:
         raise BadRow(where, f"{role} must be {KIND_NAMES[kind]}, not {KIND_NAMES.get(found) or kind_name(value)}")
 
 
-def _with_system(prompt: list[Message] | str, system: str) -> list[Message] | str:
+def with_system(prompt: list[Message] | str, system: str) -> list[Message] | str:
+    """The prompt after a system message, where it has none of its own."""
     if not system or (not isinstance(prompt, str) and prompt[0]["role"] == "system"):
         return prompt
     turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt

@@ -107,7 +107,7 @@ def divergence(
 
 def exact_match(
     model: Model, chat: Chat, questions: Sequence[Question], rule: Rule, tokens: int, seed: int, report: Report, *,
-    adapted: bool,
+    adapted: bool, system: str = "",
 ) -> list[Result]:  # fmt: skip
     """The share of questions that the base and, with `adapted`, the policy answer right, greedily, and the difference.
     Intervals are over questions: Wilson's, and the difference's by resampling the same ones for both."""
@@ -115,7 +115,10 @@ def exact_match(
     sides = (("base", True), ("policy", False)) if adapted else (("base", True),)
     for of, reference in sides:
         found: list[bool] = []
-        for correct in greedy_answers(model, chat, questions, tokens, reference=reference, part=rule):
+        answers = greedy_answers(
+            model, chat, questions, tokens, reference=reference, part=rule, system=system
+        )  # fmt: skip
+        for correct in answers:
             found.append(correct)
             report(f"answering questions ({of})", len(found), len(questions))
         right[of] = np.array(found, np.float64)

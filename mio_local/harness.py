@@ -4,7 +4,7 @@ import contextlib
 import io
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from mio_local.backend import Model
 from mio_local.chat import Chat
-from mio_local.errors import BackendError, DataError, HubError, MioError, nearest, one_line
+from mio_local.errors import BackendError, DataError, HubError, MioError, is_full_disk, nearest, one_line
 from mio_local.evaluation import Result
 from mio_local.events import is_number
 from mio_local.report import Report
@@ -39,10 +39,12 @@ class Tasks:
             raise DataError(f"--tasks-folder {folder}: no such folder")
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
         self.names, self.limit, self.chat_template = list(names), limit or None, chat_template
-        self.manager = manager(include_path=str(Path(folder).expanduser()) if folder else None)
-        known = self.manager.all_tasks
+        with _explained():
+            self.manager = manager(include_path=str(Path(folder).expanduser()) if folder else None)
+            known = self.manager.all_tasks
         for name in names:
             if name not in known:
+                _check_folder(folder)
                 raise DataError(f"--tasks {name}: the harness has no such task{nearest(name, known)}")
 
     def run(
@@ -50,6 +52,8 @@ class Tasks:
     ) -> list[Result]:
         """Run them on the base in `folder` and, with `adapted`, on the policy. Raises HubError for data that cannot be
         had, DataError for a task that cannot be run."""
+        if self.chat_template and not chat.template:
+            raise DataError("--apply-chat-template: there is none; data.template is none, or the model has none")
         base = self._evaluate(model, chat, folder, seed, _named(report, "base"), reference=True)
         policy = base
         if adapted:
@@ -66,21 +70,46 @@ class Tasks:
     ) -> dict[str, Any]:
         from mio_local.harness_model import HarnessModel
 
-        asked = HarnessModel(model, chat.tokenizer, folder, report, reference=reference, seed=seed)
+        asked = HarnessModel(
+            model, chat.tokenizer, folder, report, reference=reference, seed=seed, template=chat.template
+        )
         report("building requests", 0, 0)
-        try:
-            with contextlib.redirect_stderr(io.StringIO()):  # bars of its own
-                found = import_module("lm_eval").simple_evaluate(
-                    model=asked, tasks=list(self.names), limit=self.limit, task_manager=self.manager,
-                    apply_chat_template=self.chat_template, bootstrap_iters=1000,
-                )  # fmt: skip
-        except MioError:
+        with _explained(), contextlib.redirect_stderr(io.StringIO()):  # bars of its own
+            return import_module("lm_eval").simple_evaluate(
+                model=asked, tasks=list(self.names), limit=self.limit, task_manager=self.manager,
+                apply_chat_template=self.chat_template, bootstrap_iters=1000,
+            )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _explained() -> Generator[None]:
+    """Whatever the harness, or what a task's author wrote, comes to grief over, in one line."""
+    try:
+        yield
+    except MioError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"--tasks: a task's data is not there: {one_line(error)}") from None
+    except OSError as error:  # a ConnectionError too
+        if is_full_disk(error):
             raise
-        except (ConnectionError, OSError) as error:
-            raise HubError(f"--tasks: a data set cannot be had ({one_line(error)}); go online once") from None
-        except (ValueError, KeyError, TypeError, AttributeError, AssertionError, ImportError) as error:
-            raise DataError(f"--tasks: the harness cannot run a task: {one_line(error)}") from error
-        return found
+        raise HubError(f"--tasks: a data set cannot be had ({one_line(error)}); go online once") from None
+    except Exception as error:
+        said = f"{type(error).__name__}: {one_line(error)}"
+        raise DataError(f"--tasks: the harness cannot run a task: {said}") from error
+
+
+def _check_folder(folder: str) -> None:
+    """Raise DataError for a file that is no YAML: the harness passes it over, and its task is not known."""
+    import yaml
+
+    for file in sorted(Path(folder).expanduser().rglob("*.yaml")) if folder else ():
+        try:
+            yaml.compose(file.read_text(encoding="utf-8"), yaml.SafeLoader)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
+            said = f"line {mark.line + 1}: {problem}" if problem and mark else one_line(error)
+            raise DataError(f"--tasks-folder {file}: not readable YAML: {said}") from None
 
 
 def _named(report: Report, of: str) -> Report:

@@ -18,22 +18,27 @@ from mio_local.report import Report
 LONGEST = 2048  # tokens of a model that does not say; the harness's own default
 ANSWER = 256  # tokens of an answer where the task does not say; as in the harness
 TOKENS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")  # by which a task says it
-HARMLESS = ("until", "do_sample", "temperature", *TOKENS)
+KNOWN = ("until", "do_sample", "temperature", *TOKENS)
+DRAWING = ("top_p", "top_k", "min_p", "typical_p")  # of no effect on a greedy answer
+OFF = (("num_beams", 1), ("repetition_penalty", 1.0), ("top_p", 1.0))  # of no effect at all
 TOGETHER = 32  # rows between two reports
 
 
 class HarnessModel(TemplateLM):  # pyright: ignore[reportUntypedBaseClass]
     """The policy or, with `reference`, the base, behind the harness's interface. `folder` is the base model's.
 
-    Prompts that are too long lose their start. Answers are greedy, or drawn at a task's temperature with `seed`.
+    `template` is the chat template, the tokenizer's own where it is None. Prompts that are too long lose their start.
+    Answers are greedy, or drawn at a task's temperature with `seed`.
     """
 
     def __init__(
-        self, model: Model, tokenizer: Any, folder: Path, report: Report, *, reference: bool, seed: int = 0
-    ) -> None:
+        self, model: Model, tokenizer: Any, folder: Path, report: Report, *, reference: bool, seed: int = 0,
+        template: str | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.model, self.tokenizer, self.report, self.reference, self.seed = model, tokenizer, report, reference, seed
         self.folder = folder
+        self.template = template or tokenizer.chat_template
         config = read_config(folder)
         self.stop = sorted({tokenizer.eos_token_id, *end_ids(folder)} - {None})
         self.longest = _longest(config, tokenizer)
@@ -55,8 +60,11 @@ class HarnessModel(TemplateLM):  # pyright: ignore[reportUntypedBaseClass]
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         return self.tokenizer.apply_chat_template(
             chat_history, tokenize=False, add_generation_prompt=add_generation_prompt,
-            continue_final_message=not add_generation_prompt,
+            continue_final_message=not add_generation_prompt, chat_template=self.template,
         )  # fmt: skip
+
+    def chat_template(self, chat_template: bool | str = False) -> str:
+        return self.template or ""
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
         if add_special_tokens is None and string.startswith(self.tokenizer.decode(self.prefix_token_id)):
@@ -128,8 +136,12 @@ class HarnessModel(TemplateLM):  # pyright: ignore[reportUntypedBaseClass]
             raise DataError(f"a task asks for answers of {tokens} tokens; this model takes {self.longest} in all")
         temperature = float(asked.get("temperature") or 0.0)
         draws = bool(asked.get("do_sample", temperature > 0))
-        if draws and (odd := sorted(set(asked) - set(HARMLESS))):
+        odd = sorted(key for key in set(asked) - set(KNOWN) if (key, asked[key]) not in OFF)
+        if draws and odd:
             raise DataError(f"a task draws its answers by {odd[0]}, which is not done here; only by temperature")
+        if odd := [key for key in odd if key not in DRAWING]:
+            raise DataError(f"a task sets {odd[0]} for its answers, which is not done here; leave it out of its "
+                            "generation_kwargs")  # fmt: skip
         return until, tokens, (temperature or 1.0) if draws else 0.0
 
     def _opening(self, until: Sequence[str]) -> list[int]:

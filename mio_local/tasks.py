@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mio_local.backend import Model
 from mio_local.chat import Chat
+from mio_local.detect import with_system
 from mio_local.errors import DataError, nearest
 from mio_local.places import expanded
 
@@ -95,13 +96,14 @@ BATCH = 32  # questions answered together
 
 def greedy_answers(
     model: Model, chat: Chat, questions: Sequence[Question], max_tokens: int, *, reference: bool,
-    part: Rule = last_number,
+    part: Rule = last_number, system: str = "",
 ) -> Iterator[bool]:  # fmt: skip
-    """Whether each question's greedy answer is right by its `part`, in order; answered BATCH at a time. A correct
-    answer in which there is no such part counts whole, unless numbers are compared."""
+    """Whether each question's greedy answer is right by its `part`, in order; answered BATCH at a time. `system` is put
+    before a question as before a prompt in training. A correct answer in which there is no such part counts whole,
+    unless numbers are compared."""
     for first in range(0, len(questions), BATCH):
         asked = questions[first : first + BATCH]
-        prompts = [chat.generation_prompt(item.question) for item in asked]
+        prompts = [chat.generation_prompt(with_system(item.question, system)) for item in asked]
         answers = model.generate(prompts, max_tokens, sorted(chat.end_ids), reference=reference)
         for item, answer in zip(asked, answers, strict=True):
             wanted = part(item.answer)

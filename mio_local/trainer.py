@@ -196,11 +196,11 @@ class Loop:
 
     def task(self, *, reference: bool) -> Iterator[Event]:
         """Answer the task questions greedily, if there are any."""
-        right, questions = 0, self.job.questions
+        job, right, questions = self.job, 0, self.job.questions
         if not questions:
             return
-        tokens = self.job.recipe.eval.task_tokens
-        answers = greedy_answers(self.job.model, self.job.chat, questions, tokens, reference=reference)
+        tokens, system = job.recipe.eval.task_tokens, job.recipe.data.system
+        answers = greedy_answers(job.model, job.chat, questions, tokens, reference=reference, system=system)
         for done, correct in enumerate(answers, 1):
             right += correct
             yield self.on_the_way("answering task questions", done, len(questions))

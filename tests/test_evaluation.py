@@ -10,12 +10,12 @@ import pytest
 
 from mio_local.bootstrap import means, proportion, ratios, share
 from mio_local.cli import run
-from mio_local.evaluation import PREFERENCE, distinct_prompts, divergence
+from mio_local.evaluation import PREFERENCE, distinct_prompts, divergence, exact_match
 from mio_local.events import Event, EventWriter, rewind
 from mio_local.report import silent
 from mio_local.runs import Run
 from mio_local.tail import Tail
-from mio_local.tasks import rule
+from mio_local.tasks import Question, rule
 from tests import fakes
 from tests.driving import BACKENDS, both, logits, move, noisy, start
 from tests.fakes import read_events
@@ -74,6 +74,16 @@ def test_what_is_not_finite_has_no_interval():
 ])  # fmt: skip
 def test_rules(name, text, part):
     assert rule(name)(text) == part
+
+
+def test_questions_follow_the_system_message_of_the_training():
+    seen, asked = [], [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "1+1?"}]
+    chat = SimpleNamespace(end_ids={1}, generation_prompt=lambda prompt: seen.append(prompt) or [5],
+                           tokenizer=SimpleNamespace(decode=lambda *_, **__: "2"))  # fmt: skip
+    model = SimpleNamespace(generate=lambda prompts, *_, **__: [[7]] * len(prompts))
+    found = exact_match(model, chat, [Question("1+1?", "2")], rule("exact"), 4, 0, silent, adapted=False,
+                        system="Be brief.")  # fmt: skip
+    assert (seen, found[0].value) == ([asked], 1)
 
 
 @both

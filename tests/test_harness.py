@@ -111,6 +111,26 @@ def test_sampling_takes_a_temperature_and_nothing_else(harness):
         harness.model.generate_until(asked(("a", {"do_sample": True, "top_p": 0.9})))
 
 
+@pytest.mark.parametrize(("settings", "refused"), [
+    ({"repetition_penalty": 5.0}, "repetition_penalty"), ({"num_beams": 4, "do_sample": False}, "num_beams"),
+    ({"max_tokns": 5}, "max_tokns"), ({"num_beams": 1, "repetition_penalty": 1.0}, ""),
+    ({"do_sample": False, "top_p": 0.95}, ""),
+])  # fmt: skip
+def test_what_would_be_done_otherwise_is_refused_by_name(harness, settings, refused):
+    if not refused:
+        assert harness.model.generate_until(asked(("a", settings))) == ["one two\nthree Q: four"]
+        return
+    with pytest.raises(DataError, match=f"a task sets {refused} for its answers, which is not done here"):
+        harness.model.generate_until(asked(("a", settings)))
+
+
+def test_the_template_is_the_runs(harness, tiny_model):
+    own = "[{{ messages[0].content }}]"
+    model = type(harness.model)(None, harness.tokenizer, tiny_model, silent, reference=True, template=own)
+    assert model.apply_chat_template([{"role": "user", "content": "hi"}]) == "[hi]"
+    assert model.chat_template(True) == own
+
+
 def test_the_chat_template_is_the_tokenizers(harness):
     history = [{"role": "user", "content": "hi"}]
     assert harness.model.apply_chat_template(history) == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
@@ -208,6 +228,23 @@ def test_what_the_harness_lacks_is_told(mistake, tiny_model, tmp_path, monkeypat
     pytest.importorskip("lm_eval")
     assert "arc_esy: the harness has no such task (nearest: " in mistake("eval", tiny_model, "--tasks", "arc_esy")
     assert "no such folder" in mistake("eval", tiny_model, "--tasks", "t", "--tasks-folder", tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(("old", "new", "told"), [
+    ("{{prompt}}", "{{ prompt | nofilter }}", "the harness cannot run a task: TemplateAssertionError: No filter named"),
+    ("rows.jsonl", "nope.jsonl", "a task's data is not there: "),
+    ("doc_to_target: 0", "doc_to_target: [0", "choose.yaml: not readable YAML: line "),
+])  # fmt: skip
+def test_a_task_that_is_written_wrong_is_one_line(mistake, tiny_model, tmp_path, old, new, told):
+    pytest.importorskip("lm_eval")
+    rows = [{"prompt": "a", "chosen": "b", "rejected": "c", "answer": "1"}]
+    write_tasks(tmp_path / "tasks", "odd", rows, "o", 16)
+    file = tmp_path / "tasks" / "choose.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    words = ["--tasks", "odd_choose", "--tasks-folder", tmp_path / "tasks", "--device", "cpu"]
+    said = mistake("eval", tiny_model, *words)
+    assert told in said
+    assert "online" not in said
 
 
 def evaluate_arguments(model):

@@ -76,7 +76,10 @@ def main(arguments: argparse.Namespace) -> int:
         if questions:
             tokens = arguments.answer_tokens or on.recipe.eval.task_tokens
             adapted = on.source is not None
-            found = exact_match(model, chat, questions, part, tokens, arguments.seed, report, adapted=adapted)
+            found = exact_match(
+                model, chat, questions, part, tokens, arguments.seed, report, adapted=adapted,
+                system=on.recipe.data.system,
+            )  # fmt: skip
             take(found, data=_named(arguments.questions), rule=arguments.rule)
         if tasks:
             found = tasks.run(model, chat, on.base, arguments.seed, report, adapted=on.source is not None)
