@@ -6,6 +6,7 @@ import pytest
 
 from mio_local import history
 from mio_local.card import Licences, card
+from mio_local.markdown import homeless
 from mio_local.recipe import build, read_toml
 from tests import fakes
 
@@ -111,3 +112,10 @@ def test_a_damaged_run_has_a_card(folder, info):
     run = fakes.make_run(folder, "one", steps=100)
     fakes.append(run, {"type": [], "step": 1}, {"type": "step", "loss": 1}, {"type": "benchmark", "step": 100})
     assert "weights after step 100" in written(run, info=info)
+
+
+def test_the_bare_home_folder_is_not_named_either(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert homeless("cd /home/me; ls /home/me. '/home/me'") == "cd ~; ls ~. '~'"
+    for other in ("/home/meg", "/home/me-too", "/home/me.old", "/x/home/me"):
+        assert homeless(other) == other
