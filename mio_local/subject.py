@@ -78,18 +78,8 @@ def subject(runs: Path, name: str, wanted: str, model: str, backend: BackendSett
     if isinstance(found, Source) and (run := found.run):
         recipe = build(read_toml(run.recipe), str(run.recipe))
         created = run.read_info().get("created", time.time())
-        return Subject(run.name, recipe, found.base, created, found, _step_of(run, wanted), wanted)
+        return Subject(run.name, recipe, found.base, created, found, checkpoint.step_of(run, wanted), wanted)
     recipe = Recipe(model=found.model, backend=found.backend)
     if isinstance(found, Source):
         return Subject(found.title, recipe, found.base, time.time(), found)
     return Subject(name, recipe, found.base, time.time())
-
-
-def _step_of(run: Run, wanted: str) -> int:
-    """The step whose adapter `wanted` is; 0 where nothing tells it."""
-    if wanted.startswith("step-"):
-        return int(wanted.removeprefix("step-"))
-    good = run.saved()
-    if wanted == FINAL or not good:
-        return run.last_step()
-    return checkpoint.read_progress(good[-1]).best_step
