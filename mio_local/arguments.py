@@ -128,7 +128,12 @@ def parser(command_name: str = "") -> Parser:
         if command_name == name:
             add_sampling_flags(talk)
 
-    add_eval(command("eval", "measure a run, an adapter or a model: held-out pairs, KL divergence, tasks, questions"))
+    measure = command("eval", "measure a run, an adapter or a model: held-out pairs, KL divergence, tasks, questions")
+    add_eval(measure)
+    if command_name == "eval":
+        from mio_local.flags import add_reading_flags
+
+        add_reading_flags(measure)
 
     data = commands.add_parser("data", help="look at preference data", description="Look at preference data.")
     kinds = data.add_subparsers(dest="data_command", metavar="COMMAND", required=True, parser_class=Parser)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_origin
 
@@ -12,16 +13,24 @@ from mio_local.recipe import Recipe, Section, build, keys, read_toml
 from mio_local.shipped import recipes
 
 T = TypeVar("T", bound=Section)
+READING = ("data.split", "data.revision", "data.columns", "data.max_tokens", "data.long_prompt", "data.bad_rows")
 
 
 def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
     """A flag for every recipe key that has one, and --set for all of them."""
-    for key, field in keys().items():
+    _add_keys(parser, keys(), "any recipe key, as section.key=value; may be given again")
+
+
+def add_reading_flags(parser: argparse.ArgumentParser) -> None:
+    """Those of the keys by which pairs are read."""
+    shown = ", ".join(key.partition(".")[2] for key in READING)
+    _add_keys(parser, {key: keys()[key] for key in READING}, f"how --data is read: data.KEY=VALUE, of {shown}")
+
+
+def _add_keys(parser: argparse.ArgumentParser, known: Mapping[str, Any], help: str) -> None:
+    for key, field in known.items():
         _add(parser, key, field)
-    parser.add_argument(
-        "--set", dest="assignments", metavar="KEY=VALUE", action="append", default=[],
-        help="any recipe key, as section.key=value; may be given again",
-    )
+    parser.add_argument("--set", dest="assignments", metavar="KEY=VALUE", action="append", default=[], help=help)
 
 
 def add_section_flags(parser: argparse.ArgumentParser, section: type[Section]) -> None:
@@ -55,7 +64,16 @@ def _add(parser: argparse.ArgumentParser, key: str, field: Any) -> None:
 
 def recipe_from(arguments: argparse.Namespace) -> Recipe:
     """The recipe file, if any, with the flags and --set laid over it. Raises RecipeError."""
-    known = keys()
+    overrides = given(arguments, keys())
+    file = getattr(arguments, "recipe", None)
+    if not file:
+        return build({}, "command line", overrides)
+    path = find_recipe(file)
+    return build(read_toml(path), str(path), overrides)
+
+
+def given(arguments: argparse.Namespace, known: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
+    """What flags and --set say of these keys, for `build`. Raises RecipeError."""
     overrides: dict[str, tuple[str, Any]] = {}
     for key, field in known.items():
         value = getattr(arguments, key, None)
@@ -69,11 +87,7 @@ def recipe_from(arguments: argparse.Namespace) -> Recipe:
         if key not in known:
             raise RecipeError(f"--set {assignment}: unknown key {key}{nearest(key, known)}")
         overrides[key] = (f"--set {key}", _parsed(known[key], f"--set {key}", value))
-    file = getattr(arguments, "recipe", None)
-    if not file:
-        return build({}, "command line", overrides)
-    path = find_recipe(file)
-    return build(read_toml(path), str(path), overrides)
+    return overrides
 
 
 def words(recipe: Recipe) -> list[str]:

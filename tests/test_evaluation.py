@@ -201,6 +201,19 @@ def test_an_adapters_folder_needs_pairs(trained, tiny_model, tiny_pairs, capfd, 
     assert "rewards/accuracies" in capfd.readouterr().out
 
 
+def test_other_pairs_are_read_as_the_flags_say(trained, tmp_path, capfd, mistake):
+    """The remedy that an error names is one that `eval` takes, and it says what has nothing to read."""
+    pairs = tmp_path / "long.jsonl"
+    rows = [{"prompt": prompt, "chosen": "yes", "rejected": "no"} for prompt in ("a " * 900, "b", "c")]
+    pairs.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    words = ["eval", trained.path, "--samples", 0, "--data", pairs]
+    assert "raise it, or --set data.long_prompt=skip" in mistake(*words, "--max-tokens", 64)
+    assert run([str(word) for word in [*words, "--max-tokens", 64, "--set", "data.long_prompt=skip"]]) == 0
+    assert "]  2\n" in capfd.readouterr().out
+    assert "says how --data is read" in mistake("eval", trained.path, "--max-tokens", 64)
+    assert "unknown key train.steps" in mistake(*words, "--set", "train.steps=3")
+
+
 def test_what_a_stopped_run_was_found_to_be_outlives_its_resume(tmp_path):
     path = tmp_path / "events.jsonl"
     writer = EventWriter(path)

@@ -12,8 +12,9 @@ from mio_local.chat import Chat, Example
 from mio_local.commands import screen
 from mio_local.errors import DataError, RecipeError, RunError
 from mio_local.evaluation import SAMPLE_TOKENS, Result, distinct_prompts, divergence, exact_match, preference
+from mio_local.flags import READING, given
 from mio_local.pieces import visible
-from mio_local.recipe import BackendSettings
+from mio_local.recipe import BackendSettings, Recipe, build, keys
 from mio_local.report import Report
 from mio_local.runs import runs_folder
 from mio_local.subject import Subject, subject
@@ -33,7 +34,7 @@ def main(arguments: argparse.Namespace) -> int:
     names = [name.strip() for name in arguments.tasks.split(",") if name.strip()]
     backend = BackendSettings(name=arguments.backend, device=arguments.device)
     on = subject(runs_folder(arguments.runs), arguments.run, arguments.checkpoint, arguments.model, backend)
-    pairs = _takes_pairs(on, arguments)
+    pairs, reading = _takes_pairs(on, arguments), _reading(on, arguments)
     if not (pairs or names or questions):
         raise RecipeError(f"{on.title}: nothing to evaluate; add --tasks or --questions"
                           + (", or --data with pairs" if on.source else ""))  # fmt: skip
@@ -57,7 +58,7 @@ def main(arguments: argparse.Namespace) -> int:
             report("finding the tasks", 0, 0)
             tasks = Tasks(names, arguments.tasks_folder, arguments.limit, chat_template=arguments.apply_chat_template)
         chat = on.chat()
-        examples = _examples(on, chat, arguments.data, report)[:most] if pairs else []
+        examples = _examples(on, chat, arguments.data, reading, report)[:most] if pairs else []
         data = _named(arguments.data)
         if pairs and not examples:
             raise DataError(f"{on.title}: no pair is held out; name some with --data, or add --no-preference")
@@ -99,14 +100,23 @@ def _takes_pairs(on: Subject, arguments: argparse.Namespace) -> bool:
     return bool(on.run or arguments.data)
 
 
-def _examples(on: Subject, chat: Chat, source: str, report: Report) -> list[Example]:
+def _reading(on: Subject, arguments: argparse.Namespace) -> Recipe:
+    """The recipe by which the pairs of --data are read. Raises RecipeError for flags that have nothing to read."""
+    overrides = given(arguments, {key: field for key, field in keys().items() if key in READING})
+    if overrides and not arguments.data:
+        flag, _ = next(iter(overrides.values()))
+        raise RecipeError(f"{flag}: says how --data is read, which is not given; a run's own pairs are read as it did")
+    return build(on.recipe.model_dump(), "command line", overrides)
+
+
+def _examples(on: Subject, chat: Chat, source: str, reading: Recipe, report: Report) -> list[Example]:
     """The pairs of `source`, or the run's held-out ones. Raises RunError where those, or the reference, are not what
     they were when the run began."""
     info = on.run.read_info() if on.run else {}
     if on.run and on.own_reference:
         check_start(on.run, info, read_adapter(Path(on.recipe.lora.init_adapter)))
     if source or not on.run:
-        return examples_of(on.recipe, chat, source, report)
+        return examples_of(reading, chat, source, report)
     tokens = tokens_of(on.recipe, chat, report)
     check_data(on.run, info, tokens.digest)
     return tokens.held_out
