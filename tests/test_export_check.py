@@ -110,7 +110,7 @@ def test_the_printed_command_runs_nothing_of_a_path(adapter, base, to, tmp_path,
     (tmp_path / "python").write_text('#!/bin/sh\nprintf %s "$2"')
     (tmp_path / "python").chmod(0o755)
     done = subprocess.run(f"PATH={tmp_path}:$PATH; {command}", shell=True, capture_output=True, text=True)
-    assert done.stdout.endswith(f"as M; M.from_pretrained({str(place)!r})"), done.stderr
+    assert done.stdout.endswith(f"as M; M.from_pretrained({json.dumps(str(place))})"), done.stderr
     assert not (tmp_path / "pwned").exists()
 
 

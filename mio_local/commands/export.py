@@ -76,7 +76,7 @@ def _uses(found: Source, to: str, place: Path, bits: int) -> list[str]:
     if to == "mlx":
         return [f"mlx_lm.generate --model {base} --adapter-path {at} --prompt '...'"]
     if to == "peft":
-        return [_python("peft", "AutoPeftModelForCausalLM", place)]
+        return [screen.in_python("peft", "AutoPeftModelForCausalLM", place)]
     if to == "gguf":
         name = re.sub(r"[^a-z0-9._-]+", "-", found.title.lower()).strip("-._") or "model"
         return [
@@ -86,11 +86,6 @@ def _uses(found: Source, to: str, place: Path, bits: int) -> list[str]:
         ]
     by_library = {
         "mlx": f"mlx_lm.generate --model {at} --prompt '...'",
-        "cuda": _python("transformers", "AutoModelForCausalLM", place),
+        "cuda": screen.in_python("transformers", "AutoModelForCausalLM", place),
     }
     return [by_library[found.open().name]] if bits else list(by_library.values())
-
-
-def _python(library: str, loader: str, place: Path) -> str:
-    code = f"from {library} import {loader} as M; M.from_pretrained({str(place)!r})"
-    return f"python -c {visible(shlex.quote(code))}"

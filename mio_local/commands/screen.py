@@ -1,7 +1,10 @@
 """What the command line prints: no markup is read from any text, and a pipe gets plain lines."""
 
+import json
+import shlex
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -149,6 +152,12 @@ def note_line(values: dict[str, Any]) -> str:
 def ways(run: Run) -> list[str]:
     """The commands that deal with a run in the background."""
     return [f"mio-local {command} {called(run)}" for command in ("attach", "pause", "stop")]
+
+
+def in_python(library: str, loader: str, place: Path) -> str:
+    """The shell command that loads what is at `place`; nothing of the path is run by it."""
+    code = f"from {library} import {loader} as M; M.from_pretrained({json.dumps(str(place), ensure_ascii=False)})"
+    return f"python -c {visible(shlex.quote(code))}"
 
 
 def next_steps(out: Console, *commands: str) -> None:

@@ -1,6 +1,7 @@
 """`mio-local train`: a new run in the foreground. Ctrl-C finishes the step and saves; a second one ends at once."""
 
 import argparse
+import shlex
 
 from mio_local.commands import screen
 from mio_local.control import Control
@@ -71,6 +72,6 @@ def watch(job: Job, out: screen.Console, control: Control | None = None) -> int:
 
 def _use(job: Job) -> list[str]:
     if job.facts["backend"] == "mlx":
-        model = job.recipe.model.name
-        return [f"mlx_lm.generate --model {model} --adapter-path {job.run.adapter} --prompt '...'"]
-    return [f"python -c \"from peft import AutoPeftModelForCausalLM as M; M.from_pretrained('{job.run.adapter}')\""]
+        model, adapter = (visible(shlex.quote(str(part))) for part in (job.recipe.model.name, job.run.adapter))
+        return [f"mlx_lm.generate --model {model} --adapter-path {adapter} --prompt '...'"]
+    return [screen.in_python("peft", "AutoPeftModelForCausalLM", job.run.adapter)]
