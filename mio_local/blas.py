@@ -48,6 +48,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def threads() -> int:
+    """CPU threads for PyTorch: a core each, or fewer where OMP_NUM_THREADS says so."""
+    told = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return min(cores(), int(told)) if told.isdecimal() and int(told) else cores()
+
+
 @cache
 def _openblas() -> tuple[ctypes.CDLL | None, int]:
     """The preloaded OpenBLAS, and the threads that it began with."""

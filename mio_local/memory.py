@@ -28,7 +28,8 @@ LOGITS = {"mlx": (1, 2), "cuda": (1, 3)}
 
 RUNTIME = 440_000_000  # resident bytes of Python with PyTorch, transformers and PEFT on Linux, before a model is loaded
 # Of what all blocks make, by checkpointing: what glibc 2.36 kept, a step being one pass, or a sum of several, where the
-# first one's gradients lie among the second one's results. Seen: 0.57 to 0.85, 1.35 to 1.6; 0.58 to 0.72, 0.86 to 1.1.
+# first one's gradients lie among the second one's results. Seen: 0.57 to 0.85, 0.77 to 1.76; 0.58 to 0.72, 0.68 to
+# 1.23; the sums with two parts of a batch side by side.
 UNRETURNED = {False: (0.75, 1.1), True: (0.55, 0.85)}
 MALLOC_MAPS = 32 << 20  # glibc maps larger blocks one by one and gives them back at once (DEFAULT_MMAP_THRESHOLD_MAX)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mio_local.arrays import ALL, CPU_TOKENS, LANES, padded
-from mio_local.blas import cores
+from mio_local.blas import cores, threads
 from mio_local.recipe import Recipe
 from mio_local.shapes import BYTES, Shape
 
@@ -61,8 +61,8 @@ class Plan:
         return self.length * (1 if self.shared else 2)
 
     def fed(self, pairs: int) -> int:
-        """Tokens of a batch that go through the model at once: on a CPU those of the parts in all
-        lanes, as `Batch.split` says."""
+        """Tokens of a batch that go through the model at once: on a CPU those of the parts in all lanes,
+        as `Batch.split` says."""
         most = CPU_TOKENS if self.kind == "cpu" else ALL
         return self.pair * min(pairs, self.lanes * max(1, most // self.lanes // self.pair))
 
@@ -70,7 +70,7 @@ class Plan:
     def lanes(self) -> int:
         """Parts of a batch side by side."""
         single = self.recipe.train.grad_checkpoint or (self.backend == "cuda" and self.recipe.lora.dropout)
-        return 1 if single or self.kind != "cpu" else min(LANES, cores())
+        return 1 if single or self.kind != "cpu" else min(LANES, threads() if self.backend == "cuda" else cores())
 
     @property
     def heads(self) -> int:

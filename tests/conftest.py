@@ -162,4 +162,5 @@ def two_lanes():
     """Of PyTorch, whose tests have a core each."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mio_cuda.lanes.THREADS", 2)
+        patch.setattr("mio_cuda.lanes.threads", lambda: 2)
         yield

@@ -1,12 +1,14 @@
 """The memory estimate against the measured peak of real training steps, and its parts against hand arithmetic."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
-from mio_local.arrays import CPU_TOKENS
+from mio_local.arrays import CPU_TOKENS, LANES
+from mio_local.blas import cores
 from mio_local.errors import ModelError
 from mio_local.memory import LOGITS, PART, estimate
 from mio_local.recipe import PLAIN, build
@@ -45,14 +47,39 @@ def off_by(seen):
 
 @both
 @pytest.mark.parametrize(
-    ("batch", "checkpoint", "levers"), [(1, False, ""), (4, False, ""), (4, True, ""), (4, False, "plain")]
+    ("batch", "checkpoint", "levers", "threads"),
+    [(1, False, "", ""), (4, False, "", ""), (4, True, "", ""), (4, False, "plain", "1"), (4, False, "plain", "")],
 )
-def test_a_wide_tiny_model_peaks_where_the_estimate_says(backend, batch, checkpoint, levers, tmp_path):
-    """12 blocks of width 256; needs nothing but the repository."""
+def test_a_wide_tiny_model_peaks_where_the_estimate_says(
+    backend, batch, checkpoint, levers, threads, tmp_path, monkeypatch
+):
+    """12 blocks of width 256; needs nothing but the repository. On one thread PyTorch has the parts in turn."""
     backend_of(backend)
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
     folder = write_tiny_model(tmp_path / "wide", width=256, blocks=12)
     seen = in_process(backend, folder, batch, 129, checkpoint, levers)
     assert abs(off_by(seen)) < 0.25, seen
+
+
+@pytest.mark.parametrize("told", ["1", "none"])
+def test_the_estimate_counts_as_many_parts_side_by_side_as_torch_has(told):
+    """In a process of its own, as PyTorch reads OMP_NUM_THREADS when it is imported."""
+    backend_of("cuda")
+    code = """
+import torch
+from mio_cuda.lanes import Lanes
+from mio_local.memory_parts import Plan
+from mio_local.recipe import build
+from mio_local.shapes import shape_from_config
+config = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1}
+plan = Plan(shape_from_config(config, 0), build({}, "", {}), "cuda", "cpu", 64, 32)
+print(plan.lanes, Lanes(single=False).count, torch.get_num_threads())
+"""
+    environment = {**os.environ, "OMP_NUM_THREADS": told}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    counted, used, threads = map(int, done.stdout.split())
+    assert counted == used == min(cores(), LANES, int(told) if told.isdecimal() else LANES)
+    assert told != "1" or threads == 1
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import torch
 from mio_cuda.files import is_quantised
 from mio_local.arrays import LANES
 from mio_local.batching import Batch
+from mio_local.blas import threads
 
 THREADS = torch.get_num_threads()  # before a lane has fewer
 T = TypeVar("T")
@@ -49,16 +50,16 @@ def changing(model: torch.nn.Module) -> bool:
 
 
 class Lanes:
-    """As many parts at a time as there are cores, LANES at most; a `single` one on a GPU."""
+    """As many parts at a time as PyTorch has threads, LANES at most; a `single` one on a GPU."""
 
     def __init__(self, *, single: bool) -> None:
-        self.count = 1 if single else min(THREADS, LANES)
+        self.count = 1 if single else min(threads(), LANES)
         share = max(1, THREADS // self.count)
         self._pool = ThreadPoolExecutor(self.count, "lane", torch.set_num_threads, (share,))
 
     def each(self, parts: list[Batch], work: Callable[[int], T]) -> Generator[tuple[int, T]]:
-        """The number of each part and `work` of that number: the longest part first, in an order that the batch alone
-        decides, so that adding results up gives the same bits every time."""
+        """The number of each part and `work` of that number, in an order that the batch alone decides, so that adding
+        results up gives the same bits every time: side by side the longest part first, else one after the other."""
         if self.count == 1 or len(parts) == 1:
             yield from ((number, work(number)) for number in range(len(parts)))
             return
