@@ -142,7 +142,6 @@ class SavedAdapter:
             raise ModelError(
                 f"{self.folder}: adapts {unknown[0]}, which is no linear layer of this model: trained on another base?"
             )
-
         self.check_claimed(present)
 
     def check_claimed(self, present: Sequence[str]) -> None:
@@ -184,7 +183,7 @@ def read_adapter(folder: Path) -> SavedAdapter:
                 found = reader({key: value.astype(np.float32) for key, value in tensors.items()}, config, folder)
                 stored = dict(zip(found.weights, (value.dtype for value in tensors.values()), strict=True))
                 found = replace(found, stored=stored, config=config)
-                claimed(found.kind, config, found.names, found.names)
+                claimed(found.kind, config, found.names, found.names)  # raises where it names layers in no way
             except KeyError as error:
                 raise ModelError(f"{config_file}: lacks {error.args[0]}") from None
             except (AttributeError, TypeError, ValueError, re.error) as error:
@@ -219,7 +218,7 @@ def _same(saved: SavedAdapter, origin: Mapping[str, Any]) -> bool:
     """Whether the settings that came along say what the adapter's own do: those may have been edited since."""
     try:
         rank, alpha, dora, dropout = (_peft_settings if saved.kind == "mlx" else _mlx_settings)(origin)
-        claimed("peft" if saved.kind == "mlx" else "mlx", origin, saved.names, saved.names)
+        claimed("peft" if saved.kind == "mlx" else "mlx", origin, saved.names, saved.names)  # raises likewise
     except (KeyError, AttributeError, TypeError, ValueError, re.error):
         return False
     near = np.allclose((alpha, dropout), (saved.alpha, saved.dropout), rtol=1e-9, atol=0)

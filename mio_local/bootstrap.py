@@ -39,6 +39,14 @@ def share(values: np.ndarray) -> Interval:
     return Interval(value, math.nan if low is None else low, math.nan if high is None else high)
 
 
+def standard_error(values: np.ndarray) -> float:
+    """That of the mean; NaN for a single value."""
+    if len(values) < 2:
+        return math.nan
+    with np.errstate(invalid="ignore", over="ignore"):
+        return float(np.std(values, ddof=1) / math.sqrt(len(values)))
+
+
 def means(columns: Mapping[str, np.ndarray], seed: int) -> dict[str, Interval]:
     """The mean of each column of n values, with its interval. One draw of RESAMPLES resamples of the n rows serves all
     columns, so a difference of two columns is paired. The same seed and n give the same draw."""

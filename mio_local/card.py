@@ -9,8 +9,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mio_local.fields import benchmark, listed, number, table, text
-from mio_local.history import History, figure
+from mio_local.fields import benchmark, figure, listed, number, table, text
+from mio_local.history import History
 from mio_local.losses import answer_target
 from mio_local.markdown import fenced, plain
 from mio_local.recipe import PATHS, Recipe

@@ -1,4 +1,4 @@
-"""What a damaged file may hold, taken as what it should be: nothing here raises, whatever JSON gave."""
+"""What a damaged file may hold, taken as what it should be and shown: nothing here raises, whatever JSON gave."""
 
 from typing import Any
 
@@ -11,6 +11,12 @@ def number(event: dict[str, Any], key: str) -> float | None:
     """A finite figure of an event, or None."""
     value = event.get(key)
     return value if is_number(value) else None
+
+
+def figure(value: object, form: str) -> str:
+    """A number in the given form, `+.3f` say, and no zero with a minus; a dash where there is none that is finite."""
+    sign = "+" * form.startswith("+")
+    return format(value, f"{sign}z{form.removeprefix('+')}") if is_number(value) else "—"
 
 
 def table(value: object) -> dict[str, Any]:

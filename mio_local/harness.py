@@ -16,6 +16,7 @@ from mio_local.chat import Chat
 from mio_local.errors import BackendError, DataError, HubError, MioError, is_full_disk, nearest, one_line
 from mio_local.evaluation import Result
 from mio_local.events import is_number
+from mio_local.places import expanded
 from mio_local.report import Report
 
 CLOSE = 1e-6  # relative: a task's figure that differs more from its documents' mean is not that mean
@@ -35,16 +36,18 @@ class Tasks:
                 f"--tasks: lm-evaluation-harness is not installed ({lack}); install it with: "
                 "pip install 'mio-local[eval]'"
             ) from None
-        if folder and not Path(folder).expanduser().is_dir():
+        place = expanded(folder, "--tasks-folder") if folder else None
+        if place and not place.is_dir():
             raise DataError(f"--tasks-folder {folder}: no such folder")
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
         self.names, self.limit, self.chat_template = list(names), limit or None, chat_template
         with _explained():
-            self.manager = manager(include_path=str(Path(folder).expanduser()) if folder else None)
+            self.manager = manager(include_path=str(place) if place else None)
             known = self.manager.all_tasks
         for name in names:
             if name not in known:
-                _check_folder(folder)
+                if place:
+                    _check_folder(place)
                 raise DataError(f"--tasks {name}: the harness has no such task{nearest(name, known)}")
 
     def run(
@@ -99,11 +102,11 @@ def _explained() -> Generator[None]:
         raise DataError(f"--tasks: the harness cannot run a task: {said}") from error
 
 
-def _check_folder(folder: str) -> None:
+def _check_folder(folder: Path) -> None:
     """Raise DataError for a file that is no YAML: the harness passes it over, and its task is not known."""
     import yaml
 
-    for file in sorted(Path(folder).expanduser().rglob("*.yaml")) if folder else ():
+    for file in sorted(folder.rglob("*.yaml")):
         try:
             yaml.compose(file.read_text(encoding="utf-8"), yaml.SafeLoader)
         except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -102,9 +102,3 @@ def read(run: Run) -> History:
         if not tail.behind:
             history.bad = tail.bad
             return history
-
-
-def figure(value: object, form: str) -> str:
-    """A number in the given form, `+.3f` say, and no zero with a minus; a dash where there is none that is finite."""
-    sign = "+" * form.startswith("+")
-    return format(value, f"{sign}z{form.removeprefix('+')}") if is_number(value) else "—"

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from mio_local.arrays import NUMPY
+from mio_local.bootstrap import standard_error
 from mio_local.losses import PairLogps, dpo, mio, objective
 from mio_local.recipe import LossSettings
 
@@ -29,14 +30,7 @@ def pair_metrics(p: PairLogps, loss: LossSettings) -> Metrics:
 
 def held_out_metrics(p: PairLogps, loss: LossSettings) -> Metrics:
     """`pair_metrics`, and delta/chosen_stderr: the standard error of the mean delta/chosen; NaN for a single pair."""
-    return pair_metrics(p, loss) | {"delta/chosen_stderr": _stderr(np.asarray(p.a, np.float64))}
-
-
-def _stderr(values: np.ndarray) -> float:
-    if len(values) < 2:
-        return math.nan
-    with np.errstate(invalid="ignore", over="ignore"):
-        return float(np.std(values, ddof=1) / math.sqrt(len(values)))
+    return pair_metrics(p, loss) | {"delta/chosen_stderr": standard_error(np.asarray(p.a, np.float64))}
 
 
 def pair_values(p: PairLogps, loss: LossSettings) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:

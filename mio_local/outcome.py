@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mio_local.bootstrap import SURE, proportion
+from mio_local.bootstrap import SURE, proportion, standard_error
 from mio_local.fields import number
 from mio_local.history import History
 from mio_local.recipe import Recipe
@@ -60,11 +60,8 @@ def judge(history: History) -> Outcome:
         means = np.array([math.fsum(chosen[part] / len(part)) for part in parts])
         ends = np.array([steps[part[-1]] for part in parts])
         last = chosen[parts[-1]]
-        with np.errstate(over="ignore", invalid="ignore"):
-            stderr = float(np.std(last, ddof=1) / math.sqrt(len(last))) if len(last) > 1 else None
-        return _judged(
-            history, ends, means, _mean(history.of("step")[-len(last) :]), "training batches", stderr
-        )  # fmt: skip
+        shown = _mean(history.of("step")[-len(last) :])
+        return _judged(history, ends, means, shown, "training batches", standard_error(last))
     return Outcome("unknown", "There are no figures yet that could tell how it went.")
 
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mio_local.history import History, is_number
+from mio_local.events import is_number
+from mio_local.history import History
 from mio_local.losses import answer_target
 
 CHOSEN, REJECTED, TARGET = "#0072B2", "#D55E00", "#009E73"

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -131,3 +132,24 @@ def requests(run: Run) -> list[str]:
 def read_events(path: Path) -> list[dict[str, Any]]:
     """Every event of a file that is whole."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def stand_in_app(monkeypatch, code=0):
+    """In the app's place, and in a terminal, what ends at once with this exit code; the options that it is opened
+    with."""
+    found = {}
+
+    class App:
+        return_code = code
+
+        def __init__(self, folder, **options):
+            found.update(options)
+
+        def run(self):
+            return ""
+
+    monkeypatch.setattr("mio_tui.app.MioApp", App)
+    monkeypatch.setenv("TERM", "xterm")
+    for stream in (sys.stdin, sys.stdout):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    return found

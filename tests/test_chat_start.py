@@ -1,7 +1,5 @@
 """Whom a name means, and what chat, generate and eval refuse; chat's flags where it opens the app."""
 
-import sys
-
 import pytest
 
 from mio_local import cli
@@ -54,22 +52,7 @@ def test_a_question_that_is_no_text(places, mistake):
 @pytest.fixture
 def opened(monkeypatch):
     """What the app was opened with."""
-    found = {}
-
-    class App:
-        return_code = 0
-
-        def __init__(self, folder, **options):
-            found.update(options)
-
-        def run(self):
-            return ""
-
-    monkeypatch.setattr("mio_tui.app.MioApp", App)
-    monkeypatch.setenv("TERM", "xterm")
-    for stream in (sys.stdin, sys.stdout):
-        monkeypatch.setattr(stream, "isatty", lambda: True)
-    return found
+    return fakes.stand_in_app(monkeypatch)
 
 
 def test_every_flag_of_chat_reaches_the_app(places, opened):

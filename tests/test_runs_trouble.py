@@ -2,7 +2,6 @@
 
 import argparse
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -166,17 +165,5 @@ def test_a_theme_that_is_not_there_is_named(folder, monkeypatch):
 
 @pytest.mark.parametrize("code", [0, 1])
 def test_the_exit_code_is_the_apps(folder, monkeypatch, code):
-    class App:
-        return_code = code
-
-        def __init__(self, folder, **options):
-            pass
-
-        def run(self):
-            return ""
-
-    monkeypatch.setattr("mio_tui.app.MioApp", App)
-    monkeypatch.setenv("TERM", "xterm")
-    for stream in (sys.stdin, sys.stdout):
-        monkeypatch.setattr(stream, "isatty", lambda: True)
+    fakes.stand_in_app(monkeypatch, code)
     assert cli.open_app(argparse.Namespace(command=None, runs=str(folder))) == code

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mio_local.events import Event, is_number
-from mio_local.history import figure
+from mio_local.fields import figure
 from mio_local.pieces import visible, visible_line
 from mio_local.runs import Run, called
 
