@@ -22,6 +22,7 @@ from mio_local.sampling import Sampling
 
 GROUP = "mio_local.backends"
 MATRIX, MATRIX_TIMES = 1536, 8  # rows of the matrices that tell a CPU's rate, and how often they are multiplied
+NONE_BELOW = "the first block is adapted"  # why no frozen blocks are run once for policy and reference
 EXTRAS = {"mlx": "mio-local", "cuda": "mio-local[cuda]"}  # what to install for a backend whose libraries are missing
 
 
@@ -86,8 +87,8 @@ class Model(Protocol):
         """Add the gradient of `scale` times the batch's summed loss to the pending gradient."""
         ...
 
-    def rehearse(self, batch: Batch, objective: Objective) -> None:
-        """What a step computes for `batch`, leaving no trace but the peak of memory."""
+    def rehearse(self, batch: Batch, objective: Objective) -> Scored:
+        """What a step computes for `batch`, reference first, leaving no trace but the peak of memory."""
         ...
 
     def apply(self, learning_rate: float) -> float:

@@ -29,8 +29,9 @@ class Spans:
         return self.prompt, self.chosen, self.rejected
 
     def places(self, length: int) -> np.ndarray:
-        """Position of each token in its own sequence, (n, length) int32: both answers follow the prompt."""
-        column = np.arange(length, dtype=np.int32)[None]
+        """Position of each token in its own sequence, (n, length) int32: both answers follow the prompt. Padding has
+        its row's last one, as some rotary embeddings go by the largest."""
+        column = np.minimum(np.arange(length, dtype=np.int32)[None], self.rejected[:, None] - 1)
         back = (self.chosen - self.prompt)[:, None]  # rejected answers begin again where the prompt ended
         return np.where(column >= self.chosen[:, None], column - back, column)
 

@@ -159,10 +159,12 @@ def _check_complete(folder: Path, loaded: dict[str, Any]) -> None:
 
 
 def no_dropout(config: Any) -> None:
-    """Turn the base model's own dropout off: policy and reference must differ by the adapter alone."""
+    """Turn the base model's own dropout and noise off: policy and reference must differ by the adapter alone."""
     for key, value in vars(config).items():
-        if ("dropout" in key or key.endswith("pdrop")) and isinstance(value, float):
+        if isinstance(value, float) and ("dropout" in key or key.endswith("pdrop") or "jitter" in key):
             setattr(config, key, 0.0)
+        elif isinstance(value, transformers.PretrainedConfig):
+            no_dropout(value)
 
 
 def _dtype(settings: ModelSettings, kind: str) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 from mio_cuda.lanes import Here
 from mio_local.adapters import BLOCK
+from mio_local.backend import NONE_BELOW
 from mio_local.batching import Batch
 
 
@@ -18,7 +19,7 @@ class Below:
         stem = matches[0]["stem"]
         blocks = model.get_submodule(stem)
         self.blocks = [blocks[index] for index in range(lowest)]
-        self.refusal = "" if self.blocks else "the first block is adapted"
+        self.refusal = "" if self.blocks else NONE_BELOW
         self.part: Here[int] = Here()
         self._batch: Batch | None = None
         self._results: dict[int, Any] = {}

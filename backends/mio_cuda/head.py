@@ -62,11 +62,15 @@ class _AnswerLogps(torch.autograd.Function):
 
 
 class _Given(torch.nn.Module):
-    """In the trunk's place, what the trunk answered."""
+    """In the trunk's place, what the trunk answered; also where a model asks its trunk's decoder, as OPT does."""
 
     def __init__(self, answer: Any) -> None:
         super().__init__()
         self.answer = answer
+
+    @property
+    def decoder(self) -> "_Given":
+        return self
 
     def forward(self, *_: Any, **__: Any) -> Any:
         return self.answer

@@ -42,11 +42,17 @@ class Here(Generic[T]):
 
 
 def changing(model: torch.nn.Module) -> bool:
-    """Whether modules change while they compute, so that no two threads may: quantised ones keep what they made, and
-    rotary ones of these kinds set their frequencies by the length that they see."""
-    kinds = [getattr(module, "rope_type", None) for module in model.modules()]
+    """Whether modules change while they compute, so that no two threads may: quantised ones and RecurrentGemma's keep
+    what they made, rotary ones of two kinds set their frequencies by the length that they see, and of a model's own
+    code nobody knows."""
+    modules = list(model.modules())
+    kinds = [getattr(module, "rope_type", None) for module in modules]
     names = {str(name) for kind in kinds for name in (kind.values() if isinstance(kind, dict) else [kind])}
-    return any("dynamic" in name or name == "longrope" for name in names) or any(map(is_quantised, model.modules()))
+    sources = " ".join(type(module).__module__ for module in modules)
+    return (
+        any("dynamic" in name or name == "longrope" for name in names) or any(map(is_quantised, modules))
+        or "recurrent_gemma" in sources or "transformers_modules." in sources
+    )  # fmt: skip
 
 
 class Lanes:

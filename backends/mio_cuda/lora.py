@@ -70,10 +70,14 @@ def trainable(model: PeftModel) -> dict[str, torch.nn.Parameter]:
 
 
 def slots(model: PeftModel, names: Sequence[str]) -> list[Slot]:
-    """The canonical shapes of the adapter on `names`."""
+    """The canonical shapes of the adapter on `names`. Raises ModelError where PEFT adapts another layer instead, as it
+    does for dense blocks of a model with experts."""
     parameters = trainable(model)
     found: list[Slot] = []
     for name in names:
+        if f"{name}.lora_A" not in parameters:
+            raise ModelError(f"{name}: PEFT adapts the experts in its place; leave both out, for instance with: "
+                             "--targets q_proj,k_proj,v_proj,o_proj")  # fmt: skip
         a, b = parameters[f"{name}.lora_A"].shape, parameters[f"{name}.lora_B"].shape
         found.append(Slot(name, tuple(a), tuple(b), fan_in=a[-1]))
     return found

@@ -147,11 +147,13 @@ class CudaModel:
                         parameter.grad = slope.contiguous() if parameter.grad is None else parameter.grad + slope
         return Scored(total, joined(found))
 
-    def rehearse(self, batch: Batch, objective: Objective) -> None:
+    def rehearse(self, batch: Batch, objective: Objective) -> Scored:
         devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
-            self.accumulate(batch, self.logps(batch, reference=True), objective, 0.0)
-        self.optimizer.zero_grad(set_to_none=True)
+        try:
+            with torch.random.fork_rng(devices):
+                return self.accumulate(batch, self.logps(batch, reference=True), objective, 0.0)
+        finally:
+            self.optimizer.zero_grad(set_to_none=True)
 
     @contextmanager
     def _training(self) -> Generator[None]:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mio_local.adapters import BLOCK
+from mio_local.backend import NONE_BELOW
 from mio_local.batching import Batch
 from mio_mlx.calls import replace_calls
 
@@ -16,7 +17,7 @@ class Below:
 
     def __init__(self, blocks: Sequence[Any], adapted: Sequence[str]) -> None:
         lowest = min(int(match["index"]) for name in adapted if (match := BLOCK.match(name)))
-        self.refusal = "" if lowest else "the first block is adapted"
+        self.refusal = "" if lowest else NONE_BELOW
         self._batch: Batch | None = None
         self._results: list[Any] = []
         self._now = NOTHING

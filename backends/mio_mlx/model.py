@@ -16,6 +16,7 @@ from mio_local.arrays import ALL, CPU_TOKENS, sequence_logps, token_logps
 from mio_local.backend import Memory, Scored
 from mio_local.batching import Batch, joined
 from mio_local.continuations import Row, Score, scores
+from mio_local.errors import ModelError
 from mio_local.losses import Objective, PairLogps
 from mio_local.recipe import PLAIN, LoraSettings, SpeedSettings, TrainSettings
 from mio_local.sampling import Sampling
@@ -48,6 +49,8 @@ class MlxModel:
         return lora.linear_layers(self.model)
 
     def add_lora(self, settings: LoraSettings, train: TrainSettings, names: Sequence[str]) -> list[Slot]:
+        if getattr(self.model, "model_type", "") == "gemma3n":  # as of mlx-lm 0.32.2: training goes without a cache
+            raise ModelError("mlx-lm's gemma3n gives other logits without a cache than with one; use --backend cuda")
         self.adapter_config = lora.add_lora(self.model, settings, names)
         self.clip = train.clip
         self.optimizer = optim.AdamW(
@@ -127,11 +130,13 @@ class MlxModel:
                 mx.eval(self.gradient)
         return Scored(total, joined(found))
 
-    def rehearse(self, batch: Batch, objective: Objective) -> None:
+    def rehearse(self, batch: Batch, objective: Objective) -> Scored:
         state = np.array(mx.random.state[0])  # type: ignore[index]
-        self.accumulate(batch, self.logps(batch, reference=True), objective, 0.0)
-        self.gradient = None
-        _reseed(state)
+        try:
+            return self.accumulate(batch, self.logps(batch, reference=True), objective, 0.0)
+        finally:
+            self.gradient = None
+            _reseed(state)
 
     def apply(self, learning_rate: float) -> float:
         squares = [mx.square(gradient).sum() for _, gradient in lora.leaves(self.gradient)]

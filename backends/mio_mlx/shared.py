@@ -20,6 +20,8 @@ from mio_mlx.lanes import on_cpu
 
 SCALED = [kind for name, kind in vars(rope_utils).items() if isinstance(kind, type) and name.endswith("RoPE")]
 ROPES = (nn.RoPE, *SCALED)
+ONE_OFFSET = "DynamicNTKScalingRoPE"  # sets its frequencies by the one offset that it takes
+BY_COLUMN = {"mlx_lm.models.ministral3", "mlx_lm.models.mistral4"}  # scale queries by where in the row they lie
 
 
 class _Layout:
@@ -88,6 +90,9 @@ class SharedPrompt:
         self.axes = 4 if self.modules else 5
         if not self.modules and getattr(model, "model_type", "") != "gemma2":
             others.add("attention of its own")
+        others |= {ONE_OFFSET} & {type(module).__name__ for module in ropes}
+        if BY_COLUMN & {type(module).__module__ for _, module in model.named_modules()}:
+            others.add("queries scaled by column")
         self.refusal = f"its blocks have {min(others)}" if others else "" if ropes else "no rotary positions were found"
         if self.refusal:
             return
