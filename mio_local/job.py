@@ -14,7 +14,6 @@ from mio_local.chat import Chat, Example
 from mio_local.checkpoint import Progress
 from mio_local.errors import RunError
 from mio_local.health import Tokenised
-from mio_local.lengths import row_tokens
 from mio_local.levers import Levers
 from mio_local.losses import PairLogps
 from mio_local.recipe import Recipe
@@ -60,7 +59,7 @@ class Job:
     def order(self) -> Order:
         """The order of the training pairs."""
         train = self.recipe.train
-        return Order([row_tokens(example) for example in self.examples], train.batch_size, train.accumulate, train.seed)
+        return Order.of(self.examples, train.batch_size, train.accumulate, train.seed)
 
     @property
     def total_steps(self) -> int:

@@ -1,11 +1,15 @@
 """Batches written out by hand, and the order of a run's pairs."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from mio_local.arrays import PAD_MULTIPLE
 from mio_local.batching import Order, collate, joined, padded
 from mio_local.chat import Example
+from mio_local.job import Job
+from mio_local.recipe import build
 
 
 def example(prompt, chosen, rejected):
@@ -169,15 +173,16 @@ KINDS = {  # medians of prompt and answers, and the spread of their logarithms
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("accumulate", [1, 4])
-def test_padding_stays_under_a_tenth(kind, accumulate):
-    """Log-normal lengths cut at 1024, 4 pairs a batch, prompts shared, the order the trainer's."""
+@pytest.mark.parametrize(("batch", "accumulate"), [(4, 1), (4, 4), (16, 1)])
+def test_padding_stays_under_a_tenth(kind, batch, accumulate):
+    """Log-normal lengths cut at 1024, prompts shared, in the order that the trainer takes."""
     prompt, answer, spread = KINDS[kind]
     rng = np.random.default_rng(5)
     draw = lambda middle: np.minimum(rng.lognormal(np.log(middle), spread, 1000), 1000).astype(int) + 2  # noqa: E731
     lengths = np.stack([draw(prompt), draw(answer), draw(answer)], axis=1)
     examples = [example(*([1] * n for n in row)) for row in lengths]
-    order = Order((lengths.sum(1) - 2).tolist(), 4, accumulate, seed=0)
+    recipe = build({"train": {"batch_size": batch, "accumulate": accumulate}}, "test")
+    order = Job.order.func(SimpleNamespace(recipe=recipe, examples=examples))
     fed = sum(collate(examples, part, 0, shared=True).inputs.size
               for k in range(order.steps_per_epoch) for part in order.step(k))  # fmt: skip
     assert 1 - (lengths.sum() - 2 * len(lengths)) / fed < 0.1

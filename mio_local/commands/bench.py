@@ -16,7 +16,7 @@ from mio_local.errors import BackendError, RecipeError
 from mio_local.fitting import allowed
 from mio_local.flags import flag_words, recipe_from
 from mio_local.flags import words as words_of
-from mio_local.lengths import pair_tokens, row_tokens
+from mio_local.lengths import pair_tokens
 from mio_local.levers import SCORED, Levers
 from mio_local.measure import WARM_UP
 from mio_local.pieces import visible, visible_line
@@ -81,7 +81,7 @@ def main(arguments: argparse.Namespace) -> int:
 def groups_of(examples: Sequence[Example], recipe: Recipe, times: int) -> list[list[Example]]:
     """The pairs of each step: the longest first, for the peak of memory, then batches of like lengths, as a run has."""
     size = recipe.train.batch_size
-    order = Order([row_tokens(example) for example in examples], size, 1, recipe.train.seed)
+    order = Order.of(examples, size, 1, recipe.train.seed)
     longest = sorted(examples, key=pair_tokens)[: -size - 1 : -1]
     return [longest] + [[examples[i] for i in order.step(k)[0]] for k in range(WARM_UP - 1 + times)]
 

@@ -32,7 +32,6 @@ def measure(backend: str, folder: Path, options: dict[str, Any]) -> dict[str, An
     products (of large matrices after each step, in eights)."""
     from mio_local.adapters import choose_layers, draw_adapter
     from mio_local.batching import Order, collate
-    from mio_local.lengths import row_tokens
     from mio_local.measure import needed, steps
     from mio_local.recipe import PLAIN, SpeedSettings, build
     from mio_local.shapes import read_shape
@@ -58,7 +57,7 @@ def measure(backend: str, folder: Path, options: dict[str, Any]) -> dict[str, An
     if "answer" in options:
         groups = [examples[i : i + batch] for i in range(0, batch * count, batch)]
     else:
-        order = Order([row_tokens(example) for example in examples], batch, 1, 0)
+        order = Order.of(examples, batch, 1, 0)
         groups = [[examples[i] for i in order.step(k)[0]] for k in range(count)]
     # transformers leaves the weights where the file is mapped: they count once they are read
     model.logps(collate(examples[:1], [0], 0, shared=speed.share_prompt), reference=False)
