@@ -59,6 +59,16 @@ def fingerprint(
     return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
 
 
+def weights_digest(place: Path, report: Report = silent) -> str:
+    """A name of the weights in `place`, 64 hex digits: fine-tunes of one model have files of the same sizes. `report`
+    hears of the bytes read, which are those of files that changed since they were last. Raises ModelError."""
+    try:
+        found = _digests(sorted(place.glob("*.safetensors")), report)
+    except OSError as error:
+        raise ModelError(f"{error.filename or place}: cannot be read: {error.strerror or error}") from None
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+
+
 def adapter_digest(adapter: SavedAdapter) -> str:
     """A name of an adapter's content, 64 hex digits; where it lies, and in which format, does not matter."""
     return hashlib.sha256(json.dumps(_adapter(adapter), sort_keys=True).encode()).hexdigest()

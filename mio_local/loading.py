@@ -8,10 +8,11 @@ from typing import Literal
 from mio_local.adapters import SavedAdapter, draw_adapter, read_adapter
 from mio_local.backend import Backend, Model, load_backend
 from mio_local.errors import BackendError, ModelError, RunError, nearest
-from mio_local.models import model_folder, weights_sizes
+from mio_local.models import model_folder
 from mio_local.recipe import BackendSettings, LoraSettings, ModelSettings, Recipe, TrainSettings, build, read_toml
 from mio_local.runs import Run, find
 from mio_local.session import resolve_backend
+from mio_local.unchanged import check_base
 
 FINAL = "final"
 ANYWHERE = BackendSettings()
@@ -118,8 +119,7 @@ def of_run(run: Run, checkpoint: str = FINAL) -> Source:
     recipe = build(read_toml(run.recipe), str(run.recipe))
     saved = read_adapter(_checkpoint(run, checkpoint))
     base = model_folder(recipe.model)
-    if weights_sizes(base) != run.read_info().get("weights"):
-        raise RunError(f"run {run.name}: the weights in {base} are not those it was trained on; restore them first")
+    check_base(run, run.read_info(), base)
     data = recipe.data
     return Source(base, recipe.model, recipe.backend, data.template, data.system, saved=saved, title=run.name, run=run)
 

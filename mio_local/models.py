@@ -170,5 +170,5 @@ def end_ids(folder: Path) -> list[int]:
 
 
 def weights_sizes(folder: Path) -> dict[str, int]:
-    """The model's weight files and their bytes: another base in the same folder rarely has the same."""
+    """The model's weight files and their bytes."""
     return {file.name: file.stat().st_size for file in sorted(folder.glob("*.safetensors"))}

@@ -22,7 +22,7 @@ from mio_local.adapters import SavedAdapter, choose_layers, draw_adapter, read_a
 from mio_local.backend import Backend, Device, Model, load_backend
 from mio_local.blas import cores
 from mio_local.errors import BackendError, RunError
-from mio_local.fingerprint import adapter_digest, fingerprint
+from mio_local.fingerprint import adapter_digest, fingerprint, weights_digest
 from mio_local.fitting import allowed, resident
 from mio_local.job import Job
 from mio_local.levers import SCORED, Levers, settle
@@ -35,7 +35,7 @@ from mio_local.runs import Run
 from mio_local.tasks import read_tasks
 from mio_local.tokenizer import padding
 from mio_local.tokens import Tokens, tokenise
-from mio_local.unchanged import check_data, check_start
+from mio_local.unchanged import check_base, check_data, check_start
 
 
 def start(recipe: Recipe, folder: Path, name: str, report: Report = silent) -> Job:
@@ -75,6 +75,7 @@ class Ready:
     reference: str  # names the reference's log-probs among those kept on disk; empty where they are not kept
     created: float
     began: str  # names the adapter that training continues from; empty for a fresh one
+    weights: str  # names the base's weights
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -104,6 +105,7 @@ class Ready:
             "model_folder": str(self.place),
             "model_revision": self.recipe.model.revision,
             "weights": weights_sizes(self.place),
+            "weights_digest": self.weights,
             "data_digest": self.tokens.digest,
             "seed": self.recipe.train.seed,
             "adapted_layers": self.names,
@@ -141,13 +143,14 @@ def prepare(recipe: Recipe, report: Report, created: float | None = None) -> Rea
     reference = ""
     if levers.speed.reference_cache:
         settings = {"device": device.kind, "dtype": recipe.model.dtype, "quantize": str(recipe.model.quantize)}
-        settings |= {"checkpoint": str(recipe.train.grad_checkpoint), "cores": str(cores())}  # a CPU's parts of a batch
+        if device.kind == "cpu":  # its parts of a batch go by these
+            settings |= {"checkpoint": str(recipe.train.grad_checkpoint), "cores": str(cores())}
         settings |= {"dora": str(recipe.lora.dora), "levers": " ".join(key for key in levers.on if key in SCORED)}
         reference = fingerprint(place, initial, {**settings, **backend.versions}, report)
-    began = adapter_digest(initial) if initial else ""
     return Ready(
-        recipe, backend, device, tokens, place, model, names, trainable, levers, room, reference, created, began
-    )
+        recipe, backend, device, tokens, place, model, names, trainable, levers, room, reference, created,
+        adapter_digest(initial) if initial else "", weights_digest(place, report),
+    )  # fmt: skip
 
 
 def reopen(run: Run, report: Report = silent) -> Job:
@@ -164,8 +167,7 @@ def reopen(run: Run, report: Report = silent) -> Job:
     tokens, place = tokenise(recipe, report, info.get("created", time.time()))
     room = room_of(recipe, backend, device, tokens, place)  # not checked: its settings cannot be changed any more
     check_data(run, info, tokens.digest)
-    if weights_sizes(place) != info.get("weights"):
-        raise RunError(f"run {run.name}: the weights in {place} changed since it began, so it cannot go on exactly")
+    check_base(run, info, place, report)
     report("loading the model", 0, 0)
     good = run.saved()
     initial = read_adapter(Path(recipe.lora.init_adapter)) if recipe.lora.init_adapter and not good else None

@@ -1,12 +1,27 @@
-"""Whether what a run rests on is still what it was when the run began: its pairs, and the adapter it began with."""
+"""Whether what a run rests on is still what it was when the run began: its base, its pairs, and the adapter it began
+with."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mio_local.adapters import SavedAdapter
 from mio_local.errors import RunError
-from mio_local.fingerprint import adapter_digest
+from mio_local.fingerprint import adapter_digest, weights_digest
+from mio_local.models import weights_sizes
+from mio_local.report import Report, silent
 from mio_local.runs import Run
+
+
+def check_base(run: Run, info: Mapping[str, Any], place: Path, report: Report = silent) -> None:
+    """Raise RunError where the weights in `place` are others than run.json says; one without a digest goes by sizes.
+
+    `report` hears of the bytes read, where they are not known yet."""
+    same = info.get("weights") == weights_sizes(place)
+    if same and (known := info.get("weights_digest")):
+        same = known == weights_digest(place, report)
+    if not same:
+        raise RunError(f"run {run.name}: the weights in {place} are not those it was trained on; restore them first")
 
 
 def check_data(run: Run, info: Mapping[str, Any], digest: str) -> None:

@@ -139,6 +139,23 @@ def test_changed_data_is_refused(tmp_path: Path, tiny_model: Path, tiny_pairs: P
         reopen(job.run)
 
 
+def test_another_base_of_the_same_sizes_is_refused(
+    tmp_path: Path, tiny_model: Path, tiny_pairs: Path, backend: str
+) -> None:
+    """A fine-tune has files of the same sizes; a copy of the same content is the same base."""
+    base = shutil.copytree(tiny_model, tmp_path / "base")
+    events = train(job := start(build(recipe_tables(base, tiny_pairs, backend), "test"), tmp_path, "moved"))
+    next(events)
+    events.close()
+    file = next(base.glob("*.safetensors"))
+    whole = file.read_bytes()
+    file.write_bytes(whole)
+    reopen(job.run)
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(RunError, match=r"run moved: the weights in .*base are not those it was trained on; restore"):
+        reopen(job.run)
+
+
 def test_a_template_that_prints_the_date_prints_the_day_the_run_began(tiny_model: Path) -> None:
     """Llama 3.2's template calls strftime_now; a run resumed the next day must see the same tokens."""
     tokenizer = load_tokenizer(ModelSettings(name=str(tiny_model)))
