@@ -72,13 +72,15 @@ def fits(needed: int, free: int) -> Literal["yes", "tight", "no"]:
     return "tight" if needed > TIGHT * free else "yes"
 
 
-def remedy(shape: Shape, recipe: Recipe, longest: int, backend: str, kind: str, free: int, pair: int = 0) -> str:
+def remedy(
+    shape: Shape, recipe: Recipe, longest: int, backend: str, kind: str, free: int, pair: int = 0, prompt: int = 0
+) -> str:
     """The smallest single change with which the run fits into `free` bytes, as `batch 4 -> 1 with accumulate x4`.
 
     Empty where it fits as it is, and where no single change is enough. Smaller batches come first, as with accumulation
     they train the same, though on a CPU, which takes a batch part by part, they may save nothing; then checkpointing,
-    which costs time; then shorter rows, which cut answers. `longest` and `pair` are as for the estimate; in shorter
-    rows the answers are taken to keep their share.
+    which costs time; then shorter rows, which cut answers, but are longer than the longest prompt, of `prompt` tokens.
+    `longest` and `pair` are as for the estimate; in shorter rows the answers are taken to keep their share.
     """
 
     def fit(section: str, tokens: int = longest, **keys: int) -> bool:
@@ -95,7 +97,8 @@ def remedy(shape: Shape, recipe: Recipe, longest: int, backend: str, kind: str, 
             return f"batch {train.batch_size} -> {size} with accumulate x{times}"
     if not train.grad_checkpoint and fit("train", grad_checkpoint=True):
         return "grad_checkpoint on"
-    for tokens in range((longest - 1) // STEP * STEP, SHORTEST - 1, -STEP):
+    shortest = SHORTEST if recipe.data.long_prompt == "cut" else max(SHORTEST, prompt + 1)
+    for tokens in range((longest - 1) // STEP * STEP, shortest - 1, -STEP):
         if fit("data", tokens, max_tokens=tokens):
             return f"max_tokens {recipe.data.max_tokens} -> {tokens}"
     return ""

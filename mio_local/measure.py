@@ -67,8 +67,9 @@ def needed(shape: Shape, lora: LoraSettings, examples: Sequence[Example]) -> flo
     of the activations, gradient of the adapter. Matrix products alone; attention's are those of the causal half."""
     blocks, linears = shape.blocks, shape.linears
     trained = min(lora.layers or blocks, blocks)
-    weights = sum(wide * high for wide, high in linears.values())
-    factors = lora.rank * sum(wide + high for wide, high in linears.values())
+    times = {name: shape.active if name.startswith("mlp") else 1 for name in linears}  # experts that a token meets
+    weights = sum(times[name] * wide * high for name, (wide, high) in linears.items())
+    factors = lora.rank * sum(times[name] * (wide + high) for name, (wide, high) in linears.items())
     total = 0.0
     for example in examples:
         prompt, chosen, rejected = len(example.prompt), len(example.chosen) - 1, len(example.rejected) - 1

@@ -120,7 +120,8 @@ class Room:
         if self.shape is None:
             return SEVERAL.partition(": ")[2]
         row, pair = self.lengths
-        change = remedy(self.shape, self.recipe, row, self.backend, self.kind, free, pair)
+        prompt = max((len(example.prompt) for example in self.train), default=0)
+        change = remedy(self.shape, self.recipe, row, self.backend, self.kind, free, pair, prompt)
         return f"the smallest change that fits is {change}" if change else SEVERAL
 
     def after(self, error: BaseException) -> str:
@@ -130,4 +131,4 @@ class Room:
 
 
 def _gb(size: float) -> str:
-    return f"{size / 1e9:.2g} GB" if size < 1e10 else f"{size / 1e9:.0f} GB"
+    return f"{size / 1e9:.{2 if size < 1e10 else 1}f} GB"

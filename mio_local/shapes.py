@@ -27,7 +27,8 @@ class Shape:
     """A decoder's sizes. `mlp` is the inner width of one expert; a dense model has one expert, and one is active.
 
     `parameters`: weights, quantised ones counted one by one. `stored_bytes`: bytes of the weight files. `stored_dtype`:
-    type of the weights that are no integers. `bits`: 0, or those of weights that are quantised in the files.
+    type of the weights that are no integers. `bits`: 0, or those of weights that are quantised in the files. `gated`:
+    whether the MLP has a gate beside its way up, as Llama's has and GPT-2's has not.
     """
 
     vocabulary: int
@@ -44,6 +45,7 @@ class Shape:
     stored_bytes: int
     stored_dtype: str
     bits: int
+    gated: bool = True
 
     def dtype(self, wanted: str, kind: str) -> str:
         """Type of the weights that are not quantised, of which `wanted` may be auto, on a device of `kind`."""
@@ -75,7 +77,7 @@ class Shape:
             "self_attn.k_proj": (h, self.keys),
             "self_attn.v_proj": (h, self.keys),
             "self_attn.o_proj": (self.queries, h),
-            "mlp.gate_proj": (h, m),
+            **({"mlp.gate_proj": (h, m)} if self.gated else {}),
             "mlp.up_proj": (h, m),
             "mlp.down_proj": (m, h),
         }
@@ -134,8 +136,12 @@ def shape_from_config(config: Mapping[str, Any], weight_bytes: int, dtype: str =
         stored_dtype=dtype if dtype in BYTES else "bfloat16",
         bits=_bits(quantised) if isinstance(quantised, dict) else 0,
     )
-    parameters = _counted(shape) if shape.bits else weight_bytes // BYTES[shape.stored_dtype]
-    return replace(shape, parameters=parameters)
+    if shape.bits:
+        return replace(shape, parameters=_counted(shape))
+    parameters, bare = weight_bytes // BYTES[shape.stored_dtype], _counted(replace(shape, gated=False))
+    gates = shape.blocks * shape.experts * shape.width * shape.mlp
+    # no config says it: the files have no room for gates, though for all the rest
+    return replace(shape, parameters=parameters, gated=not 0.5 * bare < parameters < bare + 0.5 * gates)
 
 
 def _bits(quantised: Mapping[str, Any]) -> int:

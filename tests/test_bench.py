@@ -31,12 +31,12 @@ def result(pairs: float = 10, peak: int = 2 * 10**9, on: tuple[str, ...] = ("sha
 
 
 def rows_of(made: Any, first: Result | str) -> list[Any]:
-    return [bench.Row(LATER, made), *beside(made, first)]
+    return [bench.Row(LATER, made), *beside(made, first, 4)]
 
 
 def test_one_thing_is_changed_at_a_time() -> None:
     made = recipe()
-    rows = beside(made, result())
+    rows = beside(made, result(), 3)
     names = [EARLY, "share_prompt off", "frozen_once off", "no savings", "grad_checkpoint on", "batch 2 x2"]
     assert [row.name for row in rows] == names
     by_name = {row.name: row for row in rows}
@@ -47,7 +47,8 @@ def test_one_thing_is_changed_at_a_time() -> None:
     assert by_name["no savings"].recipe.speed == PLAIN
     assert by_name["batch 2 x2"].recipe.train.accumulate == 2
     assert by_name["batch 2 x2"].changes == ("--batch-size", "2", "--accumulate", "2")
-    odd = beside(recipe(batch_size=3, grad_checkpoint=True), "memory ran out")
+    assert [row.name for row in beside(made, result(), 2)] == names[:-1]  # half a batch would be the same steps
+    odd = beside(recipe(batch_size=3, grad_checkpoint=True), "memory ran out", 3)
     assert odd[-1].name == "grad_checkpoint off"
     assert odd[-1].changes == ("--no-grad-checkpoint",)
 

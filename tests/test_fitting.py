@@ -92,7 +92,7 @@ def test_checkpointing_comes_before_shorter_rows():
 def test_on_a_cpu_a_smaller_batch_is_named_only_where_it_helps(monkeypatch):
     """On one core. Rows of 384 tokens, two at once: a batch of 4 needs what one of 2 needs, and one of 1 less. Rows of
     1,536 tokens go one by one, so that only checkpointing helps."""
-    monkeypatch.setattr("mio_local.memory_parts.cores", lambda: 1)
+    monkeypatch.setattr("mio_local.memory_parts.threads", lambda: 1)
 
     def say(longest):
         free = needed("cpu", longest, batch_size=4) - 1
@@ -107,3 +107,13 @@ def test_shorter_rows_keep_the_answers_share():
     one = settings(batch_size=1, grad_checkpoint=True)
     free = needed("gpu", 512, 512 + 32, batch_size=1, grad_checkpoint=True)
     assert remedy(SHAPE, one, 1024, "cuda", "gpu", free, 1024 + 64) == "max_tokens 1024 -> 512"
+
+
+def test_no_row_is_proposed_that_a_prompt_does_not_fit():
+    """The next start would refuse it, unless prompts are cut."""
+    one = settings(batch_size=1, grad_checkpoint=True)
+    free = needed("gpu", 704, batch_size=1, grad_checkpoint=True)
+    assert remedy(SHAPE, one, 1024, "cuda", "gpu", free, prompt=703) == "max_tokens 1024 -> 704"
+    assert remedy(SHAPE, one, 1024, "cuda", "gpu", free, prompt=704) == ""
+    cut = build({"train": {"batch_size": 1, "grad_checkpoint": True}, "data": {"long_prompt": "cut"}}, "test")
+    assert remedy(SHAPE, cut, 1024, "cuda", "gpu", free, prompt=704) == "max_tokens 1024 -> 704"

@@ -157,7 +157,7 @@ def test_the_longest_pairs_are_tried(folder):
 def test_a_step_above_the_limit_is_told(folder):
     limited = room(folder, "0.2", batch_size=2)
     limited.rehearse(Full(peak=200_000_000), 0, shared=True)
-    with pytest.raises(RecipeError, match=r"took 0.25 GB, and --memory-limit allows 0.2 GB: "):
+    with pytest.raises(RecipeError, match=r"took 0.25 GB, and --memory-limit allows 0.20 GB: "):
         limited.rehearse(Full(peak=250_000_000), 0, shared=True)
 
 

@@ -66,7 +66,7 @@ def main(arguments: argparse.Namespace) -> int:
                     raise
                 found[row.name] = str(error)
             if row.name == LATER:  # what is to be tried beside it depends on it
-                rows += beside(recipe, found[LATER])
+                rows += beside(recipe, found[LATER], len(groups[0]))
     lengths = [pair_tokens(example) for group in groups[WARM_UP:] for example in group]
     out.print(
         f"{visible_line(recipe.model.name)} on {backend.name}, {visible_line(device.name)}: medians of "
@@ -95,8 +95,9 @@ def resized(groups: Sequence[Sequence[Example]], size: int) -> list[Sequence[Exa
     return [first[:size], first[size:], *halves]
 
 
-def beside(recipe: Recipe, first: Result | str) -> list[Row]:
-    """The recipe with one thing changed: each saving that it uses off, all of them, checkpointing, a smaller batch."""
+def beside(recipe: Recipe, first: Result | str, pairs: int) -> list[Row]:
+    """The recipe with one thing changed: each saving that it uses off, all of them, checkpointing, and a smaller batch
+    where the `pairs` of a step are more than that."""
     speed, train = recipe.speed, recipe.train
     used = first.on if isinstance(first, Result) else Levers(speed).on
     on = [lever for lever in used if lever in (*SCORED, "frozen_once")]
@@ -110,7 +111,7 @@ def beside(recipe: Recipe, first: Result | str) -> list[Row]:
         rows.append(Row("no savings", recipe.model_copy(update={"speed": PLAIN}), EARLY, reference=True))
     checkpoint = not train.grad_checkpoint
     rows.append(_trained(recipe, f"grad_checkpoint {'on' if checkpoint else 'off'}", grad_checkpoint=checkpoint))
-    if train.batch_size % 2 == 0:
+    if train.batch_size % 2 == 0 and pairs > train.batch_size // 2:
         half, times = train.batch_size // 2, train.accumulate * 2
         rows.append(_trained(recipe, f"batch {half} x{times}", batch_size=half, accumulate=times))
     return rows
