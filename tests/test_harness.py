@@ -184,6 +184,7 @@ def test_a_tiny_run_is_what_the_harness_says_of_the_merged_model(backend, tiny_m
     assert perplexity["value"] != 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_gsm8k_is_what_the_harness_says_of_the_merged_model(backend, shared, tmp_path):
     pytest.importorskip("lm_eval")
