@@ -11,6 +11,7 @@ from mio_local.arrays import padded
 from mio_local.chat import Example
 from mio_local.lengths import pair_tokens
 
+ORDER = "length of the whole pair"  # what `Order.of` sorts by; a run goes on in the order that it began with
 WINDOW = 32  # steps whose pairs are sorted by length together: little padding, and still a shuffled order
 
 

@@ -49,9 +49,9 @@ def cores() -> int:
 
 
 def threads() -> int:
-    """CPU threads for PyTorch: a core each, or fewer where OMP_NUM_THREADS says so."""
-    told = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return min(cores(), int(told)) if told.isdecimal() and int(told) else cores()
+    """CPU threads for PyTorch: a core each, or fewer where OMP_NUM_THREADS or MKL_NUM_THREADS says so."""
+    told = [os.environ.get(f"{library}_NUM_THREADS", "").split(",")[0].strip() for library in ("OMP", "MKL")]
+    return min([cores(), *(int(number) for number in told if number.isdecimal() and int(number))])
 
 
 @cache

@@ -25,6 +25,7 @@ PART = 1 << 25  # bytes read between two reports
 SETTLED = 2 * 10**9  # ns since the last change; within a file system's tick another one would leave the same time
 
 Memo = dict[str, list[Any]]  # resolved path: [*its mark, its digest]
+_READ: Memo = {}  # by this process, which may have no cache folder that it can write to
 
 
 def cache_folder() -> Path:
@@ -87,7 +88,7 @@ def _adapter(adapter: SavedAdapter | None) -> dict[str, Any] | None:
 def _digests(files: Sequence[Path], report: Report) -> dict[str, str]:
     """sha256 of each file's content by the file's name; read is only what is not known yet."""
     memo_file = cache_folder() / "digests.json"
-    memo, new = _read_memo(memo_file), Memo()
+    memo, new = _read_memo(memo_file) | _READ, Memo()
     digests: dict[str, str] = {}
     unread: list[Path] = []
     for file in files:
@@ -112,6 +113,7 @@ def _digests(files: Sequence[Path], report: Report) -> dict[str, str]:
         if before[0] >= BIG and settled and _mark(file) == before:
             new[str(file.resolve())] = [*before, digests[file.name]]
     if new:
+        _READ.update(new)
         with contextlib.suppress(OSError):  # the next start reads the files again
             memo_file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(memo_file, json.dumps(_read_memo(memo_file) | new))

@@ -120,7 +120,7 @@ class Room:
         if self.shape is None:
             return SEVERAL.partition(": ")[2]
         row, pair = self.lengths
-        prompt = max((len(example.prompt) for example in self.train), default=0)
+        prompt = max((len(example.prompt) for example in (*self.train, *self.held_out)), default=0)
         change = remedy(self.shape, self.recipe, row, self.backend, self.kind, free, pair, prompt)
         return f"the smallest change that fits is {change}" if change else SEVERAL
 

@@ -20,7 +20,8 @@ from typing import Any
 from mio_local import __version__, checkpoint, runs
 from mio_local.adapters import SavedAdapter, choose_layers, draw_adapter, read_adapter
 from mio_local.backend import Backend, Device, Model, load_backend
-from mio_local.blas import cores
+from mio_local.batching import ORDER
+from mio_local.blas import cores, threads
 from mio_local.errors import BackendError, RunError
 from mio_local.fingerprint import adapter_digest, fingerprint, weights_digest
 from mio_local.fitting import allowed, resident
@@ -107,6 +108,7 @@ class Ready:
             "weights": weights_sizes(self.place),
             "weights_digest": self.weights,
             "data_digest": self.tokens.digest,
+            "order": ORDER,
             "seed": self.recipe.train.seed,
             "adapted_layers": self.names,
             "reference": self.reference,
@@ -144,7 +146,8 @@ def prepare(recipe: Recipe, report: Report, created: float | None = None) -> Rea
     if levers.speed.reference_cache:
         settings = {"device": device.kind, "dtype": recipe.model.dtype, "quantize": str(recipe.model.quantize)}
         if device.kind == "cpu":  # its parts of a batch go by these
-            settings |= {"checkpoint": str(recipe.train.grad_checkpoint), "cores": str(cores())}
+            settings |= {"checkpoint": str(recipe.train.grad_checkpoint), "dropout": str(recipe.lora.dropout > 0)}
+            settings |= {"cores": str(threads() if backend.name == "cuda" else cores())}
         settings |= {"dora": str(recipe.lora.dora), "levers": " ".join(key for key in levers.on if key in SCORED)}
         reference = fingerprint(place, initial, {**settings, **backend.versions}, report)
     return Ready(
@@ -162,6 +165,9 @@ def reopen(run: Run, report: Report = silent) -> Job:
         return begin(run, report)
     if missing := [key for key in ("data_digest", "adapted_layers", "facts") if key not in info]:
         raise RunError(f"{run.info}: damaged: it lacks {missing[0]}; start a new run from {run.recipe}")
+    if info.get("order") != ORDER:
+        raise RunError(f"run {run.name}: a version that took pairs in another order began it, so it cannot go on "
+                       f"exactly; start a new run from {run.recipe}")  # fmt: skip
     report("loading the backend", 0, 0)
     backend, _, device = resolve_backend(recipe)
     tokens, place = tokenise(recipe, report, info.get("created", time.time()))

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ REQUIRED = (
     ("num_hidden_layers", "n_layer", "num_layers"),
     ("num_attention_heads", "n_head"),
 )
+GATE = re.compile(r"gate|\.w3\.|\.v1\.|input_linear|ff_proj")  # in the names of weights that hold an MLP's gate
 HEADER_LIMIT = 100_000_000  # bytes; the format's own limit
 
 
@@ -97,7 +99,8 @@ def read_shape(folder: Path) -> Shape:
         raise ModelError(f"{folder}: the header of its weights is damaged; download the model again") from None
     floats = {HEADER_NAMES[name]: count for name, count in counts.items() if name in HEADER_NAMES}
     dtype = max(floats, key=lambda name: floats[name]) if floats else ""
-    return shape_from_config(read_config(folder), stored, dtype, str(folder / "config.json"))
+    gated = any(GATE.search(name) for header in headers for name in header)
+    return replace(shape_from_config(read_config(folder), stored, dtype, str(folder / "config.json")), gated=gated)
 
 
 def known_shape(folder: Path) -> Shape | None:
@@ -139,9 +142,10 @@ def shape_from_config(config: Mapping[str, Any], weight_bytes: int, dtype: str =
     if shape.bits:
         return replace(shape, parameters=_counted(shape))
     parameters, bare = weight_bytes // BYTES[shape.stored_dtype], _counted(replace(shape, gated=False))
-    gates = shape.blocks * shape.experts * shape.width * shape.mlp
+    gates = shape.blocks * shape.width * shape.mlp
     # no config says it: the files have no room for gates, though for all the rest
-    return replace(shape, parameters=parameters, gated=not 0.5 * bare < parameters < bare + 0.5 * gates)
+    bare_mlp = experts == 1 and 0.8 * bare < parameters < bare + 0.5 * gates
+    return replace(shape, parameters=parameters, gated=not bare_mlp)
 
 
 def _bits(quantised: Mapping[str, Any]) -> int:

@@ -14,7 +14,7 @@ import pytest
 from mio_local import fingerprint as naming
 from mio_local.adapters import SavedAdapter
 from mio_local.errors import ModelError, RunError
-from mio_local.fingerprint import cache_folder, fingerprint
+from mio_local.fingerprint import cache_folder, fingerprint, weights_digest
 
 SETTINGS = {"backend": "mlx", "device": "cpu"}
 
@@ -140,3 +140,16 @@ def test_fingerprint_names_what_is_wrong(model: Path, tmp_path: Path) -> None:
     (model / "model-3.safetensors").symlink_to("nowhere")
     with pytest.raises(ModelError, match="nowhere: cannot be read"):
         fingerprint(model, None, {})
+
+
+def test_without_a_cache_folder_big_files_are_read_once(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By one process: a start needs the digest of the weights for the reference and for the run."""
+    monkeypatch.setenv("MIO_LOCAL_CACHE", str(model / "config.json" / "below-a-file"))
+    big = model / "model-1.safetensors"
+    big.write_bytes(b"1" * (2 << 20))
+    os.utime(big, ns=(1, 1))
+    monkeypatch.setattr("mio_local.fingerprint.SETTLED", 0)
+    read: list[int] = []
+    for _ in range(2):
+        weights_digest(model, lambda what, done, total: read.append(total))
+    assert read == [(2 << 20) + 100] * 2 + [100]

@@ -5,7 +5,7 @@ import pytest
 from mio_local.chat import Example
 from mio_local.measure import needed
 from mio_local.recipe import LoraSettings
-from mio_local.shapes import shape_from_config
+from mio_local.shapes import read_shape, shape_from_config
 
 SIZES = {"vocab_size": 3000, "hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 4,
          "num_attention_heads": 4}  # fmt: skip
@@ -31,16 +31,17 @@ def met(net, config):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_token_meets_the_weights_that_the_library_has(kind):
-    """The growth by a token of an answer, at length 0: forward and backward pass of each weight, and the head."""
-    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+def test_each_token_meets_the_weights_that_the_library_has(kind, tmp_path):
+    """The growth by a token of a prompt: forward and backward pass of each weight. From the model's files, and from
+    its config and size alone, as of one that is on the hub."""
+    transformers = pytest.importorskip("transformers")
     more, gated = KINDS[kind]
     config = transformers.AutoConfig.for_model(kind, **SIZES, **more)
-    with torch.device("meta"):
-        net = transformers.AutoModelForCausalLM.from_config(config)
+    net = transformers.AutoModelForCausalLM.from_config(config)
+    net.save_pretrained(tmp_path)
+    shape = read_shape(tmp_path)
     stored = 4 * sum(parameter.numel() for parameter in net.parameters())
-    shape = shape_from_config(config.to_dict(), stored, "float32")
-    assert shape.gated == gated
+    assert shape.gated == shape_from_config(config.to_dict(), stored, "float32").gated == gated
 
     def work(prompt):
         return needed(shape, LoraSettings(rank=1, layers=1), [Example([1] * prompt, [1], [1], False, False, False, "")])

@@ -156,6 +156,20 @@ def test_another_base_of_the_same_sizes_is_refused(
         reopen(job.run)
 
 
+def test_a_run_that_began_in_another_order_is_refused(
+    tmp_path: Path, tiny_model: Path, tiny_pairs: Path, backend: str
+) -> None:
+    """Its pairs would be seen twice, or never."""
+    events = train(job := start(build(recipe_tables(tiny_model, tiny_pairs, backend), "test"), tmp_path, "old"))
+    next(events)
+    events.close()
+    info = job.run.read_info()
+    del info["order"]
+    job.run.info.write_text(json.dumps(info))
+    with pytest.raises(RunError, match=r"run old: a version that took pairs in another order began it.*recipe\.toml"):
+        reopen(job.run)
+
+
 def test_a_template_that_prints_the_date_prints_the_day_the_run_began(tiny_model: Path) -> None:
     """Llama 3.2's template calls strftime_now; a run resumed the next day must see the same tokens."""
     tokenizer = load_tokenizer(ModelSettings(name=str(tiny_model)))

@@ -56,7 +56,7 @@ def changing(model: torch.nn.Module) -> bool:
 
 
 class Lanes:
-    """As many parts at a time as PyTorch has threads, LANES at most; a `single` one on a GPU."""
+    """As many parts at a time as PyTorch may use cores, LANES at most; a `single` one on a GPU."""
 
     def __init__(self, *, single: bool) -> None:
         self.count = 1 if single else min(threads(), LANES)
