@@ -1,5 +1,6 @@
 """The first step of the New run screen: models, the hub, and the download."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,7 @@ async def test_escape_stops_a_download_and_enter_resumes_it(folder: Path, tmp_pa
         await until(pilot, lambda: "43%" in text(screen))
         process = screen.state.download._process
         await pilot.press("escape")
-        await until(pilot, lambda: process.returncode is not None, 2)
+        await until(pilot, lambda: process.returncode is not None)
         assert screen.app.screen is screen
         assert "stopped at 43%; what has arrived is kept" in text(screen)
         await pilot.press("enter")
@@ -144,7 +145,7 @@ async def test_escape_stops_a_download_and_enter_resumes_it(folder: Path, tmp_pa
         await until(pilot, lambda: screen.state.download.done == 43)
         assert len(told.read_text().splitlines()) == 2
         again = screen.state.download._process
-    assert again.returncode is not None  # leaving the app ends it
+    assert await asyncio.wait_for(again.wait(), 20) is not None  # leaving the app ends it
 
 
 @pytest.mark.parametrize(
