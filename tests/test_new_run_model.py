@@ -24,11 +24,10 @@ launched = newrunning.launched
 async def test_typing_filters_at_once_and_asks_the_hub_when_it_pauses(folder: Path, monkeypatch: Any) -> None:
     asked: list[str] = []
     monkeypatch.setattr(hub, "search", lambda query, limit=50: asked.append(query) or [on_hub("org/llama-9b")])
+    monkeypatch.setattr("mio_tui.new.model.SEARCH_PAUSE", 2)
     async with form(folder) as (pilot, screen):
         await pilot.press(*"1.7")
-        await pilot.pause()
-        assert "Qwen3-1.7B" in text(screen)
-        assert "Qwen3-0.6B" not in text(screen)
+        await until(pilot, lambda: "Qwen3-1.7B" in text(screen) and "Qwen3-0.6B" not in text(screen))
         assert "searching the hub" in text(screen)
         assert asked == []
         await until(pilot, lambda: "org/llama-9b" in text(screen))
@@ -55,7 +54,9 @@ async def test_one_letter_is_no_search(folder: Path, monkeypatch: Any) -> None:
 async def test_what_the_hub_refuses_is_one_line_below_the_local_models(
     folder: Path, monkeypatch: Any, message: str
 ) -> None:
-    def fails(query: str, limit: int = 50) -> None:
+    def fails(query: str, limit: int = 50) -> list[Any]:
+        if query == "qwenx":
+            return []
         raise HubError(message)
 
     monkeypatch.setattr(hub, "search", fails)
@@ -64,7 +65,7 @@ async def test_what_the_hub_refuses_is_one_line_below_the_local_models(
         await until(pilot, lambda: message in text(screen))
         assert "Qwen3-0.6B" in text(screen)
         await pilot.press(*"x")  # another try clears it
-        assert message not in text(screen)
+        await until(pilot, lambda: message not in text(screen))
 
 
 async def test_a_folder_that_is_typed_is_offered(folder: Path, tiny_model: Path, monkeypatch: Any) -> None:
