@@ -1,7 +1,9 @@
 """What a person should be told while a run goes on: each check yields a note, in words that say what to do."""
 
+import math
 from dataclasses import dataclass
 
+from mio_local.bootstrap import SURE
 from mio_local.events import Event
 from mio_local.losses import LOSSES
 from mio_local.metrics import Metrics
@@ -63,6 +65,13 @@ def nonfinite_note(step: int, value: float, what: str) -> Event:
     """A loss or a gradient is no number."""
     text = f"the {what} after step {step} is {value}, not a finite number; try a lower --learning-rate"
     return note(step, "error", "nonfinite", text)
+
+
+def sinking(metrics: Metrics) -> bool:
+    """Whether the held-out chosen answers are less likely than under the reference, by more than chance where their
+    standard error tells what chance may do."""
+    chance = SURE * metrics.get("delta/chosen_stderr", math.nan)
+    return metrics["delta/chosen"] < -(chance if math.isfinite(chance) else 0)
 
 
 def below_note(step: int, below: int, metrics: Metrics, loss: LossSettings) -> Event | None:

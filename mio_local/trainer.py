@@ -178,7 +178,7 @@ class Loop:
             self.broken = health.nonfinite_note(progress.step, metrics["loss"], "held-out loss")
             yield self.broken
             return
-        progress.below = progress.below + 1 if metrics["delta/chosen"] < 0 else 0
+        progress.below = progress.below + 1 if health.sinking(metrics) else 0
         if low := health.below_note(progress.step, progress.below, metrics, self.job.recipe.loss):
             yield low
         value = metrics[settings.metric]

@@ -1,5 +1,6 @@
 """What a run says of itself, and how it ends when it goes wrong."""
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mio_local import cli
+from mio_local import cli, health
 from mio_local.adapters import read_adapter
 from mio_local.backend import installed
 from mio_local.errors import RunError, one_line
@@ -144,3 +145,31 @@ def test_truncated_pairs_are_counted_and_told(
     cut = [event for event in read_events(job.run.events) if event.get("code") == "truncated"]
     assert cut
     assert cut[0]["level"] == "warning"
+
+
+@pytest.mark.parametrize(("chosen", "error", "told"), [
+    (-0.27, 0.18, False), (-0.27, 0.13, True), (-1.2, 0.3, True), (-0.1, math.nan, True), (-0.1, None, True),
+    (0.0, math.nan, False), (0.3, 0.1, False), (math.nan, 0.1, False),
+])  # fmt: skip
+def test_a_dip_that_chance_explains_is_no_sinking(chosen: float, error: float | None, told: bool) -> None:
+    """Within 1.96 standard errors of nothing; a single held-out pair has none."""
+    metrics = {"delta/chosen": chosen} | ({} if error is None else {"delta/chosen_stderr": error})
+    assert health.sinking(metrics) == told
+
+
+def test_chosen_answers_that_sink_are_told_once(tmp_path: Path, tiny_model: Path, tiny_pairs: Path) -> None:
+    """DPO at a rate that lets them fall: at the third evaluation at which they had, and never again."""
+    recipe = tables(tiny_model, tiny_pairs, installed()[0], learning_rate=3e-2, steps=16)
+    recipe["loss"] = {"name": "dpo", "beta": 0.1}
+    job = start(build(recipe, "test"), tmp_path, "sinks")
+    list(train(job))
+    events = read_events(job.run.events)
+    low = [event for event in events if event["type"] == "note" and event["code"] == "below"]
+    sunk, row = [], 0
+    for event in (event for event in events if event["type"] == "eval"):
+        row = row + 1 if health.sinking(event) else 0
+        sunk += [event["step"]] if row == 3 else []
+    assert [event["step"] for event in low] == sunk
+    assert sunk
+    assert "less likely than under the reference for 3 evaluations" in low[0]["text"]
+    assert "--loss mio" in low[0]["text"]
