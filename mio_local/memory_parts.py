@@ -74,8 +74,8 @@ class Plan:
 
     @property
     def heads(self) -> int:
-        """Parts of the logits side by side: MLX has them also where it has no lanes."""
-        return min(LANES, cores()) if self.backend == "mlx" and self.kind == "cpu" else self.lanes
+        """Parts of the logits side by side: MLX has them also where it has no lanes, PyTorch's share one's size."""
+        return min(LANES, cores()) if self.backend == "mlx" and self.kind == "cpu" else 1
 
     @property
     def dtype(self) -> str:

@@ -136,7 +136,7 @@ async def test_escape_ends_the_answer_and_then_the_screen(runs):
             await until(pilot, lambda: not app.screen.busy, 30)
             assert isinstance(app.screen, ChatScreen)
             last = list(app.screen.talk.turns[-1].answers)[-1]  # none was begun after it
-            if ", cut" not in (how := str(app.screen.panel(last).border_subtitle)):
+            if ", stopped" in (how := str(app.screen.panel(last).border_subtitle)):
                 break
         assert ", stopped" in how
         await pilot.press("escape")

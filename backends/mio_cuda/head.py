@@ -13,7 +13,7 @@ import torch
 from mio_cuda.xp import XP
 from mio_local.arrays import token_logps
 
-PART = {"cpu": 2**23, "cuda": 2**26, "mps": 2**25}  # logits in one part: 32 MB in float32 on a CPU
+PART = {"cpu": 2**23, "cuda": 2**26, "mps": 2**25}  # logits alive in all lanes: 32 MB in float32 on a CPU
 
 
 class _Picked(torch.autograd.Function):
@@ -79,10 +79,10 @@ class _Given(torch.nn.Module):
 class Head:
     """What a causal language model does after its trunk: logits of hidden states, soft caps and scales included."""
 
-    def __init__(self, model: Any, device: torch.device) -> None:
+    def __init__(self, model: Any, device: torch.device, lanes: int) -> None:
         self.model = model
         self.trunk = model.base_model
-        self.size = PART.get(device.type, PART["cpu"])
+        self.size = PART.get(device.type, PART["cpu"]) // lanes
         self.vocabulary = int(model.get_output_embeddings().weight.shape[0])
         self._kind: Any = None
 

@@ -62,11 +62,11 @@ class CudaModel:
             weight_decay=train.weight_decay,
         )
         base = self.model.get_base_model()
-        self.head, self.sharing, self.below = Head(base, self.device), SharedPrompt(base), Below(base, names)
-        self.lean = lean.lean_layers(self.model)
         # side by side, dropout would draw in another order each time, and the activations of several parts be alive
         single = self.device.type != "cpu" or settings.dropout > 0 or self.grad_checkpoint
         self.lanes = Lanes(single=single or changing(base))
+        self.head = Head(base, self.device, self.lanes.count)
+        self.sharing, self.below, self.lean = SharedPrompt(base), Below(base, names), lean.lean_layers(self.model)
         return lora.slots(self.model, names)
 
     def use(self, speed: SpeedSettings) -> dict[str, str]:
