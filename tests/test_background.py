@@ -143,7 +143,7 @@ def test_a_killed_trainer_is_lost_at_once_and_resume_finishes_it(make: Make) -> 
     launch([run])
     until(lambda: of_type(run, "checkpoint"))
     os.kill(run.read_status()["pid"], signal.SIGKILL)
-    until(lambda: state(run) == "lost", seconds=5)
+    until(lambda: state(run) == "lost", seconds=1)
     assert '"state": "training"' in run.status.read_text()
     assert cli.run(["resume", "--detach", "a"]) == 0
     assert ended(run) == "done"

@@ -124,8 +124,8 @@ async def test_a_deaf_trainer_is_killed_only_when_asked(tmp_path, monkeypatch):
             await pilot.press("x")
             await until(pilot, lambda: isinstance(pilot.app.screen, Ask))
             await pilot.press("k")
-            assert trainer.wait(20) == -signal.SIGKILL
-            await until(pilot, lambda: "? LOST" in seen(pilot))
+            assert trainer.wait(5) == -signal.SIGKILL
+            await until(pilot, lambda: "? LOST" in seen(pilot), seconds=3)
     finally:
         trainer.kill()
         trainer.stdout.close()

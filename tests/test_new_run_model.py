@@ -137,7 +137,7 @@ async def test_escape_stops_a_download_and_enter_resumes_it(folder: Path, tmp_pa
         await until(pilot, lambda: "43%" in text(screen))
         process = screen.state.download._process
         await pilot.press("escape")
-        await until(pilot, lambda: process.returncode is not None)
+        await until(pilot, lambda: process.returncode is not None, 2)
         assert screen.app.screen is screen
         assert "stopped at 43%; what has arrived is kept" in text(screen)
         await pilot.press("enter")

@@ -158,7 +158,7 @@ def test_hostile_rows(process: Process, tmp_path: Path, tiny_model: Path) -> Non
         for row in (0, 1):
             began = time.monotonic()
             answer = process.ask("pair", row=row)
-            assert time.monotonic() - began < 20
+            assert time.monotonic() - began < 5
             shown = [text for part in answer["parts"] for text, _ in part["pieces"]] + [answer["where"]]
             assert all(text.isprintable() for text in shown)
             assert all(len(part["pieces"]) <= 400 for part in answer["parts"])
@@ -213,7 +213,7 @@ def test_a_summary_gives_way(process: Process, tmp_path: Path, tiny_model: Path,
         assert answer["id"] == second
     assert answer == {"id": second, "cancelled": True}
     assert (answer := process.line())["id"] == opened
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 2
     assert answer["pairs"] == 24
     assert process.ask("summary")["summary"]["pairs"] == 24
 

@@ -29,9 +29,9 @@ async def test_the_first_run_that_appears_can_be_opened_at_once(folder):
     async with listed(folder) as (pilot, screen):
         await until(pilot, lambda: "No runs yet" in seen(pilot))
         fakes.make_run(folder, "new", steps=50)
-        await until(pilot, lambda: names(screen) == ["new"])
+        await until(pilot, lambda: names(screen) == ["new"], 3)
         fakes.make_run(folder, "newer", steps=50)
-        await until(pilot, lambda: set(names(screen)) == {"new", "newer"})
+        await until(pilot, lambda: set(names(screen)) == {"new", "newer"}, 3)
         assert screen.highlighted == "new"  # the cursor stays on its run
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(pilot.app.screen, LiveScreen))
@@ -41,7 +41,7 @@ async def test_the_first_run_that_appears_can_be_opened_at_once(folder):
 async def test_the_keys_of_an_empty_list_that_got_a_run(folder):
     async with listed(folder) as (pilot, screen):
         run = fakes.make_run(folder, "new", steps=50)
-        await until(pilot, lambda: names(screen) == ["new"])
+        await until(pilot, lambda: names(screen) == ["new"], 3)
         await until(pilot, lambda: "d Delete" in seen(pilot))
         await pilot.press("d")
         await until(pilot, lambda: isinstance(pilot.app.screen, Ask))
@@ -80,7 +80,7 @@ async def test_a_run_whose_trainer_dies_is_soon_lost(folder):
         async with listed(folder, rows=2) as (pilot, screen):
             assert "●" in row(pilot, "brief")
             stack.close()
-            await until(pilot, lambda: "?" in row(pilot, "brief"))
+            await until(pilot, lambda: "?" in row(pilot, "brief"), 3)
             assert screen.state(run) == "lost"
 
 
@@ -205,4 +205,4 @@ async def test_the_ages_are_those_of_the_clock(folder, monkeypatch):
     async with listed(folder, (140, 45), 1) as (pilot, _):
         assert "2 h ago" in row(pilot, "old")
         clock[0] += 3600
-        await until(pilot, lambda: "3 h ago" in row(pilot, "old"))
+        await until(pilot, lambda: "3 h ago" in row(pilot, "old"), 3)

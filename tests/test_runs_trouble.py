@@ -122,9 +122,9 @@ async def test_the_table_takes_the_theme_at_once(folder):
 
         before = colour()
         await pilot.press("ctrl+t")
-        await until(pilot, lambda: colour() != before, 2)
+        await until(pilot, lambda: colour() != before, 0.5)
         await pilot.press("ctrl+t")
-        await until(pilot, lambda: colour() == before, 2)
+        await until(pilot, lambda: colour() == before, 0.5)
 
 
 async def test_deleting_a_link_leaves_what_it_points_to(folder, tmp_path):
