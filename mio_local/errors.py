@@ -73,6 +73,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY_WORDS)
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """`is_out_of_memory` of an error, or of what it was raised from."""
+    return is_out_of_memory(error) or (error.__cause__ is not None and is_out_of_memory(error.__cause__))
+
+
 def one_line(error: BaseException, limit: int = 300) -> str:
     """The first non-empty line of an exception's text, with the next where it ends in a colon, cut to `limit`."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -52,10 +52,7 @@ def fingerprint(
     files = sorted(file for pattern in CONTENT for file in place.glob(pattern))
     if not any(file.suffix == ".safetensors" for file in files):
         raise ModelError(f"{place}: no weights (*.safetensors) in this model folder")
-    try:
-        model = _digests(files, report)
-    except OSError as error:
-        raise ModelError(f"{error.filename or place}: cannot be read: {error.strerror or error}") from None
+    model = _digests(place, files, report)
     named = {"format": FORMAT, "model": model, "adapter": _adapter(adapter), "settings": dict(settings)}
     return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
 
@@ -63,10 +60,7 @@ def fingerprint(
 def weights_digest(place: Path, report: Report = silent) -> str:
     """A name of the weights in `place`, 64 hex digits: fine-tunes of one model have files of the same sizes. `report`
     hears of the bytes read, which are those of files that changed since they were last. Raises ModelError."""
-    try:
-        found = _digests(sorted(place.glob("*.safetensors")), report)
-    except OSError as error:
-        raise ModelError(f"{error.filename or place}: cannot be read: {error.strerror or error}") from None
+    found = _digests(place, sorted(place.glob("*.safetensors")), report)
     return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
 
 
@@ -85,7 +79,15 @@ def _adapter(adapter: SavedAdapter | None) -> dict[str, Any] | None:
     return {"rank": adapter.rank, "alpha": adapter.alpha, "dora": adapter.dora, "weights": weights}
 
 
-def _digests(files: Sequence[Path], report: Report) -> dict[str, str]:
+def _digests(place: Path, files: Sequence[Path], report: Report) -> dict[str, str]:
+    """`_read_digests`, where a file that cannot be read is a ModelError."""
+    try:
+        return _read_digests(files, report)
+    except OSError as error:
+        raise ModelError(f"{error.filename or place}: cannot be read: {error.strerror or error}") from None
+
+
+def _read_digests(files: Sequence[Path], report: Report) -> dict[str, str]:
     """sha256 of each file's content by the file's name; read is only what is not known yet."""
     memo_file = cache_folder() / "digests.json"
     memo, new = _read_memo(memo_file) | _READ, Memo()

@@ -8,7 +8,7 @@ import numpy as np
 from mio_local.backend import NONE_BELOW, Model
 from mio_local.batching import collate
 from mio_local.chat import Example
-from mio_local.errors import is_out_of_memory, one_line
+from mio_local.errors import lacks_memory, one_line
 from mio_local.lengths import pair_tokens
 from mio_local.losses import objective
 from mio_local.recipe import PLAIN, SpeedSettings
@@ -85,7 +85,7 @@ def _fault(
     try:
         off = float(np.max(np.abs(score() - expected) / tokens))
     except Exception as error:  # whatever a model of another build than the lever knows makes it meet
-        if is_out_of_memory(error) or (error.__cause__ and is_out_of_memory(error.__cause__)):
+        if lacks_memory(error):
             raise
         return f"it fails: {type(error).__name__}: {one_line(error, 120)}"
     if off <= (HALF_TOLERANCE if model.half else TOLERANCE):

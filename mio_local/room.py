@@ -10,7 +10,7 @@ from pathlib import Path
 from mio_local.backend import Model
 from mio_local.batching import collate
 from mio_local.chat import Example
-from mio_local.errors import MioError, RecipeError, is_out_of_memory, one_line
+from mio_local.errors import MioError, RecipeError, lacks_memory, one_line
 from mio_local.fitting import remedy
 from mio_local.lengths import longest, pair_tokens
 from mio_local.losses import objective
@@ -35,7 +35,7 @@ def telling(explain: Callable[[BaseException], MioError]) -> Generator[None]:
     except NoRoom:
         raise
     except Exception as error:
-        if not (is_out_of_memory(error) or (error.__cause__ and is_out_of_memory(error.__cause__))):
+        if not lacks_memory(error):
             raise
         raise explain(error) from None
 

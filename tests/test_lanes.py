@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from mio_cuda import lanes
+from mio_local.memory import PART
 from tests.driving import LORA, batch_of, start
 from tests.families import pairs_of, write_family
 
@@ -101,3 +102,10 @@ def test_the_same_bits_every_time(tmp_path):
     first, *others = ([model.logps(batch, reference=on) for on in (True, False)] for _ in range(5))
     for other in others:
         np.testing.assert_array_equal(other, first)
+
+
+def test_lanes_share_the_logits_of_one_part(tiny_model):
+    """Else two would keep twice as many alive as the estimate counts, and a large vocabulary would show it."""
+    model = start("cuda", tiny_model)
+    assert model.lanes.count == 2
+    assert model.head.size * 2 == PART["cuda"]["cpu"]
