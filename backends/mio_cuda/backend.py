@@ -102,6 +102,10 @@ class CudaBackend:
         _check_complete(folder, loaded)
         if not _quantised(settings, config):
             torch.nn.Module.to(model, place)
+        for module in model.modules():
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                # else bitsandbytes rounds the scales to bfloat16 in evaluation: policy would not equal reference
+                module.support_avx512bf16_for_cpu = False
         return CudaModel(model, place, grad_checkpoint=grad_checkpoint)
 
 
