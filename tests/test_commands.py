@@ -64,12 +64,12 @@ def test_runs_lists_state_objective_and_figures(trained: Path, capsys: pytest.Ca
 
 
 def test_show_tells_settings_target_and_held_out_figures(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """And the next step."""
+    """And the next steps."""
     assert cli.run(["show", "a", "--runs", str(trained)]) == 0
     shown = capsys.readouterr().out
     assert "chosen is drawn to +6.93 nats" in shown
     assert re.search(r"^0\s+1\.3863\s+\+0\.000\s+\+0\.000", shown, re.M)
-    assert "mio-local plot a" in shown
+    assert all(f"mio-local {command} a" in shown for command in ("plot", "chat", "eval"))
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])

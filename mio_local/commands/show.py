@@ -9,7 +9,7 @@ from mio_local.events import is_number
 from mio_local.fields import listed, number, text
 from mio_local.losses import answer_target
 from mio_local.pieces import visible, visible_line
-from mio_local.runs import RESUMABLE, runs_folder
+from mio_local.runs import LIVE, RESUMABLE, runs_folder
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -62,8 +62,9 @@ def main(arguments: argparse.Namespace) -> int:
             out.print(made)
     for event in past.of("note"):
         out.print(screen.note_line(event | {"text": f"step {event.get('step', '—')}: {event.get('text', '')}"}))
-    command = "resume" if status["state"] in RESUMABLE else "plot"
-    screen.next_steps(out, f"mio-local {command} {screen.called(run)}")
+    state = status["state"]
+    commands = ["resume"] if state in RESUMABLE else ["watch", "plot"] if state in LIVE else ["plot", "chat", "eval"]
+    screen.next_steps(out, *(f"mio-local {command} {screen.called(run)}" for command in commands))
     return 0
 
 

@@ -65,8 +65,8 @@ def watch(job: Job, out: screen.Console, control: Control | None = None) -> int:
     if end["state"] == "stopped":
         screen.next_steps(out, f"mio-local resume {screen.called(job.run)}")
     else:
-        typed = screen.called(job.run)
-        screen.next_steps(out, f"mio-local show {typed}", f"mio-local plot {typed}", *_use(job))
+        own = [f"mio-local {command} {screen.called(job.run)}" for command in ("show", "plot", "chat")]
+        screen.next_steps(out, *own, *_use(job))
     return 0
 
 
