@@ -15,7 +15,7 @@ import torch
 from mio_cuda.files import is_quantised
 from mio_local.arrays import LANES
 from mio_local.batching import Batch
-from mio_local.blas import threads
+from mio_local.blas import share_threads, threads
 
 THREADS = torch.get_num_threads()  # before a lane has fewer
 T = TypeVar("T")
@@ -76,6 +76,7 @@ class Lanes:
                 return work(number)
 
         order = sorted(range(len(parts)), key=lambda number: -parts[number].inputs.size)
+        share_threads(self.count)  # where PyTorch's products come from an OpenBLAS that the user preloaded
         queue = [(number, self._pool.submit(run, number)) for number in order]
         try:
             while queue:
@@ -84,3 +85,4 @@ class Lanes:
         finally:
             # after a failure, what has not begun does not; what has is waited for, as it uses the model
             wait([future for _, future in queue if not future.cancel()])
+            share_threads(1)
