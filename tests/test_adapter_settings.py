@@ -13,6 +13,7 @@ from mio_local.errors import ModelError
 from mio_local.merge import merge
 from mio_local.weights import linear_names
 from tests.driving import LORA, load, start
+from tests.edits import edit_json
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 PRESENT = [f"model.layers.{block}.{leaf}" for block in range(3)
@@ -29,8 +30,7 @@ def saved(tiny_model, tmp_path):
 
 
 def change(folder, **values):
-    file = folder / "adapter_config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+    edit_json(folder / "adapter_config.json", **values)
 
 
 @pytest.mark.parametrize("kind", FILES)

@@ -1,6 +1,5 @@
 """Adapters: chosen, drawn, saved as the ecosystem's own, and read back by it and by the other backend."""
 
-import json
 
 import numpy as np
 import pytest
@@ -25,6 +24,7 @@ from tests.driving import (
     start,
     step,
 )
+from tests.edits import edit_json
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 KINDS = {
@@ -199,8 +199,7 @@ def saved(tiny_model, tmp_path):
     start("cuda", tiny_model).save_adapter(tmp_path)
 
     def change(**values):
-        file = tmp_path / "adapter_config.json"
-        file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | values), encoding="utf-8")
+        edit_json(tmp_path / "adapter_config.json", **values)
         return tmp_path
 
     return change

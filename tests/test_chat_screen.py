@@ -19,6 +19,7 @@ from mio_tui.app import MioApp
 from mio_tui.chat.panel import Panel
 from mio_tui.screens.chat import ChatScreen
 from mio_tui.screens.runs import RunsScreen
+from tests.edits import edit_json
 from tests.looks import seen, until
 from tests.terminal import Terminal
 from tests.test_export import train
@@ -43,11 +44,8 @@ def endless(tiny_pairs, tmp_path_factory):
     """A folder with a run whose answers go on to `max_tokens`: a token that the model never says would end them."""
     made = tmp_path_factory.mktemp("endless")
     model = shutil.copytree(DEMO / "model", made / "model")
-    for name in ("config.json", "generation_config.json"):
-        file = model / name
-        file.write_text(json.dumps(json.loads(file.read_text()) | {"eos_token_id": 0}))
-    file = model / "tokenizer_config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"eos_token": "<|pad|>"}))
+    edit_json(model / "generation_config.json", eos_token_id=0)
+    edit_json(model / "tokenizer_config.json", eos_token="<|pad|>")
     train(made / "runs", model, tiny_pairs, "mlx", "one", "--learning-rate", "1e-5")
     return made / "runs"
 

@@ -13,6 +13,7 @@ from mio_local.conversion import exact_alpha, write_adapter
 from mio_local.errors import ModelError
 from mio_local.weights import linear_names
 from tests.driving import BACKENDS, LORA, logits, move, noisy, start
+from tests.edits import edit_json
 from tests.families import write_family
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
@@ -114,7 +115,7 @@ def test_rank_stabilised_adapters_keep_their_scale_and_come_back(base, tmp_path)
     move(model, noisy(model.get_adapter()))
     model.save_adapter(tmp_path / "peft")
     file = tmp_path / "peft" / "adapter_config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"use_rslora": True}))
+    edit_json(file, use_rslora=True)
     write_adapter(read_adapter(tmp_path / "peft"), "mlx", tmp_path / "mlx", linear_names(base))
     assert json.loads((tmp_path / "mlx" / "adapter_config.json").read_text())["lora_parameters"]["scale"] == 4
     theirs = logits(by_library("peft", base, tmp_path / "peft"), IDS)

@@ -15,6 +15,7 @@ from mio_local.gguf_file import check_gguf, layout, metadata, write_gguf
 from mio_local.runs import Run
 from tests.conftest import write_tiny_model
 from tests.driving import backend_of
+from tests.edits import edit_json
 
 gguf = pytest.importorskip("gguf")
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
@@ -37,8 +38,7 @@ def read(file):
 def changed(folder, place, **config):
     """A copy of a model with other settings."""
     shutil.copytree(folder, place)
-    kept = json.loads((place / "config.json").read_text())
-    (place / "config.json").write_text(json.dumps({**kept, **config}))
+    edit_json(place / "config.json", **config)
     return place
 
 

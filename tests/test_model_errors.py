@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from tests.edits import edit_json
+
 Mistake = Callable[..., str]
 LIBRARIES = {"mlx": "mlx", "cuda": "torch"}
 ADAPTED = "base_model.model.model.layers.0.self_attn.q_proj"
@@ -43,8 +45,7 @@ def train(mistake: Mistake, model: Path, tiny_pairs: Path) -> Mistake:
 
 def configure(folder: Path, **values: Any) -> None:
     """Set keys of config.json."""
-    file = folder / "config.json"
-    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | values), encoding="utf-8")
+    edit_json(folder / "config.json", **values)
 
 
 def keep_tensors(folder: Path, keep: Callable[[str], bool]) -> None:
