@@ -7,7 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from mio_local.runs import Run
+from mio_local.runs.directory import Run
 from mio_tui.app import MioApp
 from mio_tui.new.screen import NewRunScreen
 from mio_tui.screens.compare import CompareScreen

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from mio_local.arguments import command_of, parser
 from mio_local.errors import MioError, RecipeError, is_full_disk, one_line
-from mio_local.pieces import visible
+from mio_local.text import visible
 
 COMPUTING = ("demo", "train", "resume", "export", "eval", "push", "chat", "generate")  # in this process
 
@@ -32,12 +32,10 @@ def run(argv: Sequence[str]) -> int:
             from mio_local.commands import train as module
         case "resume":
             from mio_local.commands import resume as module
-        case "runs":
+        case "runs" | "show":
             from mio_local.commands import runs as module
         case "watch" | "attach" | "pause" | "stop":
             from mio_local.commands import follow as module
-        case "show":
-            from mio_local.commands import show as module
         case "plot":
             from mio_local.commands import plot as module
         case "report":
@@ -73,14 +71,14 @@ def open_app(arguments: argparse.Namespace) -> int:
             parser().print_help()
             return 0
         raise RecipeError(f"{arguments.command} --tui: this is no terminal; leave --tui out")
-    from mio_local.runs import find, runs_folder
+    from mio_local.runs.directory import find, runs_folder
 
     folder = runs_folder(arguments.runs).absolute()
     run = str(find(folder, arguments.run).path) if arguments.command == "watch" else ""
     chat = None
     if arguments.command == "chat":
-        from mio_local.chat_start import start_from
-        from mio_local.loading import kind_of
+        from mio_local.chat.start import start_from
+        from mio_local.evaluation.loading import kind_of
 
         chat = start_from(arguments)
         chat.check_sides()

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mio_local.errors import RecipeError, nearest, one_line
-from mio_local.losses import LOSSES
+from mio_local.objectives.losses import LOSSES
 
 
 class Section(BaseModel):

@@ -1,6 +1,9 @@
 """The recipes and the demo's data, which ship inside the wheel and lie beside the package in a checkout."""
 
 from pathlib import Path
+from typing import Any
+
+from mio_local.recipe import Recipe, build, read_toml
 
 
 def recipe_folder() -> Path:
@@ -13,3 +16,18 @@ def recipe_folder() -> Path:
 def recipes() -> list[Path]:
     """Every shipped recipe, by name."""
     return sorted(recipe_folder().glob("*.toml"))
+
+
+def demo_recipes(backend: str = "auto", device: str = "auto", steps: int = 0) -> tuple[Recipe, Recipe]:
+    """The demo's two: MIO, and DPO at half its beta, which begins with the same gradient. `steps` 0 takes the recipe's
+    own number. Raises RecipeError."""
+    file = recipe_folder() / "demo.toml"
+    overrides: dict[str, tuple[str, Any]] = {
+        "backend.name": ("--backend", backend),
+        "backend.device": ("--device", device),
+    }
+    if steps:
+        overrides["train.steps"] = ("--steps", steps)
+    mio = build(read_toml(file), str(file), overrides)
+    halved = {"loss.name": ("--loss", "dpo"), "loss.beta": ("--beta", mio.loss.beta / 2)}
+    return mio, build(read_toml(file), str(file), overrides | halved)

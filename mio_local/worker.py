@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from mio_local.blas import preload
-from mio_local.control import Control
 from mio_local.errors import MioError, one_line
-from mio_local.runs import Run
+from mio_local.runs.control import Control
+from mio_local.runs.directory import Run
 
 SMALL = 50_000_000  # bytes of weights
 REPORT_GAP = 0.2  # seconds between two writes of status.json
@@ -80,14 +80,14 @@ def work(run: Run, begin: int = -1) -> bool:
     try:
         with control.signals():
             report("importing", 0, 0)
-            from mio_local.commands import screen
-            from mio_local.session import reopen
-            from mio_local.trainer import train
+            from mio_local import console
+            from mio_local.training.loop import train
+            from mio_local.training.prepare import reopen
 
             job = reopen(run, report)
             if control.stop_asked():
                 raise Stopped
-            end = screen.follow(train(job, control), job.total_steps, screen.console())[-1]
+            end = console.follow(train(job, control), job.total_steps, console.console())[-1]
         print(f"{end.values['state']}: {end.values['reason']}")
         return end.values["state"] == "done"
     except Stopped:

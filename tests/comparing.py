@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mio_local.runs import Run
+from mio_local.runs.directory import Run
 from mio_tui.app import MioApp
 from mio_tui.compare.comparison import Comparison
 from mio_tui.compare.pick import PickRun

@@ -15,8 +15,8 @@ from tokenizers import Tokenizer, decoders
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 
-from mio_local import launch as launching
 from mio_local.cli import main
+from mio_local.runs import launch as launching
 
 os.environ["TZ"] = "UTC"  # the app shows clock times
 time.tzset()
@@ -161,6 +161,6 @@ def folder(tmp_path):
 def two_lanes():
     """Of PyTorch, whose tests have a core each."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mio_cuda.lanes.THREADS", 2)
-        patch.setattr("mio_cuda.lanes.threads", lambda: 2)
+        patch.setattr("mio_cuda.parallel.THREADS", 2)
+        patch.setattr("mio_cuda.parallel.threads", lambda: 2)
         yield

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mio_local.adapters import Adapter, SavedAdapter, choose_layers, draw_adapter
-from mio_local.backend import Backend, Model
-from mio_local.batching import Batch, collate
-from mio_local.chat import Example
-from mio_local.losses import LOSSES, objective
+from mio_local.adapters.adapter import Adapter, SavedAdapter, choose_layers, draw_adapter
+from mio_local.backends import Backend, Model
+from mio_local.data.collate import Batch, collate
+from mio_local.data.examples import Example
+from mio_local.objectives.losses import LOSSES, objective
 from mio_local.recipe import LoraSettings, ModelSettings, TrainSettings
 
 BACKENDS = ("mlx", "cuda")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mio_local.recipe import Recipe, build
-from mio_local.runs import LIVE, Run, create
+from mio_local.runs.directory import LIVE, Run, create
 
 NOW = 1_795_000_000.0  # the clock of every fake
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from mio_local.adapters import Adapter
-from mio_local.chat import Example
+from mio_local.adapters.adapter import Adapter
+from mio_local.data.examples import Example
 from mio_local.recipe import LoraSettings
 
 WINDOW, VOCABULARY = 6, 263  # 263 is prime: no other axis is as long

@@ -5,7 +5,7 @@ import re
 
 from mio_tui.app import MioApp
 from mio_tui.screens.live import LiveScreen
-from mio_tui.screens.runs import RunsScreen
+from mio_tui.screens.run_list import RunsScreen
 from tests import looks
 from tests.looks import seen, until
 

@@ -11,17 +11,17 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from mio_local import hub
 from mio_local.errors import MioError
-from mio_local.hub import ModelCard
-from mio_local.preview_client import PreviewError
-from mio_local.runs import Run
+from mio_local.models import hub
+from mio_local.models.hub import ModelCard
+from mio_local.preview.preview_client import PreviewError
+from mio_local.runs.directory import Run
 from mio_tui.app import MioApp
 from mio_tui.dialogs import Ask
-from mio_tui.new import data as data_step
-from mio_tui.new import estimate, fetch
-from mio_tui.new.estimate import Needs
+from mio_tui.new import data_step, fetch
+from mio_tui.new import needs as memory_needs
 from mio_tui.new.fields import Field
+from mio_tui.new.needs import Needs
 from mio_tui.new.screen import NewRunScreen
 from tests.looks import screen_text, until
 
@@ -121,8 +121,8 @@ def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setattr(hub, "on_disk", lambda folders=(): list(LOCAL))
     monkeypatch.setattr(hub, "search", lambda query, limit=50: list(REMOTE))
     monkeypatch.setattr(hub, "look", lambda name, revision="": on_hub(name, config=CONFIG))
-    monkeypatch.setattr(estimate, "needs", needs)
-    monkeypatch.setattr(estimate, "disk_free", lambda folder: 120 * GB)
+    monkeypatch.setattr(memory_needs, "needs", needs)
+    monkeypatch.setattr(memory_needs, "disk_free", lambda folder: 120 * GB)
     monkeypatch.setattr(data_step, "Preview", FakePreview)
     FakePreview.asked, FakePreview.errors, FakePreview.hold, FakePreview.text = [], {}, None, "What is"
     FakePreview.answer = {

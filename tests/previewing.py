@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mio_local.pieces import visible
+from mio_local.text import visible
 
 
 class Process:
     """A preview process under test."""
 
     def __init__(self) -> None:
-        command = [sys.executable, "-m", "mio_local.preview"]
+        command = [sys.executable, "-m", "mio_local.preview.preview_server"]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.asked = 0
 

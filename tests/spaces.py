@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mio_local.arrays import NUMPY
-from mio_local.losses import Objective, PairLogps
+from mio_local.objectives.losses import Objective, PairLogps
 
 Fields = Sequence[np.ndarray]  # in PairLogps's order
 Graded = tuple[np.ndarray, np.ndarray, np.ndarray]  # per pair: value, d/d chosen, d/d rejected

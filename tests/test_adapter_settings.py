@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from mio_local.adapters import FILES, ORIGIN, claimed, read_adapter
+from mio_local.adapters.adapter import FILES, ORIGIN, claimed, read_adapter
+from mio_local.adapters.convert import write_adapter
+from mio_local.adapters.merge import merge
 from mio_local.cli import run
-from mio_local.conversion import write_adapter
 from mio_local.errors import ModelError
-from mio_local.merge import merge
-from mio_local.weights import linear_names
+from mio_local.models.weights import linear_names
 from tests.driving import LORA, load, start
 from tests.edits import edit_json
 

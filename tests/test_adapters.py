@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from mio_local.adapters import Slot, choose_layers, draw_adapter, read_adapter
+from mio_local.adapters.adapter import Slot, choose_layers, draw_adapter, read_adapter
 from mio_local.errors import ModelError, RecipeError
 from mio_local.recipe import LoraSettings
 from tests.driving import (

@@ -9,17 +9,17 @@ import pytest
 import tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from mio_local.chat import Chat
-from mio_local.chat_start import BASE, ChatStart
+from mio_local.chat.conversation import Talker, Text, gather, open_talker
+from mio_local.chat.stacked import Voices
+from mio_local.chat.start import BASE, ChatStart
 from mio_local.commands.talk import spoken
+from mio_local.data.pairs import Pair
+from mio_local.data.template import Chat
+from mio_local.data.tokenizer import load_tokenizer
 from mio_local.errors import DataError
-from mio_local.models import end_ids
-from mio_local.pairs import Pair
+from mio_local.models.locate import end_ids
 from mio_local.recipe import ModelSettings
 from mio_local.sampling import Sampling
-from mio_local.talk import Talker, Text, gather, open_talker
-from mio_local.tokenizer import load_tokenizer
-from mio_local.voices import Voices
 
 ASK = [{"role": "user", "content": "What is 3 + 4?"}]
 

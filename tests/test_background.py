@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from mio_local import cli
-from mio_local.control import request
 from mio_local.errors import RunError
-from mio_local.launch import launch, lay_out, reap
 from mio_local.recipe import build
-from mio_local.runs import Run, list_runs
-from mio_local.session import start
-from mio_local.trainer import train
+from mio_local.runs.control import request
+from mio_local.runs.directory import Run, list_runs
+from mio_local.runs.launch import launch, lay_out, reap
+from mio_local.training.loop import train
+from mio_local.training.prepare import start
 from tests.fakes import read_events
 
 pytest.importorskip("mlx.core")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from mio_local.arrays import PAD_MULTIPLE
-from mio_local.batching import Order, collate, joined, padded
-from mio_local.chat import Example
-from mio_local.job import Job
+from mio_local.data.collate import Order, collate, joined, padded
+from mio_local.data.examples import Example
 from mio_local.recipe import build
+from mio_local.training.job import Job
 
 
 def example(prompt, chosen, rejected):

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from mio_local import trial
+from mio_local import console
+from mio_local.bench import trial
+from mio_local.bench.measure import WARM_UP
+from mio_local.bench.trial import Result, Trial
 from mio_local.cli import run
-from mio_local.commands import bench, screen
+from mio_local.commands import bench
 from mio_local.commands.bench import EARLY, LATER, beside, groups_of, resized
 from mio_local.errors import BackendError, RecipeError
-from mio_local.measure import WARM_UP
 from mio_local.recipe import PLAIN, SpeedSettings, build
-from mio_local.trial import Result, Trial
 from tests.driving import backend_of, both, examples
 
 PAIRS = examples(32)
@@ -71,7 +72,7 @@ def advice(capsys: Any, free: int = 0, **changed: Result | str) -> str:
     rows = rows_of(made, result())
     found: dict[str, Result | str] = {row.name: result() for row in rows}
     found |= {name.replace("__", " "): one for name, one in changed.items()}
-    out = screen.console()
+    out = console.console()
     bench.show(out, rows, found)
     bench.advise(out, rows, found, free)
     return capsys.readouterr().out

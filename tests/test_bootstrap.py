@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from mio_local.bootstrap import means, proportion, ratios, share
+from mio_local.objectives.intervals import means, proportion, ratios, share
 
 
 def test_the_interval_of_a_share_is_the_binomial_one():

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from mio_local import history
-from mio_local.card import Licences, card
-from mio_local.markdown import homeless
+from mio_local.export.model_card import Licences, card
 from mio_local.recipe import build, read_toml
+from mio_local.reports.markdown import homeless
+from mio_local.runs import history
 from tests import fakes
 
 PAIRS = {"type": "benchmark", "step": 100, "name": "preference", "metric": "loss", "of": "policy", "count": 100}

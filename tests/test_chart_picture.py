@@ -6,7 +6,7 @@ from rich.cells import cell_len
 
 from mio_tui.chart import Curve, Guide
 from mio_tui.chart.frame import Frame, clean, shorten
-from mio_tui.chart.picture import Scene, paint, place
+from mio_tui.chart.scene import Scene, paint, place
 
 STEPS = np.arange(1000.0)
 

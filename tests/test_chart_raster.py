@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from mio_tui.chart.curves import smoothed
+from mio_tui.chart.curve import smoothed
 from mio_tui.chart.raster import Window, cells, guide, line
 
 

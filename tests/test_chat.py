@@ -2,11 +2,11 @@ import json
 
 import pytest
 
-from mio_local.chat import Chat, LongPrompt
+from mio_local.data.pairs import Pair, load_pairs
+from mio_local.data.template import Chat, LongPrompt
+from mio_local.data.tokenizer import load_tokenizer
 from mio_local.errors import DataError, HubError, ModelError
-from mio_local.pairs import Pair, load_pairs
 from mio_local.recipe import DataSettings, ModelSettings
-from mio_local.tokenizer import load_tokenizer
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"

@@ -4,8 +4,8 @@ import pytest
 from textual.app import App
 from textual.widgets import Static
 
-from mio_tui.chat.conversation import Reply, Turn
-from mio_tui.chat.panel import Panel
+from mio_tui.chat.side import Panel
+from mio_tui.chat.transcript import Reply, Turn
 from tests.looks import screen_text
 
 

@@ -12,13 +12,13 @@ import pytest
 from textual import events
 from textual.widgets import Input
 
-from mio_local.chat_start import ChatStart
-from mio_local.child import Child
+from mio_local.chat.start import ChatStart
 from mio_local.sampling import Sampling
+from mio_local.services.child import Child
 from mio_tui.app import MioApp
-from mio_tui.chat.panel import Panel
+from mio_tui.chat.side import Panel
 from mio_tui.screens.chat import ChatScreen
-from mio_tui.screens.runs import RunsScreen
+from mio_tui.screens.run_list import RunsScreen
 from tests.edits import edit_json
 from tests.looks import seen, until
 from tests.terminal import Terminal

@@ -4,8 +4,8 @@ import pytest
 
 from mio_local import cli
 from mio_local.arguments import parser
-from mio_local.chat_start import ChatStart
-from mio_local.loading import kind_of
+from mio_local.chat.start import ChatStart
+from mio_local.evaluation.loading import kind_of
 from mio_local.sampling import Sampling
 from tests import fakes
 

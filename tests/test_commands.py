@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mio_local import cli
-from mio_local.backend import installed
-from mio_local.runs import Run
+from mio_local.backends import installed
+from mio_local.runs.directory import Run
 
 
 @pytest.fixture(scope="module", params=installed())

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from mio_local.runs import Run, write_atomically
+from mio_local.runs.directory import Run, write_atomically
 from mio_tui.app import MioApp
 from mio_tui.compare.comparison import Comparison
 from mio_tui.watched import Watched

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from mio_local.runs import Run
+from mio_local.runs.directory import Run
 from mio_tui.app import MioApp
 from mio_tui.dialogs import Ask
 from tests import fakes

@@ -4,7 +4,7 @@
 import pytest
 from textual.widgets import OptionList
 
-from mio_local.runs import Run
+from mio_local.runs.directory import Run
 from mio_tui.app import MioApp
 from mio_tui.compare.comparison import Comparison
 from mio_tui.compare.pick import PickRun

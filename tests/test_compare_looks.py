@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from mio_local.runs import Run
-from mio_tui import text
+from mio_local.runs.directory import Run
+from mio_tui import formatting
 from mio_tui.app import MioApp
-from mio_tui.compare import export
+from mio_tui.compare import save
 from mio_tui.compare.pick import PickRun
 from mio_tui.screens.compare import CompareScreen
 from tests import fakes
@@ -21,7 +21,7 @@ SIZES = ((80, 24), (140, 45))
 def shown(snapshot, monkeypatch, tmp_path):
     """The runs folder; and a function that opens runs, presses keys and compares the screen with the one kept."""
     monkeypatch.setenv("MIO_LOCAL_THEME", "mio-dark")
-    monkeypatch.setattr(text, "now", lambda: fakes.NOW)
+    monkeypatch.setattr(formatting, "now", lambda: fakes.NOW)
     monkeypatch.chdir(tmp_path)  # so that messages name no folder of this machine
 
     async def check(runs: list[Run], size: tuple[int, int], *keys: str, until: type = CompareScreen, say: str = ""):
@@ -101,12 +101,12 @@ async def test_an_export_at_work(shown, monkeypatch):
     async def forever(*given: object):
         await asyncio.sleep(60)
 
-    monkeypatch.setattr(export, "export", forever)
+    monkeypatch.setattr(save, "export", forever)
     await shown(pair(), (80, 24), "e", "b", say="writing CSV and PNG…")
 
 
 async def test_an_export_that_failed(shown, monkeypatch):
-    monkeypatch.setattr(export, "target", lambda runs, histories: Path("gone/compare-qwen3-mio-qwen3-dpo"))
+    monkeypatch.setattr(save, "target", lambda runs, histories: Path("gone/compare-qwen3-mio-qwen3-dpo"))
     await shown(pair(), (80, 24), "e", "c", say="✗")
 
 

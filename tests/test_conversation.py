@@ -3,7 +3,7 @@
 import pytest
 
 from mio_local.errors import DataError
-from mio_tui.chat.conversation import Conversation, Reply, Turn
+from mio_tui.chat.transcript import Conversation, Reply, Turn
 
 ASKED = [{"role": "user", "content": "q"}]
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from mio_local.adapters import FILES, read_adapter
-from mio_local.conversion import exact_alpha, write_adapter
+from mio_local.adapters.adapter import FILES, read_adapter
+from mio_local.adapters.convert import exact_alpha, write_adapter
 from mio_local.errors import ModelError
-from mio_local.weights import linear_names
+from mio_local.models.weights import linear_names
 from tests.driving import BACKENDS, LORA, logits, move, noisy, start
 from tests.edits import edit_json
 from tests.families import write_family

@@ -4,11 +4,12 @@ import json
 import pytest
 from rich.console import Console
 
-from mio_local import datacheck
-from mio_local.chat import Chat, EncodeCounts, Example
 from mio_local.commands.data import check, tokens_line, visible
+from mio_local.data.check import Lengths, summarise, warnings
+from mio_local.data.examples import EncodeCounts, Example
+from mio_local.data.pairs import Pair, Pairs
+from mio_local.data.template import Chat
 from mio_local.errors import DataError
-from mio_local.pairs import Pair, Pairs
 from mio_local.recipe import DataSettings, ModelSettings
 
 
@@ -16,7 +17,7 @@ def summary(pairs, examples=(), skipped=None):
     chat = object.__new__(Chat)
     chat.mode, chat.end_ids = "text", {0}
     made = Pairs(pairs, "text", {}, len(pairs), skipped or {})
-    return datacheck.summarise(made, examples, EncodeCounts(), pairs[:1], chat)
+    return summarise(made, examples, EncodeCounts(), pairs[:1], chat)
 
 
 def example(chosen, rejected, truncated=False):
@@ -30,7 +31,7 @@ def test_counts():
     assert (found.duplicates, found.identical, found.contradictory) == (1, 1, 3)
     assert (found.longer_chosen, found.longer_rejected, found.extra_tokens) == (2, 1, pytest.approx(1 / 3))
     assert (found.truncated, found.truncated_share) == (1, pytest.approx(1 / 3))
-    assert found.chosen == datacheck.Lengths(1, 2, 3, 3)
+    assert found.chosen == Lengths(1, 2, 3, 3)
     assert (found.special_in_answers, found.joined_words) == (1, 3)
     assert (found.longest, summary(pairs).longest) == (2 + 3, 0)
 
@@ -43,7 +44,7 @@ def test_the_longest_row_is_of_one_pair():
 
 def test_warnings_say_what_to_do():
     pairs = [Pair("p", "a", "b", "1"), Pair("p", "b", "a", "2"), Pair("p", "x", "x", "3")]
-    lines = datacheck.warnings(summary(pairs, [example([5, 0], [0], True)], {"chosen is empty": 2}), 64)
+    lines = warnings(summary(pairs, [example([5, 0], [0], True)], {"chosen is empty": 2}), 64)
     assert "2 of 3 rows are left out: 2 chosen is empty" in lines
     for words in ("cut at 64 tokens", "one text as chosen", "turned round", "length alone", "run into", "--eval-data"):
         assert any(words in line for line in lines), words
@@ -51,7 +52,7 @@ def test_warnings_say_what_to_do():
 
 def test_quiet_when_nothing_is_wrong():
     pairs = [Pair(f"p{i}\n", "a", "b", "1") for i in range(4)]
-    assert datacheck.warnings(summary(pairs, [example([5, 0], [0]), example([0], [5, 0])]), 64) == []
+    assert warnings(summary(pairs, [example([5, 0], [0]), example([0], [5, 0])]), 64) == []
 
 
 def test_nothing_in_a_text_is_markup_or_a_control_code():

@@ -10,7 +10,7 @@ import pytest
 
 from mio_local import cli
 from mio_local.commands import report
-from mio_local.document import collect
+from mio_local.reports.document import collect
 from tests import fakes
 
 HOSTILE = '<script>alert("x")</script>&amp;{{ 7*7 }}|`**[a](javascript:b)\u202e\x1b[31m\x00\udcff'

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from tests.hubstand import Fault, HubStand, digest_of, gated, limited, page
 
 NAME = "org/name"
-COMMAND = [sys.executable, "-m", "mio_local.download", NAME]
+COMMAND = [sys.executable, "-m", "mio_local.models.download", NAME]
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 
 
@@ -81,7 +81,7 @@ def test_download_is_reported_and_found_by_the_trainer_without_a_network(
     assert reports[-1] == {"done": total, "total": total, "file": ""}
     assert {report["file"] for report in reports} == {*SHARDS, ""}
     assert 3 < len(reports) <= seconds * 5 + 2
-    code = f"""from mio_local.models import model_folder
+    code = f"""from mio_local.models.locate import model_folder
 from mio_local.recipe import ModelSettings
 print(model_folder(ModelSettings(name={NAME!r})))"""
     environment = hub.environment(home) | {"HF_HUB_OFFLINE": "1"}
@@ -130,7 +130,7 @@ def test_killed_download_goes_on_where_it_was(hub: HubStand, home: Path, served:
 
 def listed(hub: HubStand, home: Path) -> list[list[Any]]:
     """Name and completeness of the models on disk, as another process sees them."""
-    code = "import json\nfrom mio_local.hub import on_disk\n"
+    code = "import json\nfrom mio_local.models.hub import on_disk\n"
     code += "print(json.dumps([[card.name, card.complete] for card in on_disk()]))"
     ended = subprocess.run([sys.executable, "-c", code], env=hub.environment(home), capture_output=True, text=True)
     return json.loads(ended.stdout)

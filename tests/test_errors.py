@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from mio_local import runs
 from mio_local.recipe import build
+from mio_local.runs import directory
 
 Mistake = Callable[..., str]
 
@@ -171,22 +171,22 @@ def test_missing_model_or_data_flag_is_named(
 
 
 @pytest.fixture
-def done(runs_home: Path, tiny_model: Path, tiny_pairs: Path) -> runs.Run:
+def done(runs_home: Path, tiny_model: Path, tiny_pairs: Path) -> directory.Run:
     """A finished run without figures, called `first`."""
-    run = runs.Run(runs_home / "first")
+    run = directory.Run(runs_home / "first")
     recipe = build({"model": {"name": str(tiny_model)}, "data": {"source": str(tiny_pairs)}}, "test")
-    runs.create(run, recipe.dump(), {"name": "first"})
+    directory.create(run, recipe.dump(), {"name": "first"})
     run.write_status(state="done", step=3)
     (run.path / "run.lock").touch()
     return run
 
 
-def test_taken_name_is_refused(train: Mistake, done: runs.Run) -> None:
+def test_taken_name_is_refused(train: Mistake, done: directory.Run) -> None:
     assert "--name first: taken" in train("--name", "first")
 
 
 @pytest.mark.parametrize("state", ["done", "training", "failed"])
-def test_run_that_is_training_is_refused(train: Mistake, mistake: Mistake, done: runs.Run, state: str) -> None:
+def test_run_that_is_training_is_refused(train: Mistake, mistake: Mistake, done: directory.Run, state: str) -> None:
     done.write_status(state=state, step=3)
     with (done.path / "run.lock").open("rb+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -213,7 +213,7 @@ def test_run_that_is_training_is_refused(train: Mistake, mistake: Mistake, done:
     ids=" ".join,
 )
 def test_wrong_run_or_command_is_named(
-    mistake: Mistake, done: runs.Run, arguments: list[str], words: list[str]
+    mistake: Mistake, done: directory.Run, arguments: list[str], words: list[str]
 ) -> None:
     line = mistake(*arguments)
     for word in words:
@@ -224,7 +224,7 @@ def test_wrong_run_or_command_is_named(
     ("out", "words"), [("curves.gif", [".png or .svg"]), ("no/such/curves.png", ["no folder"]), ("a.png", ["a.png"])]
 )
 def test_plot_that_cannot_be_written_is_named(
-    mistake: Mistake, done: runs.Run, tmp_path: Path, out: str, words: list[str]
+    mistake: Mistake, done: directory.Run, tmp_path: Path, out: str, words: list[str]
 ) -> None:
     (tmp_path / "a.png").mkdir()
     event = {"type": "eval", "step": 1, "loss": 1.0, "delta/chosen": 0.1, "delta/rejected": 0.0}
@@ -236,13 +236,13 @@ def test_plot_that_cannot_be_written_is_named(
 
 @pytest.mark.parametrize("command", ["resume", "show"])
 @pytest.mark.parametrize("name", ["recipe.toml", "run.json", "status.json"])
-def test_damaged_run_is_named(mistake: Mistake, done: runs.Run, command: str, name: str) -> None:
+def test_damaged_run_is_named(mistake: Mistake, done: directory.Run, command: str, name: str) -> None:
     done.write_status(state="failed", step=3)
     (done.path / name).write_text('{"half', encoding="utf-8")
     assert name in mistake(command, "first")
 
 
-def test_run_whose_facts_are_gone_is_named(mistake: Mistake, done: runs.Run) -> None:
+def test_run_whose_facts_are_gone_is_named(mistake: Mistake, done: directory.Run) -> None:
     done.status.write_text("{}", encoding="utf-8")
     assert "run.json: damaged: it lacks data_digest" in mistake("resume", "first")
 

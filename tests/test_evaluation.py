@@ -7,14 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mio_local.bootstrap import proportion
 from mio_local.cli import run
-from mio_local.evaluation import PREFERENCE, distinct_prompts, divergence, exact_match
-from mio_local.events import Event, EventWriter, rewind
-from mio_local.report import silent
-from mio_local.runs import Run
-from mio_local.tail import Tail
-from mio_local.tasks import Question, rule
+from mio_local.data.questions import Question, rule
+from mio_local.evaluation.held_out import PREFERENCE, distinct_prompts, divergence, exact_match
+from mio_local.objectives.intervals import proportion
+from mio_local.progress import silent
+from mio_local.runs.directory import Run
+from mio_local.runs.events import Event, EventWriter, rewind
+from mio_local.runs.tail import Tail
 from tests import fakes
 from tests.driving import BACKENDS, both, logits, move, noisy, start
 from tests.fakes import read_events
@@ -133,8 +133,8 @@ def test_a_run_scores_as_its_trainer_did(trained, capsys):
 
 def test_the_picture_has_the_intervals(tmp_path):
     """One bar for each figure that has an interval; what makes no sense draws nothing."""
-    from mio_local.history import read
-    from mio_local.plotting import draw
+    from mio_local.reports.plotting import draw
+    from mio_local.runs.history import read
 
     stream = [*fakes.events(60), {"type": "finished", "step": 60, "state": "done"}]
     event = {"type": "benchmark", "step": 60, "name": "preference", "metric": "loss", "value": 0.7}

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from mio_local import weights
-from mio_local.adapters import read_adapter
+from mio_local.adapters.adapter import read_adapter
+from mio_local.adapters.merge import merge
 from mio_local.cli import run
 from mio_local.errors import MioError, ModelError, RunError
-from mio_local.loading import of_run
-from mio_local.merge import merge
-from mio_local.runs import Run
-from mio_local.weights import stored_weights
+from mio_local.evaluation.loading import of_run
+from mio_local.models import weights
+from mio_local.models.weights import stored_weights
+from mio_local.runs.directory import Run
 from tests.conftest import write_tiny_model
 from tests.driving import BACKENDS, LORA, backend_of, load, logits, move, noisy, start
 from tests.families import FAMILIES, write_family
@@ -109,7 +109,7 @@ def test_what_fails_on_the_way_leaves_nothing(trained, tmp_path, monkeypatch):
 
 
 def test_an_export_that_computes_something_else_is_not_published(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr("mio_local.merge.Merge.layer", lambda self, layer, weight, turned: weight)
+    monkeypatch.setattr("mio_local.adapters.merge.Merge.layer", lambda self, layer, weight, turned: weight)
     with pytest.raises(ModelError, match="not published: its logits differ from the app's by"):
         export(trained, "--to", "merged", "--out", tmp_path / "new")
     assert not list(tmp_path.iterdir())

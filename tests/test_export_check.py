@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from mio_local.adapters.merge import Merge
 from mio_local.cli import run
+from mio_local.data.questions import read_tasks
+from mio_local.data.rows import read_rows
+from mio_local.data.tokenizer import load_tokenizer
 from mio_local.errors import ModelError, RecipeError
-from mio_local.export import kept
-from mio_local.merge import Merge
-from mio_local.models import WANTED, model_folder
-from mio_local.places import building
+from mio_local.export.write import kept
+from mio_local.models.locate import WANTED, model_folder
+from mio_local.models.weights import copy_beside
+from mio_local.paths import building
 from mio_local.recipe import ModelSettings
-from mio_local.rows import read_rows
-from mio_local.tasks import read_tasks
-from mio_local.tokenizer import load_tokenizer
-from mio_local.weights import copy_beside
 from tests.conftest import write_tiny_model
 from tests.driving import noisy, start
 
@@ -158,7 +158,7 @@ def test_what_a_killed_export_left_is_tidied_up(tmp_path):
 
 
 def test_one_that_is_asked_to_end_tidies_up(tmp_path):
-    code = f"from mio_local.places import building\nfrom pathlib import Path\nimport time\n" \
+    code = f"from mio_local.paths import building\nfrom pathlib import Path\nimport time\n" \
            f"with building(Path({str(tmp_path / 'out')!r})) as it:\n print(flush=True)\n time.sleep(60)"  # fmt: skip
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         process.stdout.readline()

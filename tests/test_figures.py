@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from mio_local import history
 from mio_local.errors import RunError
-from mio_local.figures import write_csv
-from mio_tui.compare import export
+from mio_local.reports.csv_table import write_csv
+from mio_local.runs import history
+from mio_tui.compare import save
 from tests import fakes
 
 
@@ -76,11 +76,11 @@ def test_csv_of_runs_without_figures_is_its_header(tmp_path):
     ],
 )
 def test_file_names_are_short_and_plain(names, expected):
-    assert export.stem(names) == expected
+    assert save.stem(names) == expected
 
 
 def test_names_of_four_long_runs_still_fit():
-    assert len(export.stem([letter * 255 for letter in "abcd"])) <= export.LONGEST
+    assert len(save.stem([letter * 255 for letter in "abcd"])) <= save.LONGEST
 
 
 def test_files_go_to_the_working_folder_if_they_can(tmp_path, monkeypatch):
@@ -88,17 +88,17 @@ def test_files_go_to_the_working_folder_if_they_can(tmp_path, monkeypatch):
     here.mkdir()
     past = [history.read(fakes.make_run(runs, name, steps=1)) for name in ("a", "b")]
     monkeypatch.chdir(here)
-    assert export.target(runs, past) == here / "compare-a-b"
-    monkeypatch.setattr(export.os, "access", lambda path, mode: path != here)  # root may write anywhere
-    assert export.target(runs, past) == runs / "compare-a-b"
+    assert save.target(runs, past) == here / "compare-a-b"
+    monkeypatch.setattr(save.os, "access", lambda path, mode: path != here)  # root may write anywhere
+    assert save.target(runs, past) == runs / "compare-a-b"
     here.rmdir()
-    assert export.target(runs, past) == runs / "compare-a-b"
+    assert save.target(runs, past) == runs / "compare-a-b"
 
 
 async def test_png_shows_both_runs_whatever_their_names(tmp_path):
     names = ("--out [red]$x$ \\$y$ {0}", "b\x1b[31m שלום")
     past = [history.read(fakes.make_run(tmp_path, name, steps=60)) for name in names]
-    written = await export.export(past, ("csv", "png"), tmp_path / "compare-a-b")
+    written = await save.export(past, ("csv", "png"), tmp_path / "compare-a-b")
     assert [file.name for file in written] == ["compare-a-b.csv", "compare-a-b.png"]
     head = written[1].read_bytes()[:24]
     assert head[:8] == b"\x89PNG\r\n\x1a\n"
@@ -109,14 +109,14 @@ async def test_png_shows_both_runs_whatever_their_names(tmp_path):
 async def test_a_run_without_figures_is_refused_in_one_line(tmp_path):
     past = [history.read(fakes.make_run(tmp_path, "a", state="queued", steps=0, stream=[]))]
     with pytest.raises(RunError) as caught:
-        await export.export(past, ("png",), tmp_path / "out")
+        await save.export(past, ("png",), tmp_path / "out")
     assert str(caught.value) == "out.png: run a has no figures yet; nothing to draw"
 
 
 async def test_csv_into_a_missing_folder_is_refused_in_one_line(tmp_path):
     past = [history.read(fakes.make_run(tmp_path, "a", steps=1))]
     with pytest.raises(RunError, match=r"out\.csv: cannot be written: No such file or directory$"):
-        await export.export(past, ("csv",), tmp_path / "gone" / "out")
+        await save.export(past, ("csv",), tmp_path / "gone" / "out")
 
 
 async def test_a_drawing_that_hangs_is_ended(tmp_path, monkeypatch):
@@ -125,10 +125,10 @@ async def test_a_drawing_that_hangs_is_ended(tmp_path, monkeypatch):
     code = f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(60)\n"
     slow.write_text(f"#!{sys.executable}\n{code}", encoding="utf-8")
     slow.chmod(0o755)
-    monkeypatch.setattr(export.sys, "executable", str(slow))
-    monkeypatch.setattr(export, "PLOT_SECONDS", 1)
+    monkeypatch.setattr(save.sys, "executable", str(slow))
+    monkeypatch.setattr(save, "PLOT_SECONDS", 1)
     with pytest.raises(RunError, match="longer than 1 s"):
-        await export.export(past, ("png",), tmp_path / "out")
+        await save.export(past, ("png",), tmp_path / "out")
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text(encoding="utf-8")), 0)
 
@@ -143,7 +143,7 @@ async def test_a_drawing_that_is_given_up_leaves_no_process(tmp_path, monkeypatc
         return begun[-1]
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", spy)
-    task = asyncio.create_task(export.export(past, ("png",), tmp_path / "out"))
+    task = asyncio.create_task(save.export(past, ("png",), tmp_path / "out"))
     while not begun:
         await asyncio.sleep(0.01)
     task.cancel()

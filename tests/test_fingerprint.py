@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mio_local import fingerprint as naming
-from mio_local.adapters import SavedAdapter
+from mio_local.adapters.adapter import SavedAdapter
 from mio_local.errors import ModelError, RunError
-from mio_local.fingerprint import cache_folder, fingerprint, weights_digest
+from mio_local.training import fingerprint as naming
+from mio_local.training.fingerprint import cache_folder, fingerprint, weights_digest
 
 SETTINGS = {"backend": "mlx", "device": "cpu"}
 
@@ -148,7 +148,7 @@ def test_without_a_cache_folder_big_files_are_read_once(model: Path, monkeypatch
     big = model / "model-1.safetensors"
     big.write_bytes(b"1" * (2 << 20))
     os.utime(big, ns=(1, 1))
-    monkeypatch.setattr("mio_local.fingerprint.SETTLED", 0)
+    monkeypatch.setattr("mio_local.training.fingerprint.SETTLED", 0)
     read: list[int] = []
     for _ in range(2):
         weights_digest(model, lambda what, done, total: read.append(total))

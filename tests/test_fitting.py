@@ -2,11 +2,11 @@
 
 from types import SimpleNamespace
 
-from mio_local import fitting
-from mio_local.fitting import available, fits, remedy
-from mio_local.memory import estimate
+from mio_local.memory import fitting
+from mio_local.memory.estimate import estimate
+from mio_local.memory.fitting import available, fits, remedy
+from mio_local.models.shapes import shape_from_config
 from mio_local.recipe import build
-from mio_local.shapes import shape_from_config
 
 # Llama 3.2 1B, as its config.json describes it
 LLAMA = {
@@ -92,7 +92,7 @@ def test_checkpointing_comes_before_shorter_rows():
 def test_on_a_cpu_a_smaller_batch_is_named_only_where_it_helps(monkeypatch):
     """On one core. Rows of 384 tokens, two at once: a batch of 4 needs what one of 2 needs, and one of 1 less. Rows of
     1,536 tokens go one by one, so that only checkpointing helps."""
-    monkeypatch.setattr("mio_local.memory_parts.threads", lambda: 1)
+    monkeypatch.setattr("mio_local.memory.activations.threads", lambda: 1)
 
     def say(longest):
         free = needed("cpu", longest, batch_size=4) - 1

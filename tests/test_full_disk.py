@@ -14,7 +14,7 @@ import pytest
 
 from mio_local.cli import run
 from mio_local.errors import RunError
-from mio_local.runs import Run
+from mio_local.runs.directory import Run
 
 BACKENDS = [name for name, library in (("mlx", "mlx"), ("cuda", "torch")) if importlib.util.find_spec(library)]
 

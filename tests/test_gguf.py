@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from mio_local import gguf_file
 from mio_local.cli import run
 from mio_local.errors import BackendError, ModelError, RecipeError, RunError
-from mio_local.gguf_file import check_gguf, layout, metadata, write_gguf
-from mio_local.runs import Run
+from mio_local.export import gguf_file
+from mio_local.export.gguf_file import check_gguf, layout, metadata, write_gguf
+from mio_local.runs.directory import Run
 from tests.conftest import write_tiny_model
 from tests.driving import backend_of
 from tests.edits import edit_json

@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers.models import BPE
 
-from mio_local import gguf_tokenizer
+from mio_local.export import gguf_tokenizer
 from tests import families
 from tests.conftest import _write_tokenizer
 from tests.driving import load, logits

@@ -10,8 +10,8 @@ import pytest
 from mio_local.cli import run
 from mio_local.commands import evaluate
 from mio_local.errors import BackendError, DataError
-from mio_local.report import silent
-from mio_local.runs import Run
+from mio_local.progress import silent
+from mio_local.runs.directory import Run
 from tests.driving import BACKENDS, both, load, logits, move, noisy, start
 from tests.fakes import read_events
 from tests.harnessing import by_itself, write_tasks
@@ -65,9 +65,9 @@ def asked(*arguments):
 def harness(tiny_model):
     """The tiny model behind the harness's interface, saying the same tokens to each prompt."""
     pytest.importorskip("lm_eval")
-    from mio_local.harness_model import HarnessModel
+    from mio_local.data.tokenizer import load_tokenizer
+    from mio_local.evaluation.harness_model import HarnessModel
     from mio_local.recipe import ModelSettings
-    from mio_local.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(ModelSettings(name=str(tiny_model)))
     calls = []
@@ -199,7 +199,7 @@ def test_gsm8k_is_what_the_harness_says_of_the_merged_model(backend, shared, tmp
 
 
 def test_a_differences_error_is_that_of_the_differences():
-    from mio_local.harness import _compared
+    from mio_local.evaluation.harness import _compared
 
     one, two = np.array([1.0, 0, 1, 1, 0, 0]), np.array([1.0, 1, 1, 1, 0, 1])
 
@@ -222,7 +222,7 @@ def test_what_the_harness_lacks_is_told(mistake, tiny_model, tmp_path, monkeypat
         raise ModuleNotFoundError(f"No module named {name}", name="lm_eval")
 
     with monkeypatch.context() as patch:
-        patch.setattr("mio_local.harness.import_module", absent)
+        patch.setattr("mio_local.evaluation.harness.import_module", absent)
         assert "pip install 'mio-local[eval]'" in mistake("eval", tiny_model, "--tasks", "arc_easy")
         with pytest.raises(BackendError):
             evaluate.main(evaluate_arguments(tiny_model))

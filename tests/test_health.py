@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mio_local import cli, health
-from mio_local.adapters import read_adapter
-from mio_local.backend import installed
+from mio_local import cli
+from mio_local.adapters.adapter import read_adapter
+from mio_local.backends import installed
 from mio_local.errors import RunError, one_line
 from mio_local.recipe import build
-from mio_local.runs import Run
-from mio_local.session import reopen, start
-from mio_local.trainer import train
+from mio_local.runs.directory import Run
+from mio_local.training import health
+from mio_local.training.loop import train
+from mio_local.training.prepare import reopen, start
 from tests.fakes import read_events
 
 

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from mio_local import history
 from mio_local.errors import RecipeError
-from mio_local.history import History
+from mio_local.runs import history
+from mio_local.runs.history import History
 from tests import fakes
 
 AXES = ("step", "tokens", "time")

@@ -14,7 +14,7 @@ import pytest
 from huggingface_hub import constants
 from safetensors.numpy import load_file, save_file
 
-from mio_local.hub import ModelCard, on_disk
+from mio_local.models.hub import ModelCard, on_disk
 from tests.hubstand import Fault, HubStand, gated, limited, page
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -57,7 +57,7 @@ def hub(tiny_model: Path, tmp_path: Path) -> Iterator[HubStand]:
 
 
 def ask(hub: HubStand, home: Path, *calls: str, first: str = "", **environment: str) -> list[Any]:
-    """What calls of mio_local.hub return in a process that asks that hub: cards as dicts, or a HubError's line."""
+    """What calls of `models.hub` return in a process that asks that hub: cards as dicts, or a HubError's line."""
     code = f"""import dataclasses, json, sys, time
 from mio_local import hub
 from mio_local.errors import HubError

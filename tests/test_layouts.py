@@ -1,10 +1,10 @@
 import pytest
 
-from mio_local.detect import detect
+from mio_local.data.detect import detect
+from mio_local.data.layouts import LAYOUTS
+from mio_local.data.messages import BadRow, transcript_turns
+from mio_local.data.rows import Row
 from mio_local.errors import DataError
-from mio_local.layouts import LAYOUTS
-from mio_local.rows import Row
-from mio_local.turns import BadRow, transcript_turns
 
 
 def system(text):

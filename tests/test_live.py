@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from mio_local.events import rewind
-from mio_local.tail import Tail
-from mio_tui import text
+from mio_local.runs.events import rewind
+from mio_local.runs.tail import Tail
+from mio_tui import formatting
 from mio_tui.app import MioApp
 from mio_tui.live.widgets import PlotChart
 from mio_tui.screens.live import LiveScreen
@@ -142,7 +142,7 @@ async def test_every_size_is_drawn(training):
 
 
 async def test_nothing_is_drawn_while_nothing_changes(training, monkeypatch):
-    monkeypatch.setattr(text, "now", lambda: fakes.NOW)
+    monkeypatch.setattr(formatting, "now", lambda: fakes.NOW)
     drawn = []
     async with opened(training, size=(140, 45)) as (pilot, _):
         await pilot.pause(0.3)

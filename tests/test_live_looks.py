@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mio_tui import text
+from mio_tui import formatting
 from mio_tui.live import reading
 from tests import fakes
 from tests.living import opened
@@ -21,7 +21,7 @@ def folder(tmp_path, monkeypatch):
     """A folder of runs whose path is the same everywhere, a clock that stands, and one theme."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MIO_LOCAL_RUNS", "runs")
-    monkeypatch.setattr(text, "now", lambda: THEN)
+    monkeypatch.setattr(formatting, "now", lambda: THEN)
     monkeypatch.setenv("MIO_LOCAL_THEME", "mio-dark")
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mio_local.history import History
 from mio_local.recipe import build
-from mio_local.runs import Run
+from mio_local.runs.directory import Run
+from mio_local.runs.history import History
 from mio_tui.live.log import entries, tail
 from mio_tui.live.notice import memory_advice
 from mio_tui.live.pace import pace

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from mio_local.control import Control
 from mio_local.errors import RunError
+from mio_local.runs.control import Control
 from mio_tui.app import MioApp
 from mio_tui.dialogs import Ask
 from mio_tui.live import asked

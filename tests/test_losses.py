@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mio_local.arrays import NUMPY, sequence_logps, token_logps
-from mio_local.losses import LOSSES, Loss, PairLogps, objective, softplus
-from mio_local.metrics import pair_metrics
+from mio_local.objectives.losses import LOSSES, Loss, PairLogps, objective, softplus
+from mio_local.objectives.metrics import pair_metrics
 from mio_local.recipe import LossSettings, build
 from tests.spaces import SPACES, from_ratios, grade, namespace
 

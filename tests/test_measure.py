@@ -2,10 +2,10 @@
 
 import pytest
 
-from mio_local.chat import Example
-from mio_local.measure import needed
+from mio_local.bench.measure import needed
+from mio_local.data.examples import Example
+from mio_local.models.shapes import read_shape, shape_from_config
 from mio_local.recipe import LoraSettings
-from mio_local.shapes import read_shape, shape_from_config
 
 SIZES = {"vocab_size": 3000, "hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 4,
          "num_attention_heads": 4}  # fmt: skip

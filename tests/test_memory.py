@@ -10,9 +10,9 @@ import pytest
 from mio_local.arrays import CPU_TOKENS, LANES
 from mio_local.blas import cores
 from mio_local.errors import ModelError
-from mio_local.memory import LOGITS, PART, estimate
+from mio_local.memory.estimate import LOGITS, PART, estimate
+from mio_local.models.shapes import read_shape, shape_from_config
 from mio_local.recipe import PLAIN, build
-from mio_local.shapes import read_shape, shape_from_config
 from tests.bench.memory import in_process, make_model
 from tests.conftest import write_tiny_model
 from tests.driving import BACKENDS, backend_of, both
@@ -270,7 +270,7 @@ def test_a_damaged_header_is_one_line(content, tmp_path):
 
 def test_the_app_can_ask_without_an_array_library():
     code = (
-        "import sys, mio_local.fitting, mio_local.memory, mio_local.shapes\n"
+        "import sys, mio_local.memory.fitting, mio_local.memory.estimate, mio_local.models.shapes\n"
         "print([name for name in ('torch', 'mlx', 'transformers', 'datasets') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

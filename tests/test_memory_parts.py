@@ -2,9 +2,9 @@
 
 import pytest
 
-from mio_local.batching import collate
-from mio_local.chat import Example
-from mio_local.shapes import shape_from_config
+from mio_local.data.collate import collate
+from mio_local.data.examples import Example
+from mio_local.models.shapes import shape_from_config
 from tests.test_memory import OFF, parts, recipe
 
 
@@ -40,7 +40,7 @@ def _saved_bytes(torch, blocks, dtype, settings):
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from mio_cuda.model import CudaModel
-    from mio_local.adapters import choose_layers
+    from mio_local.adapters.adapter import choose_layers
 
     net = LlamaForCausalLM(LlamaConfig(**SMALL, num_hidden_layers=blocks)).to(dtype)
     model = CudaModel(net, torch.device("cpu"), grad_checkpoint=False)

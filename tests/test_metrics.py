@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from mio_local.losses import PairLogps
-from mio_local.metrics import join, pair_metrics
+from mio_local.objectives.losses import PairLogps
+from mio_local.objectives.metrics import join, pair_metrics
 from mio_local.recipe import LossSettings
 
 TRL = {  # DPOTrainer's own names

@@ -8,14 +8,14 @@ from typing import Any
 
 from textual.widgets import DataTable
 
-from mio_local import hub
 from mio_local.errors import HubError
+from mio_local.models import hub
 from mio_local.recipe import build, read_toml
-from mio_local.runs import Run, list_runs
+from mio_local.runs.directory import Run, list_runs
 from mio_tui.app import MioApp
 from mio_tui.dialogs import Ask
-from mio_tui.new.estimate import Needs
 from mio_tui.new.fields import Choice
+from mio_tui.new.needs import Needs
 from tests import newrunning
 from tests.looks import screen_text, until
 from tests.newrunning import (
@@ -173,7 +173,7 @@ def hostile(monkeypatch: Any) -> None:
     monkeypatch.setattr(hub, "on_disk", lambda folders=(): [model])
     monkeypatch.setattr(hub, "search", lambda query, limit=50: [on_hub(HOSTILE + "2")])
     monkeypatch.setattr(hub, "look", lambda *_: (_ for _ in ()).throw(HubError(HOSTILE)))
-    monkeypatch.setattr("mio_tui.new.estimate.needs", lambda *_: Needs(unknown=HOSTILE))
+    monkeypatch.setattr("mio_tui.new.needs.needs", lambda *_: Needs(unknown=HOSTILE))
     FakePreview.text = HOSTILE.replace("\x1b", r"\u{1b}")[:4000]
     FakePreview.answer = FakePreview.answer | {
         "layout": HOSTILE, "shows": HOSTILE, "columns": {"prompt": "a[/x]", "chosen": HOSTILE},
@@ -270,8 +270,9 @@ async def test_a_run_is_set_up_with_the_real_preview_and_trains(
 
 async def test_the_form_loads_no_array_library() -> None:
     code = (
-        "import sys, mio_tui.new.screen; heavy = {'torch', 'mlx', 'transformers', 'datasets', 'mio_local.session', "
-        "'mio_local.trainer', 'mio_local.commands'} & set(sys.modules); sys.exit(str(heavy) if heavy else 0)"
+        "import sys, mio_tui.new.screen; heavy = {'torch', 'mlx', 'transformers', 'datasets', "
+        "'mio_local.training.prepare', 'mio_local.training.loop', 'mio_local.commands'} & set(sys.modules); "
+        "sys.exit(str(heavy) if heavy else 0)"
     )
     here = Path(__file__).parents[1]
     process = await asyncio.create_subprocess_exec(

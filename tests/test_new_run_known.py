@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from mio_local import hub
 from mio_local.errors import HubError, MioError
+from mio_local.models import hub
+from mio_tui.formatting import NONE
 from mio_tui.new.checks import of_model
 from mio_tui.new.facts import facts
-from mio_tui.new.models import Shelf
+from mio_tui.new.model_list import Shelf
 from mio_tui.new.pairview import PairView
-from mio_tui.text import NONE
 from tests import newrunning
 from tests.looks import until
 from tests.newrunning import TABLES, FakePreview, form, go, on_disk, settled, text

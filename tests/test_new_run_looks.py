@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from textual.widgets import Input
 
-from mio_local import hub
 from mio_local.errors import HubError
-from mio_tui import text
+from mio_local.models import hub
+from mio_tui import formatting
 from mio_tui.new.fields import Field
 from tests import fakes
 from tests.looks import Looks, look, screen_text, until
@@ -23,7 +23,7 @@ SIZES = ((80, 24), (140, 45))
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """The runs folder of a staged screen, its clock and its cursors stopped."""
-    monkeypatch.setattr(text, "now", lambda: fakes.NOW)
+    monkeypatch.setattr(formatting, "now", lambda: fakes.NOW)
     monkeypatch.setattr(Input, "cursor_blink", False)
     with stage(monkeypatch, tmp_path) as runs:
         yield runs

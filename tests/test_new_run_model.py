@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from mio_local import hub
 from mio_local.errors import HubError
-from mio_local.runs import Run
+from mio_local.models import hub
+from mio_local.runs.directory import Run
 from mio_tui.dialogs import Ask
-from mio_tui.new.estimate import Needs
+from mio_tui.new.needs import Needs
 from tests import newrunning
 from tests.looks import screen_text, until
 from tests.newrunning import TABLES, choose_remote, downloader, form, on_disk, on_hub, text, toasts
@@ -24,7 +24,7 @@ launched = newrunning.launched
 async def test_typing_filters_at_once_and_asks_the_hub_when_it_pauses(folder: Path, monkeypatch: Any) -> None:
     asked: list[str] = []
     monkeypatch.setattr(hub, "search", lambda query, limit=50: asked.append(query) or [on_hub("org/llama-9b")])
-    monkeypatch.setattr("mio_tui.new.model.SEARCH_PAUSE", 2)
+    monkeypatch.setattr("mio_tui.new.model_step.SEARCH_PAUSE", 2)
     async with form(folder) as (pilot, screen):
         await pilot.press(*"1.7")
         await until(pilot, lambda: "Qwen3-1.7B" in text(screen) and "Qwen3-0.6B" not in text(screen))
@@ -70,7 +70,7 @@ async def test_what_the_hub_refuses_is_one_line_below_the_local_models(
 
 async def test_a_folder_that_is_typed_is_offered(folder: Path, tiny_model: Path, monkeypatch: Any) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr("mio_tui.new.estimate.needs", lambda *_: Needs())
+    monkeypatch.setattr("mio_tui.new.needs.needs", lambda *_: Needs())
     monkeypatch.setenv("HF_HUB_CACHE", str(folder))
     async with form(folder, (140, 45)) as (pilot, screen):
         await pilot.press(*str(tiny_model))

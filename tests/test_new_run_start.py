@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mio_local import hub
-from mio_local.runs import Run
+from mio_local.models import hub
+from mio_local.runs.directory import Run
 from mio_tui.dialogs import Ask
 from mio_tui.new.checks import of_data
 from tests import newrunning

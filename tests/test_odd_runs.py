@@ -8,7 +8,7 @@ import pytest
 
 from mio_local import cli
 from mio_local.flags import find_recipe
-from mio_local.runs import Run, called
+from mio_local.runs.directory import Run, called
 from tests import fakes
 from tests.listed import BROKEN
 

@@ -3,8 +3,8 @@ import random
 
 import pytest
 
+from mio_local.data.pairs import Pair, load_pairs, prompt_key, split_by_prompt
 from mio_local.errors import DataError
-from mio_local.pairs import Pair, load_pairs, prompt_key, split_by_prompt
 from mio_local.recipe import DataSettings
 
 GOOD = {"prompt": "q", "chosen": "a", "rejected": "b"}

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from mio_local.backend import installed
-from mio_local.history import read
+from mio_local.backends import installed
 from mio_local.recipe import build
-from mio_local.session import start
-from mio_local.trainer import train
+from mio_local.runs.history import read
+from mio_local.training.loop import train
+from mio_local.training.prepare import start
 
 
 @pytest.mark.slow

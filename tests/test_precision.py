@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mio_local.adapters import read_adapter
+from mio_local.adapters.adapter import read_adapter
 from mio_local.errors import ModelError
-from mio_local.losses import objective
+from mio_local.objectives.losses import objective
 from mio_local.recipe import LoraSettings, ModelSettings
 from tests.driving import BACKENDS, LORA, batch_of, both, equal, examples, logits, start, state, step
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from mio_local import preview
-from mio_local.chat import Chat
+from mio_local.data.pairs import load_pairs
+from mio_local.data.template import Chat
+from mio_local.data.tokenizer import load_tokenizer
 from mio_local.errors import DataError
-from mio_local.pairs import load_pairs
-from mio_local.pieces import visible
+from mio_local.preview import preview_server
 from mio_local.recipe import DataSettings, ModelSettings
-from mio_local.tokenizer import load_tokenizer
+from mio_local.text import visible
 from tests.previewing import Process, texts, write
 from tests.test_layouts import ROWS, TALK
 
@@ -234,17 +234,18 @@ def test_pairs_and_tokenizer_are_read_once(
     """And again when their files, or the settings that they depend on, have changed."""
     calls: list[str] = []
     for name in ("load_pairs", "load_tokenizer"):
-        read = getattr(preview, name)
-        monkeypatch.setattr(preview, name, lambda *given, name=name, read=read: calls.append(name) or read(*given))
+        read = getattr(preview_server, name)
+        spy = lambda *given, name=name, read=read: calls.append(name) or read(*given)  # noqa: E731
+        monkeypatch.setattr(preview_server, name, spy)
     answers: list[dict[str, Any]] = []
-    previewer = preview.Previewer(SimpleQueue(), answers.append)
+    previewer = preview_server.Previewer(SimpleQueue(), answers.append)
     file = write(tmp_path / "f.jsonl", GOOD)
     model = {"name": str(shutil.copytree(tiny_model, tmp_path / "model"))}
 
     def opened(model: dict[str, str], **data: Any) -> list[str]:
         calls.clear()
         request = {"id": 1, "do": "open", "data": {"source": str(file), **data}, "model": model}
-        previewer._reply(preview.parse(json.dumps(request).encode()))
+        previewer._reply(preview_server.parse(json.dumps(request).encode()))
         assert answers[-1]["pairs"]
         return calls
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from mio_local import preview_client
 from mio_local.errors import MioError
-from mio_local.preview_client import Preview, PreviewError
+from mio_local.preview import preview_client
+from mio_local.preview.preview_client import Preview, PreviewError
 
 NOISY = """
 import logging, os, sys, warnings
@@ -241,7 +241,9 @@ def test_closing_while_it_works(tmp_path: Path) -> None:
 
 def test_the_client_loads_nothing_heavy() -> None:
     """The app's process imports it."""
-    code = "import mio_local.preview_client, sys; print(sorted({name.partition('.')[0] for name in sys.modules}))"
+    code = (
+        "import sys, mio_local.preview.preview_client; print(sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "asyncio" in loaded
     for name in ("torch", "mlx", "transformers", "datasets", "huggingface_hub", "pyarrow", "numpy", "pydantic"):

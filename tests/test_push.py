@@ -18,7 +18,7 @@ from safetensors.numpy import load
 
 from mio_local.cli import run
 from mio_local.errors import HubError, RecipeError
-from mio_local.push import seen_by, send
+from mio_local.export.upload import seen_by, send
 from mio_local.recipe import build, read_toml
 from tests.fakes import read_events
 from tests.test_export import train

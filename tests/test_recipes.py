@@ -9,7 +9,7 @@ from mio_local.arguments import parser
 from mio_local.commands import train as train_command
 from mio_local.errors import RecipeError
 from mio_local.flags import recipe_from
-from mio_local.losses import LOSSES
+from mio_local.objectives.losses import LOSSES
 from mio_local.recipe import Recipe, build, keys, read_toml
 from mio_local.shipped import recipes
 

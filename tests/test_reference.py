@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mio_local.batching import Batch, collate
-from mio_local.chat import Example
-from mio_local.reference import RECORD, Reference, Store, key_of
+from mio_local.data.collate import Batch, collate
+from mio_local.data.examples import Example
+from mio_local.training.reference import RECORD, Reference, Store, key_of
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "ab" * 32
@@ -189,7 +189,7 @@ def test_two_trainers_at_once_lose_nothing() -> None:
 
 
 def test_file_that_is_held_is_written_later(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mio_local.reference.TRIES", 2)
+    monkeypatch.setattr("mio_local.training.reference.TRIES", 2)
     store = Store(NAME)
     with file_of(cache).open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -225,7 +225,7 @@ def test_file_that_may_only_be_read_is_read(cache: Path, monkeypatch: pytest.Mon
     def refuse(*arguments: Any) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("mio_local.reference.os.open", refuse)
+    monkeypatch.setattr("mio_local.training.reference.os.open", refuse)
     store = Store(NAME)
     assert store.get(b"a" * 16) == (-1.0, -2.0)
     assert "Permission denied" in store.trouble

@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from mio_local.backend import installed
-from mio_local.chat import Chat
-from mio_local.control import request
+from mio_local.backends import installed
+from mio_local.data.template import Chat
+from mio_local.data.tokenizer import load_tokenizer
 from mio_local.errors import RunError
 from mio_local.recipe import ModelSettings, build
-from mio_local.runs import Run
-from mio_local.session import reopen, start
-from mio_local.tokenizer import load_tokenizer
-from mio_local.trainer import train
+from mio_local.runs.control import request
+from mio_local.runs.directory import Run
+from mio_local.training.loop import train
+from mio_local.training.prepare import reopen, start
 from tests.fakes import read_events
 
 CLOCKS = ("time", "perf/")

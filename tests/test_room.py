@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mio_local.chat import Example
+from mio_local.data.examples import Example
 from mio_local.errors import RecipeError, is_out_of_memory
-from mio_local.fitting import allowed
-from mio_local.memory import estimate
+from mio_local.memory.estimate import estimate
+from mio_local.memory.fitting import allowed
+from mio_local.memory.rehearsal import Room
+from mio_local.models.shapes import read_shape
 from mio_local.recipe import build
-from mio_local.room import Room
-from mio_local.shapes import read_shape
 from tests.conftest import write_tiny_model
 from tests.driving import LORA, MIO, batch_of, both, equal, examples, gradients, start
 
@@ -57,7 +57,7 @@ def test_what_is_no_size_is_refused(typed):
 
 
 def test_what_a_run_may_use(monkeypatch):
-    monkeypatch.setattr("mio_local.fitting.available", lambda kind, gpu: {"cpu": 7, "gpu": 100 + gpu}[kind])
+    monkeypatch.setattr("mio_local.memory.fitting.available", lambda kind, gpu: {"cpu": 7, "gpu": 100 + gpu}[kind])
     assert [allowed(recipe(limit), "cpu") for limit in ("auto", "none", "0.5")] == [7, 0, 500_000_000]
     second = recipe().model_copy(update={"backend": recipe().backend.model_copy(update={"device": "cuda:1"})})
     assert allowed(second, "gpu") == 101

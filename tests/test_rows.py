@@ -3,8 +3,8 @@ import json
 
 import pytest
 
+from mio_local.data.rows import read_rows
 from mio_local.errors import DataError, HubError
-from mio_local.rows import read_rows
 
 ROW = {"prompt": "1 + 1 = ?", "chosen": "é 2", "rejected": "3"}
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mio_tui import text
+from mio_tui import formatting
 from mio_tui.app import MioApp
-from mio_tui.screens.runs import RunsScreen
+from mio_tui.screens.run_list import RunsScreen
 from tests import fakes
 from tests.listed import LIVE, SIGNS
 from tests.looks import Looks, look, screen_text, until
@@ -19,7 +19,7 @@ SIZES = ((80, 24), (140, 45))
 def folder(tmp_path, monkeypatch):
     """A folder of runs whose path is the same everywhere, a clock that stands, and one theme."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(text, "now", lambda: fakes.NOW)
+    monkeypatch.setattr(formatting, "now", lambda: fakes.NOW)
     monkeypatch.setenv("MIO_LOCAL_THEME", "mio-dark")
     monkeypatch.setenv("MIO_LOCAL_RUNS", "runs")
     return Path("runs")

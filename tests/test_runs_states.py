@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from mio_tui import text
+from mio_tui import formatting
 from mio_tui.dialogs import Ask
 from mio_tui.screens.live import LiveScreen
 from tests import fakes, looks
@@ -200,7 +200,7 @@ async def test_the_cursor_stays_through_narrow_and_wide(folder):
 async def test_the_ages_are_those_of_the_clock(folder, monkeypatch):
     """They go on while nothing else changes."""
     clock = [fakes.NOW + 7200 - 60]
-    monkeypatch.setattr(text, "now", lambda: clock[0])
+    monkeypatch.setattr(formatting, "now", lambda: clock[0])
     fakes.make_run(folder, "old", steps=50)
     async with listed(folder, (140, 45), 1) as (pilot, _):
         assert "2 h ago" in row(pilot, "old")

@@ -8,7 +8,7 @@ import pytest
 
 from mio_local import cli
 from mio_local.errors import RecipeError
-from mio_local.runs import list_runs
+from mio_local.runs.directory import list_runs
 from mio_tui.app import MioApp
 from mio_tui.dialogs import Ask
 from mio_tui.removal import remove

@@ -2,8 +2,8 @@
 
 import pytest
 
+from mio_local.objectives.schedule import learning_rate, warmup_steps
 from mio_local.recipe import TrainSettings
-from mio_local.schedule import learning_rate, warmup_steps
 
 
 def rates(total, **settings):

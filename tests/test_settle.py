@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mio_local.adapters import choose_layers, draw_adapter
-from mio_local.chat import Example
+from mio_local.adapters.adapter import choose_layers, draw_adapter
+from mio_local.data.examples import Example
 from mio_local.errors import ModelError
-from mio_local.levers import settle
 from mio_local.recipe import PLAIN, SpeedSettings
+from mio_local.training.savings import settle
 from tests.driving import LORA, MIO, TRAIN, batch_of, gradients, move, noisy
 from tests.families import pairs_of
 

@@ -6,13 +6,13 @@ import shutil
 
 import pytest
 
-from mio_local.adapters import read_adapter
+from mio_local.adapters.adapter import read_adapter
 from mio_local.cli import run
 from mio_local.errors import RunError
 from mio_local.recipe import build, read_toml
-from mio_local.runs import Run
-from mio_local.session import reopen
-from mio_local.stages import stages
+from mio_local.runs.directory import Run
+from mio_local.runs.stages import stages
+from mio_local.training.prepare import reopen
 from tests.driving import both
 from tests.fakes import read_events
 

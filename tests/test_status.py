@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
-from mio_local import cli, trainer
+from mio_local import cli
 from mio_local.commands import resume
-from mio_local.control import request
 from mio_local.errors import RunError
+from mio_local.progress import Report
 from mio_local.recipe import build
-from mio_local.report import Report
-from mio_local.runs import Run
-from mio_local.session import start
-from mio_local.trainer import train
+from mio_local.runs.control import request
+from mio_local.runs.directory import Run
+from mio_local.training import loop
+from mio_local.training.loop import train
+from mio_local.training.prepare import start
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def tables(tiny_model: Path, tiny_pairs: Path) -> dict[str, Any]:
 def test_scoring_is_not_said_to_go_on_when_it_is_over(
     tables: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "STATUS_GAP", 0)
+    monkeypatch.setattr(loop, "STATUS_GAP", 0)
     job = start(build(tables, "test"), tmp_path, "run")
     during, after = [], []
     for event in train(job):
@@ -53,11 +54,11 @@ def test_a_run_that_goes_on_says_so_before_its_next_step(
         slept.append(job.run.read_status()["state"])
         request(job.run.control, "resume")
 
-    monkeypatch.setattr(trainer.time, "sleep", sleep)
-    stepping = trainer.Loop.step
+    monkeypatch.setattr(loop.time, "sleep", sleep)
+    stepping = loop.Loop.step
     states = []
     monkeypatch.setattr(
-        trainer.Loop, "step", lambda loop: states.append(job.run.read_status()["state"]) or stepping(loop)
+        loop.Loop, "step", lambda loop: states.append(job.run.read_status()["state"]) or stepping(loop)
     )
     for event in train(job):
         if event.type == "step" and event.step == 1:

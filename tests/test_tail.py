@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from mio_local.events import rewind
-from mio_local.tail import Tail
+from mio_local.runs.events import rewind
+from mio_local.runs.tail import Tail
 
 
 def line(step: int, **values: object) -> bytes:

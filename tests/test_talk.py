@@ -7,19 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mio_local.adapters import read_adapter
-from mio_local.chat import Chat
-from mio_local.chat_start import BASE, ChatStart
+from mio_local.adapters.adapter import read_adapter
+from mio_local.chat.conversation import Talker, gather, open_talker
+from mio_local.chat.feedback import save_pair
+from mio_local.chat.stacked import load_voices, unique
+from mio_local.chat.start import BASE, ChatStart
 from mio_local.cli import run
+from mio_local.data.pairs import load_pairs
+from mio_local.data.template import Chat
+from mio_local.data.tokenizer import load_tokenizer
 from mio_local.errors import MioError, ModelError, RunError
-from mio_local.feedback import save_pair
-from mio_local.pairs import load_pairs
 from mio_local.recipe import DataSettings, ModelSettings, Recipe, read_toml
-from mio_local.runs import Run
+from mio_local.runs.directory import Run
 from mio_local.sampling import Sampling
-from mio_local.talk import Talker, gather, open_talker
-from mio_local.tokenizer import load_tokenizer
-from mio_local.voices import load_voices, unique
 from tests.driving import BACKENDS, LORA, both, load, logits, move, noisy, start
 from tests.test_export import by_library, train
 

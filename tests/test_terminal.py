@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mio_local.runs import Run
+from mio_local.runs.directory import Run
 from tests.terminal import Terminal
 
 pytestmark = [

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mio_local.adapters import read_adapter
-from mio_local.batching import collate
-from mio_local.chat import Chat, Example
-from mio_local.pairs import Pair
+from mio_local.adapters.adapter import read_adapter
+from mio_local.data.collate import collate
+from mio_local.data.examples import Example
+from mio_local.data.pairs import Pair
+from mio_local.data.template import Chat
 from mio_local.recipe import TrainSettings
 from tests.driving import BACKENDS, start, step
 

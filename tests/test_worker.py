@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from mio_local import worker
-from mio_local.runs import Run
+from mio_local.runs.directory import Run
 from tests import fakes
 
 

@@ -15,7 +15,7 @@ from safetensors import safe_open
 
 from mio_cuda import files
 from mio_cuda.model import CudaModel
-from mio_local.backend import MATRIX, Device, rates
+from mio_local.backends import MATRIX, Device, rates
 from mio_local.errors import BackendError, ModelError, one_line
 from mio_local.recipe import ModelSettings
 

@@ -10,9 +10,10 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers.pytorch_utils import Conv1D
 
-from mio_local.adapters import BLOCK, Adapter, Slot
+from mio_local.adapters.adapter import Adapter, Slot
+from mio_local.adapters.layer_names import peft_layers
 from mio_local.errors import ModelError
-from mio_local.naming import peft_layers
+from mio_local.models.weights import BLOCK
 from mio_local.recipe import LoraSettings
 
 PREFIX = "base_model.model."

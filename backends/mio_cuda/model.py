@@ -11,24 +11,24 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import GenerationConfig
 
-from mio_cuda import answers, lean, lora, speak
-from mio_cuda.below import Below
+from mio_cuda import answers, lora, lora_forward, streaming
+from mio_cuda.frozen_blocks import Below
 from mio_cuda.head import Head
-from mio_cuda.lanes import Lanes, changing
-from mio_cuda.shared import Rows, SharedPrompt
+from mio_cuda.parallel import Lanes, changing
+from mio_cuda.shared_prompt import Rows, SharedPrompt
 from mio_cuda.xp import XP
-from mio_local.adapters import Adapter, Slot
+from mio_local.adapters.adapter import Adapter, Slot
 from mio_local.arrays import ALL, CPU_TOKENS, sequence_logps, token_logps
-from mio_local.backend import Memory, Scored
-from mio_local.batching import Batch, joined
-from mio_local.continuations import Row, Score, scores
-from mio_local.losses import Objective, PairLogps
+from mio_local.backends import Memory, Scored
+from mio_local.data.collate import Batch, joined
+from mio_local.data.continuations import Row, Score, scores
+from mio_local.objectives.losses import Objective, PairLogps
 from mio_local.recipe import PLAIN, LoraSettings, SpeedSettings, TrainSettings
 from mio_local.sampling import Sampling
 
 
 class CudaModel:
-    """`mio_local.backend.Model` over transformers and PEFT."""
+    """`mio_local.backends.Model` over transformers and PEFT."""
 
     def __init__(self, model: Any, device: torch.device, *, grad_checkpoint: bool) -> None:
         self.model = model
@@ -66,7 +66,8 @@ class CudaModel:
         single = self.device.type != "cpu" or settings.dropout > 0 or self.grad_checkpoint
         self.lanes = Lanes(single=single or changing(base))
         self.head = Head(base, self.device, self.lanes.count)
-        self.sharing, self.below, self.lean = SharedPrompt(base), Below(base, names), lean.lean_layers(self.model)
+        self.sharing, self.below = SharedPrompt(base), Below(base, names)
+        self.lean = lora_forward.lean_layers(self.model)
         return lora.slots(self.model, names)
 
     def use(self, speed: SpeedSettings) -> dict[str, str]:
@@ -76,7 +77,7 @@ class CudaModel:
             "frozen_once": self.below.refusal,
         })  # fmt: skip
         self.speed = speed.without(refused)
-        lean.switch(self.lean, self.speed.lean_adapter)
+        lora_forward.switch(self.lean, self.speed.lean_adapter)
         return refused
 
     def set_adapter(self, adapter: Adapter, *, reference: bool = True) -> None:
@@ -217,7 +218,7 @@ class CudaModel:
         *, reference: bool,
     ) -> None:  # fmt: skip
         with self._adapter(reference):
-            speak.stream(self.model, self.device, prompt, sampling, stop, told)
+            streaming.stream(self.model, self.device, prompt, sampling, stop, told)
 
     @torch.no_grad()
     def logits(self, ids: Sequence[int]) -> np.ndarray:

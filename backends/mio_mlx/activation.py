@@ -9,8 +9,8 @@ from typing import Any
 import mlx.core as mx
 from mlx_lm.models import activations
 
-from mio_mlx.calls import namespaces
-from mio_mlx.lanes import on_cpu
+from mio_mlx.parallel import on_cpu
+from mio_mlx.patching import namespaces
 
 COLUMNS = 128  # numbers that are added up at a time; vocabularies are multiples of it
 NAME = "swiglu"  # as mlx-lm's models import it

@@ -9,9 +9,9 @@ import mlx.core as mx
 import numpy as np
 from mlx_lm.utils import load_model, maybe_set_recommended_wired_limit
 
-from mio_local.backend import MATRIX, Device, rates
+from mio_local.backends import MATRIX, Device, rates
 from mio_local.errors import BackendError, ModelError, one_line
-from mio_local.models import read_config
+from mio_local.models.locate import read_config
 from mio_local.recipe import ModelSettings
 from mio_mlx import files
 from mio_mlx.model import MlxModel

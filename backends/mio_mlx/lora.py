@@ -12,9 +12,9 @@ from mlx.utils import tree_flatten, tree_unflatten
 from mlx_lm.models.switch_layers import QuantizedSwitchLinear, SwitchLinear
 from mlx_lm.tuner.utils import linear_to_lora_layers
 
-from mio_local.adapters import MLX, Adapter, Slot
+from mio_local.adapters.adapter import MLX, Adapter, Slot
+from mio_local.adapters.layer_names import mlx_config
 from mio_local.errors import ModelError
-from mio_local.naming import mlx_config
 from mio_local.recipe import LoraSettings
 
 LINEAR = (nn.Linear, nn.QuantizedLinear, SwitchLinear, QuantizedSwitchLinear)

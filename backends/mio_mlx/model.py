@@ -11,27 +11,27 @@ import mlx.optimizers as optim
 import numpy as np
 from mlx.utils import tree_map, tree_unflatten
 
-from mio_local.adapters import Adapter, Slot
+from mio_local.adapters.adapter import Adapter, Slot
 from mio_local.arrays import ALL, CPU_TOKENS, sequence_logps, token_logps
-from mio_local.backend import Memory, Scored
-from mio_local.batching import Batch, joined
-from mio_local.continuations import Row, Score, scores
+from mio_local.backends import Memory, Scored
+from mio_local.data.collate import Batch, joined
+from mio_local.data.continuations import Row, Score, scores
 from mio_local.errors import ModelError
-from mio_local.losses import Objective, PairLogps
+from mio_local.objectives.losses import Objective, PairLogps
 from mio_local.recipe import PLAIN, LoraSettings, SpeedSettings, TrainSettings
 from mio_local.sampling import Sampling
-from mio_mlx import activation, answers, lean, lora, speak
-from mio_mlx.below import Below
-from mio_mlx.calls import replaced
+from mio_mlx import activation, answers, lora, lora_forward, streaming
+from mio_mlx.frozen_blocks import Below
 from mio_mlx.head import Head
-from mio_mlx.lanes import Lanes, evaluate, on_cpu
+from mio_mlx.parallel import Lanes, evaluate, on_cpu
+from mio_mlx.patching import replaced
 from mio_mlx.recompute import Recompute, keyed_dropouts, renew
-from mio_mlx.shared import SharedPrompt
+from mio_mlx.shared_prompt import SharedPrompt
 from mio_mlx.xp import XP
 
 
 class MlxModel:
-    """`mio_local.backend.Model` over mlx-lm."""
+    """`mio_local.backends.Model` over mlx-lm."""
 
     def __init__(self, model: Any, *, grad_checkpoint: bool) -> None:
         self.model = model
@@ -66,7 +66,7 @@ class MlxModel:
         self.value_and_grad = nn.value_and_grad(self.model, self._objective)
         self.head, self.sharing = Head(self.model), SharedPrompt(self.model)
         self.swiglu = activation.places(self.model)
-        self.below, self.lean = Below(self.model.layers, names), lean.lora_layers(self.model)
+        self.below, self.lean = Below(self.model.layers, names), lora_forward.lora_layers(self.model)
         return lora.slots(self.model, names)
 
     def use(self, speed: SpeedSettings) -> dict[str, str]:
@@ -77,7 +77,7 @@ class MlxModel:
             "frozen_once": self.below.refusal,
         })  # fmt: skip
         self.speed = speed.without(refused)
-        lean.switch(self.lean, self.speed.lean_adapter)
+        lora_forward.switch(self.lean, self.speed.lean_adapter)
         return refused
 
     def set_adapter(self, adapter: Adapter, *, reference: bool = True) -> None:
@@ -200,7 +200,7 @@ class MlxModel:
         *, reference: bool,
     ) -> None:  # fmt: skip
         with self._adapter(reference):
-            speak.stream(self.model, prompt, sampling, stop, told)
+            streaming.stream(self.model, prompt, sampling, stop, told)
 
     def logits(self, ids: Sequence[int]) -> np.ndarray:
         return np.array(self.model(mx.array([list(ids)])).astype(mx.float32))[0]

@@ -6,7 +6,7 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from mio_mlx.calls import replace_calls
+from mio_mlx.patching import replace_calls
 
 
 class Recompute:

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mio_local import history, runs
-from mio_local.commands import screen
-from mio_local.demo import recipes
+from mio_local import console
 from mio_local.errors import RunError
-from mio_local.plotting import draw
 from mio_local.recipe import Recipe
-from mio_local.runs import runs_folder
-from mio_local.session import start
-from mio_local.trainer import train
+from mio_local.reports.plotting import draw
+from mio_local.runs import directory, history
+from mio_local.runs.directory import runs_folder
+from mio_local.shipped import demo_recipes
+from mio_local.training.loop import train
+from mio_local.training.prepare import start
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Outcome:
 def main(arguments: argparse.Namespace) -> int:
     """Train both, then show a table and the curves."""
     folder = runs_folder(arguments.runs)
-    out = screen.console()
-    mio, dpo = recipes(arguments.backend, arguments.device, arguments.steps)
+    out = console.console()
+    mio, dpo = demo_recipes(arguments.backend, arguments.device, arguments.steps)
     out.print(
         f"mio-local demo: {Path(mio.model.name).parent.name} model, {mio.train.steps} steps of {mio.loss.name} at beta "
         f"{mio.loss.beta:g}, then of {dpo.loss.name} at beta {dpo.loss.beta:g}: the same first gradient"
@@ -39,36 +39,37 @@ def main(arguments: argparse.Namespace) -> int:
     out.print(_table(outcomes))
     names = [outcome.name for outcome in outcomes]
     picture = folder / f"{names[0]}-against-{names[1]}.png"
-    draw([history.read(runs.find(folder, name)) for name in names], picture)
+    draw([history.read(directory.find(folder, name)) for name in names], picture)
     out.print(f"curves: {picture}")
-    screen.next_steps(
+    console.next_steps(
         out,
-        f"mio-local show {screen.called(runs.find(folder, names[0]))}",
+        f"mio-local show {console.called(directory.find(folder, names[0]))}",
         "mio-local data check PAIRS.jsonl --model MODEL",
         "mio-local train --model MODEL --data PAIRS.jsonl",
     )
     return 0
 
 
-def _train(recipe: Recipe, folder: Path, out: screen.Console) -> Outcome:
-    with screen.preparing(out) as report:
-        job = start(recipe, folder, runs.free_name(folder, f"demo-{recipe.loss.name}"), report)
-    end = screen.follow(train(job), job.total_steps, out, label=recipe.loss.name)[-1].values
+def _train(recipe: Recipe, folder: Path, out: console.Console) -> Outcome:
+    with console.preparing(out) as report:
+        job = start(recipe, folder, directory.free_name(folder, f"demo-{recipe.loss.name}"), report)
+    end = console.follow(train(job), job.total_steps, out, label=recipe.loss.name)[-1].values
     if end["state"] != "done":
-        raise RunError(f"run {job.run.name} {end['state']}: {end['reason']}; mio-local resume {screen.called(job.run)}")
+        raise RunError(f"run {job.run.name} {end['state']}: {end['reason']}; "
+                       f"mio-local resume {console.called(job.run)}")
     past = history.read(job.run)
     return Outcome(job.run.name, recipe.loss.name, past.of("eval")[-1], past.of("task"))
 
 
 def _table(outcomes: list[Outcome]) -> Any:
-    made = screen.table(
+    made = console.table(
         "held-out pairs: log-prob of the answers against the start, nats per answer; tasks answered greedily",
         ["run", "chosen", "rejected", "margin", "accuracy", "task before", "task after"],
     )
     for outcome in outcomes:
         v = outcome.held_out
         before, after = (f"{task['correct']}/{task['questions']}" for task in (outcome.tasks[0], outcome.tasks[-1]))
-        screen.row(
+        console.row(
             made, outcome.name, f"{v['delta/chosen']:+.2f}", f"{v['delta/rejected']:+.2f}",
             f"{v['delta/chosen'] - v['delta/rejected']:+.2f}", f"{v['rewards/accuracies']:.3f}", before, after,
         )  # fmt: skip

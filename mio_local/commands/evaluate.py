@@ -6,21 +6,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mio_local.adapters import read_adapter
-from mio_local.bootstrap import RESAMPLES
-from mio_local.chat import Chat, Example
-from mio_local.commands import screen
+from mio_local import console
+from mio_local.adapters.adapter import read_adapter
+from mio_local.data.examples import Example
+from mio_local.data.questions import read_tasks, rule
+from mio_local.data.template import Chat
+from mio_local.data.tokenise import examples_of, tokens_of
 from mio_local.errors import DataError, RecipeError, RunError
-from mio_local.evaluation import SAMPLE_TOKENS, Result, distinct_prompts, divergence, exact_match, preference
+from mio_local.evaluation.held_out import SAMPLE_TOKENS, Result, distinct_prompts, divergence, exact_match, preference
+from mio_local.evaluation.target import Subject, subject
 from mio_local.flags import READING, given
-from mio_local.pieces import visible
+from mio_local.objectives.intervals import RESAMPLES
+from mio_local.progress import Report
 from mio_local.recipe import BackendSettings, Recipe, build, keys
-from mio_local.report import Report
-from mio_local.runs import runs_folder
-from mio_local.subject import Subject, subject
-from mio_local.tasks import read_tasks, rule
-from mio_local.tokens import examples_of, tokens_of
-from mio_local.unchanged import check_data, check_start
+from mio_local.runs.directory import runs_folder
+from mio_local.text import visible
+from mio_local.training.unchanged import check_data, check_start
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -38,7 +39,7 @@ def main(arguments: argparse.Namespace) -> int:
     if not (pairs or names or questions):
         raise RecipeError(f"{on.title}: nothing to evaluate; add --tasks or --questions"
                           + (", or --data with pairs" if on.source else ""))  # fmt: skip
-    out = screen.console()
+    out = console.console()
     results: list[Result] = []
 
     def take(found: list[Result], **asked: Any) -> None:
@@ -50,10 +51,10 @@ def main(arguments: argparse.Namespace) -> int:
         except RunError as error:
             out.print(f"! not kept in the run's events: {visible(str(error))}")
 
-    with screen.preparing(out) as report:
+    with console.preparing(out) as report:
         tasks = None
         if names:
-            from mio_local.harness import Tasks
+            from mio_local.evaluation.harness import Tasks
 
             report("finding the tasks", 0, 0)
             tasks = Tasks(names, arguments.tasks_folder, arguments.limit, chat_template=arguments.apply_chat_template)
@@ -129,12 +130,12 @@ def _named(source: str) -> str:
 
 
 def _show(
-    on: Subject, results: Sequence[Result], arguments: argparse.Namespace, out: screen.Console
+    on: Subject, results: Sequence[Result], arguments: argparse.Namespace, out: console.Console
 ) -> None:
     loss = on.recipe.loss
     what = f"{on.title}, {arguments.checkpoint}, step {on.step}" if on.run else on.title
     records = [result.event(on.step, on.checkpoint).values for result in results]
-    for made in screen.benchmarks(what, [record | {"step": on.step} for record in records]):
+    for made in console.benchmarks(what, [record | {"step": on.step} for record in records]):
         out.print(made)
     said: list[str] = []
     if any(result.interval for result in results):
@@ -151,8 +152,8 @@ def _show(
     for line in said:
         out.print(f"  {line}")
     if on.run:
-        screen.next_steps(out, f"mio-local show {screen.called(on.run)}")
+        console.next_steps(out, f"mio-local show {console.called(on.run)}")
     elif on.source:
-        screen.next_steps(out, f"mio-local export {visible(arguments.run)} --to merged")
+        console.next_steps(out, f"mio-local export {visible(arguments.run)} --to merged")
     else:
-        screen.next_steps(out, f"mio-local train --model {visible(arguments.run)} --data PAIRS")
+        console.next_steps(out, f"mio-local train --model {visible(arguments.run)} --data PAIRS")

@@ -4,17 +4,17 @@ import argparse
 import os
 from pathlib import Path
 
-from mio_local import history, runs
-from mio_local.commands import screen
+from mio_local import console
 from mio_local.errors import RecipeError, RunError
-from mio_local.plotting import draw
-from mio_local.runs import runs_folder
+from mio_local.reports.plotting import draw
+from mio_local.runs import directory, history
+from mio_local.runs.directory import runs_folder
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Draw the runs, overlaid where there are several."""
     folder = runs_folder(arguments.runs)
-    histories = [history.read(runs.find(folder, name)) for name in arguments.run]
+    histories = [history.read(directory.find(folder, name)) for name in arguments.run]
     for one in histories:
         if not one.of("step") and not one.of("eval"):
             raise RunError(f"run {one.run.name} has no figures yet; nothing to draw")
@@ -23,8 +23,8 @@ def main(arguments: argparse.Namespace) -> int:
         raise RecipeError(f"--out {arguments.out}: the file's name must end in .png or .svg")
     if not out.parent.is_dir():
         raise RecipeError(f"--out {arguments.out}: no folder {out.parent}")
-    printer = screen.console()
-    with screen.preparing(printer) as report:
+    printer = console.console()
+    with console.preparing(printer) as report:
         report("drawing", 0, 0)
         try:
             draw(histories, out)

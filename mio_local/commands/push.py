@@ -5,15 +5,15 @@ import shlex
 import tempfile
 from pathlib import Path
 
-from mio_local import history, runs
-from mio_local.card import Licences
-from mio_local.checkpoint import step_of
-from mio_local.commands import screen
+from mio_local import console
 from mio_local.errors import RecipeError, nearest
-from mio_local.loading import of_run
-from mio_local.pieces import visible
-from mio_local.push import check_login, check_name, gather, licence_of, seen_by, send
-from mio_local.runs import runs_folder
+from mio_local.evaluation.loading import of_run
+from mio_local.export.model_card import Licences
+from mio_local.export.upload import check_login, check_name, gather, licence_of, seen_by, send
+from mio_local.runs import directory, history
+from mio_local.runs.directory import runs_folder
+from mio_local.text import visible
+from mio_local.training.checkpoint import step_of
 
 KINDS = ("adapter", "peft", "mlx", "merged")
 
@@ -26,13 +26,13 @@ def main(arguments: argparse.Namespace) -> int:
     check_name(repository)
     if arguments.yes:
         check_login(repository)
-    run = runs.find(runs_folder(arguments.runs), arguments.run)
-    source, past, out = of_run(run, arguments.checkpoint), history.read(run), screen.console()
+    run = directory.find(runs_folder(arguments.runs), arguments.run)
+    source, past, out = of_run(run, arguments.checkpoint), history.read(run), console.console()
     step = step_of(run, arguments.checkpoint)
     to = source.saved.kind if arguments.what == "adapter" else arguments.what
     with tempfile.TemporaryDirectory(prefix="mio-local-push-") as place:
         folder = Path(place) / "files"
-        with screen.preparing(out) as report:
+        with console.preparing(out) as report:
             report("asking for licences", 0, 0)
             licences = Licences(
                 arguments.license or licence_of(source.model.name, "model"),
@@ -47,9 +47,9 @@ def main(arguments: argparse.Namespace) -> int:
         if not arguments.yes:
             for line in (folder / "README.md").read_text(encoding="utf-8").splitlines():
                 out.print(visible(line))
-    table = screen.table(f"{repository}, {seen}", ["file", "bytes"])
+    table = console.table(f"{repository}, {seen}", ["file", "bytes"])
     for name, size in sizes.items():
-        screen.row(table, name, f"{size:,}")
+        console.row(table, name, f"{size:,}")
     out.print(table)
     for what, licence in (("base", licences.base), ("data", licences.data)):
         if not licence:
@@ -58,7 +58,7 @@ def main(arguments: argparse.Namespace) -> int:
         out.print(f"sent: {visible(url)}")
         return 0
     out.print("nothing was sent")
-    screen.next_steps(out, f"mio-local push {screen.called(run)} {_again(arguments)} --yes")
+    console.next_steps(out, f"mio-local push {console.called(run)} {_again(arguments)} --yes")
     return 0
 
 

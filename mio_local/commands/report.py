@@ -11,16 +11,17 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from mio_local import __version__, curves, plotting, runs
-from mio_local.commands import screen
-from mio_local.document import Document, collect
+from mio_local import __version__, console
 from mio_local.errors import RecipeError, RunError
-from mio_local.events import is_number
-from mio_local.markdown import fenced, plain, shown
-from mio_local.pieces import visible
-from mio_local.runs import runs_folder, write_atomically
+from mio_local.reports import plotting, svg
+from mio_local.reports.document import Document, collect
+from mio_local.reports.markdown import fenced, plain, shown
+from mio_local.runs import directory
+from mio_local.runs.directory import runs_folder, write_atomically
+from mio_local.runs.events import is_number
+from mio_local.text import visible
 
-TEMPLATES = Path(__file__).parents[1] / "templates"
+TEMPLATES = Path(__file__).parents[1] / "reports" / "templates"
 MARKS = {
     ".html": b'<meta name="generator" content="mio-local ',
     ".md": b"<!-- mio-local ",
@@ -35,13 +36,13 @@ WORDS = {"yes": "rose and stayed", "partly": "ended above", "level": "no change 
 def main(arguments: argparse.Namespace) -> int:
     """Write the report; an existing file is replaced only where it is one."""
     folder = runs_folder(arguments.runs)
-    found = [runs.find(folder, name) for name in arguments.run]
+    found = [directory.find(folder, name) for name in arguments.run]
     several = len({run.path.resolve() for run in found}) > 1
     here = Path("report.html") if several else found[0].path / "report.html"
     out = Path(os.path.expanduser(arguments.out)) if arguments.out else here
     _check(out, arguments.out)
-    printer = screen.console()
-    with screen.preparing(printer) as report:
+    printer = console.console()
+    with console.preparing(printer) as report:
         report("reading the runs", 0, 0)
         text = render(collect(found), out.suffix)
         try:
@@ -50,7 +51,7 @@ def main(arguments: argparse.Namespace) -> int:
             raise RunError(f"--out {out}: cannot be written: {error.strerror or error}") from None
     printer.print(f"report: {visible(str(out))}")
     opener = "open" if sys.platform == "darwin" else "xdg-open"
-    screen.next_steps(printer, f"{opener} {visible(shlex.quote(str(out)))}")
+    console.next_steps(printer, f"{opener} {visible(shlex.quote(str(out)))}")
     return 0
 
 
@@ -87,7 +88,7 @@ def render(document: Document, suffix: str) -> str:
         "quoted": lambda text: shlex.quote(str(text)),
         "margin": _margin,
         "level": lambda note: note["level"] if note.get("level") in ("warning", "error") else "info",
-        "sign": lambda note: screen.SIGNS.get(str(note.get("level")), "·"),
+        "sign": lambda note: console.SIGNS.get(str(note.get("level")), "·"),
     }
     environment.filters.update(filters)
     values: dict[str, Any] = {"document": document, "version": __version__, "words": WORDS, "badges": BADGES}
@@ -100,25 +101,25 @@ def _pictures(document: Document) -> dict[str, Any]:
     """The curves, and the colours that they share with the plots."""
     histories = [part.history for part in document.parts]
     targets, labels = [part.target for part in document.parts], [part.label for part in document.parts]
-    limits = curves.shared_limits(histories, targets)
+    limits = svg.shared_limits(histories, targets)
     drawn = [
         {
-            size: Markup(curves.likelihoods(part.history, part.target, limits, pixels, part.label))
+            size: Markup(svg.likelihoods(part.history, part.target, limits, pixels, part.label))
             for size, pixels in (("wide", WIDE), ("narrow", NARROW))
         }
         for part in document.parts
     ]
     return {
         "likelihoods": drawn,
-        "comparisons": [(title, Markup(svg)) for title, svg in curves.comparisons(histories, labels, SMALL)],
-        "swatches": [Markup(curves.swatch(number)) for number in range(len(labels))],
+        "comparisons": [(title, Markup(svg)) for title, svg in svg.comparisons(histories, labels, SMALL)],
+        "swatches": [Markup(svg.swatch(number)) for number in range(len(labels))],
         "colours": plotting,
         "drawn": any(history.of("step") or history.of("eval") for history in histories),
     }
 
 
 def _figure(value: object, form: str, html: bool) -> str:
-    said = screen.figure(value, form)
+    said = console.figure(value, form)
     return said.replace("-", "−") if html else said
 
 

@@ -1,29 +1,101 @@
-"""`mio-local runs`: every run, newest first."""
+"""`mio-local runs`: every run, newest first. `mio-local show RUN`: one, its held-out figures and its notes."""
 
 import argparse
+import time
 
-from mio_local import summary
-from mio_local.commands import screen
-from mio_local.pieces import visible, visible_line
-from mio_local.runs import Run, runs_folder
+from mio_local import console
+from mio_local.objectives.losses import answer_target
+from mio_local.runs import directory, history, summary
+from mio_local.runs.directory import LIVE, RESUMABLE, Run, runs_folder
+from mio_local.runs.events import is_number
+from mio_local.runs.fields import listed, number, text
+from mio_local.text import visible, visible_line
 
 LONGEST = 24  # characters of a fact: a damaged file must not push the names off the screen
 
 
 def main(arguments: argparse.Namespace) -> int:
+    """List the runs, or show one."""
+    return show(arguments) if arguments.command == "show" else list_all(arguments)
+
+
+def list_all(arguments: argparse.Namespace) -> int:
     """List the runs."""
     folder = runs_folder(arguments.runs)
-    out = screen.console()
+    out = console.console()
     found = summary.read(folder)
     if not found:
         out.print(f"no runs in {visible(str(folder))}")
-        screen.next_steps(out, "mio-local demo", "mio-local train --model MODEL --data PAIRS.jsonl")
+        console.next_steps(out, "mio-local demo", "mio-local train --model MODEL --data PAIRS.jsonl")
         return 0
-    listing = screen.table(str(folder), ["run", "state", "loss", "model", "step", "Δchosen", "accuracy"])
+    listing = console.table(str(folder), ["run", "state", "loss", "model", "step", "Δchosen", "accuracy"])
     for row in found:
-        figures = screen.figure(row.change, "+.2f"), screen.figure(row.accuracy, ".2f")
+        figures = console.figure(row.change, "+.2f"), console.figure(row.accuracy, ".2f")
         facts = (visible_line(fact, LONGEST) for fact in (row.objective, row.model, row.step, *figures))
-        screen.row(listing, row.name, row.state, *facts)
+        console.row(listing, row.name, row.state, *facts)
     out.print(listing)
-    screen.next_steps(out, f"mio-local show {screen.called(Run(folder / found[0].name))}")
+    console.next_steps(out, f"mio-local show {console.called(Run(folder / found[0].name))}")
     return 0
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Show one run."""
+    run = directory.find(runs_folder(arguments.runs), arguments.run)
+    past, status, info = history.read(run), run.read_status(), run.read_info()
+    recipe, out = past.recipe, console.console()
+    loss = recipe.loss
+    where = f"{status['state']}  step {status.get('step', 0)} of {status.get('total_steps', '?')}"
+    out.print(f"run {visible(run.name)}  {visible(where)}")
+    if status.get("reason"):
+        out.print(f"  {visible_line(str(status['reason']))}")
+    target = answer_target(loss.name, loss.beta, loss.reduction)
+    facts = [
+        ("objective", f"{loss.name}, beta {loss.beta:g}, {loss.reduction}"
+         + (f"; chosen is drawn to {target:+.2f} nats" if target is not None else "")),
+        ("model", f"{recipe.model.name}  {text(info.get('model_revision'))}".rstrip()),
+        ("data", recipe.data.source),
+        ("adapter", f"{'DoRA' if recipe.lora.dora else 'LoRA'} of rank {recipe.lora.rank}, alpha {recipe.lora.alpha:g}"
+         f" on {len(listed(info.get('adapted_layers')))} layers"),
+        ("training", f"batch {recipe.train.batch_size} x {recipe.train.accumulate}, "
+         f"learning rate {recipe.train.learning_rate:g} {recipe.train.schedule}, seed {recipe.train.seed}"),
+        ("backend", f"{recipe.backend.name}, {recipe.backend.device}"),
+        ("started", _day(number(info, "created"))
+         + (f", resumed {sessions - 1} times" if (sessions := len(listed(info.get("sessions")))) > 1 else "")),
+        ("folder", str(run.path)),
+    ]  # fmt: skip
+    for name, value in facts:
+        out.print(f"  {name:<10} {visible(value)}")
+    if past.bad:
+        out.print(f"! lines of events.jsonl that made no sense and were passed over: {past.bad}")
+    if past.of("eval"):
+        columns = ["step", "loss", "chosen", "rejected", "margin", "accuracy", "mi/js", "mi/dv"]
+        table = console.table("held out; chosen and rejected are nats per answer against the start", columns)
+        for event in past.of("eval"):
+            chosen, rejected = event.get("delta/chosen"), event.get("delta/rejected")
+            margin = chosen - rejected if is_number(chosen) and is_number(rejected) else None
+            console.row(
+                table, str(event.get("step", "—")), console.figure(event.get("loss"), ".4f"),
+                console.figure(chosen, "+.3f"), console.figure(rejected, "+.3f"), console.figure(margin, "+.3f"),
+                console.figure(event.get("rewards/accuracies"), ".3f"), console.figure(event.get("mi/js"), ".4f"),
+                console.figure(event.get("mi/dv"), ".4f"),
+            )  # fmt: skip
+        out.print(table)
+    for event in past.of("task"):
+        out.print(f"step {visible_line(str(event.get('step', '—')))}: {console.task_line(event)}")
+    if past.of("benchmark"):
+        title = "benchmarks; preference and kl are nats against the reference, intervals are 95 %"
+        for made in console.benchmarks(title, past.of("benchmark")):
+            out.print(made)
+    for event in past.of("note"):
+        out.print(console.note_line(event | {"text": f"step {event.get('step', '—')}: {event.get('text', '')}"}))
+    state = status["state"]
+    commands = ["resume"] if state in RESUMABLE else ["watch", "plot"] if state in LIVE else ["plot", "chat", "eval"]
+    console.next_steps(out, *(f"mio-local {command} {console.called(run)}" for command in commands))
+    return 0
+
+
+def _day(created: float | None) -> str:
+    try:
+        return "—" if created is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(created))
+    except (OverflowError, OSError, ValueError):  # a number that is no date
+        return "—"

@@ -4,14 +4,14 @@ import argparse
 import sys
 from collections.abc import Iterator
 
-from mio_local.chat_start import BASE, clean, start_from
-from mio_local.commands import screen
+from mio_local import console
+from mio_local.chat.conversation import Ending, Talker, gather, open_talker
+from mio_local.chat.start import BASE, clean, start_from
+from mio_local.data.messages import Message
 from mio_local.errors import DataError
-from mio_local.message import Message
-from mio_local.pieces import harmless, visible
-from mio_local.runs import runs_folder
+from mio_local.runs.directory import runs_folder
 from mio_local.sampling import Sampling
-from mio_local.talk import Ending, Talker, gather, open_talker
+from mio_local.text import harmless, visible
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -19,8 +19,8 @@ def main(arguments: argparse.Namespace) -> int:
     start = start_from(arguments)
     asked = questions(arguments)
     base, adapters = gather(runs_folder(arguments.runs), start)
-    out = screen.console()
-    with screen.preparing(screen.error_console()) as report:
+    out = console.console()
+    with console.preparing(console.error_console()) as report:
         talker = open_talker(base, adapters, report)
     wanted = {"both": talker.voices, "base": [BASE], "adapter": talker.voices[:-1]}[start.who]
     voices = wanted or [BASE]
@@ -35,7 +35,7 @@ def main(arguments: argparse.Namespace) -> int:
             ending = spoken(talker, turns, voice, start.sampling)
             turns.append({"role": "assistant", "content": ending.text})
             speed = ending.tokens / max(ending.seconds, 1e-9)
-            screen.error_console().print(f"{ending.tokens} tokens, {speed:.0f}/s, {ending.end}")
+            console.error_console().print(f"{ending.tokens} tokens, {speed:.0f}/s, {ending.end}")
     return 0
 
 

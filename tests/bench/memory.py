@@ -31,14 +31,14 @@ def measure(backend: str, folder: Path, batch: int, length: int, checkpoint: boo
     sys.path[:0] = [str(ROOT), str(ROOT / "backends")]
     import numpy as np
 
-    from mio_local.adapters import choose_layers, draw_adapter
-    from mio_local.batching import collate
-    from mio_local.chat import Example
-    from mio_local.levers import settle
-    from mio_local.losses import objective
-    from mio_local.memory import estimate
+    from mio_local.adapters.adapter import choose_layers, draw_adapter
+    from mio_local.data.collate import collate
+    from mio_local.data.examples import Example
+    from mio_local.memory.estimate import estimate
+    from mio_local.models.shapes import read_shape
+    from mio_local.objectives.losses import objective
     from mio_local.recipe import PLAIN, build
-    from mio_local.shapes import read_shape
+    from mio_local.training.savings import settle
 
     flags = {key: ("", value) for key, value in (setting.split("=", 1) for setting in settings if "=" in setting)}
     flags |= {"train.batch_size": ("", batch), "train.grad_checkpoint": ("", checkpoint)}

@@ -30,11 +30,11 @@ def measure(backend: str, folder: Path, options: dict[str, Any]) -> dict[str, An
     """One setting in this process. Options: batch, tokens, steps, levers (all, none, or names), layers, checkpoint,
     prompt and answer (random pairs of that many tokens instead of GSM8K's), reference (computed in every step),
     products (of large matrices after each step, in eights)."""
-    from mio_local.adapters import choose_layers, draw_adapter
-    from mio_local.batching import Order, collate
-    from mio_local.measure import needed, steps
+    from mio_local.adapters.adapter import choose_layers, draw_adapter
+    from mio_local.bench.measure import needed, steps
+    from mio_local.data.collate import Order, collate
+    from mio_local.models.shapes import read_shape
     from mio_local.recipe import PLAIN, SpeedSettings, build
-    from mio_local.shapes import read_shape
 
     batch, count, levers = options.get("batch", 4), options.get("steps", STEPS), options.get("levers", "all")
     recipe = build({"lora": {"rank": 8, "alpha": 16, "layers": options.get("layers", 0)}}, "bench")
@@ -79,10 +79,10 @@ def measure(backend: str, folder: Path, options: dict[str, Any]) -> dict[str, An
 
 def pairs(folder: Path, vocabulary: int, count: int, options: dict[str, Any]) -> list[Any]:
     """GSM8K's first pairs that fit, or random ones of given lengths."""
-    from mio_local.chat import Example
+    from mio_local.data.examples import Example
+    from mio_local.data.tokenise import tokenise
+    from mio_local.progress import silent
     from mio_local.recipe import build
-    from mio_local.report import silent
-    from mio_local.tokens import tokenise
 
     if "answer" in options:
         import numpy as np

@@ -10,19 +10,19 @@ from textual.binding import Binding, BindingType
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
-from mio_local import runs
-from mio_local.chat_start import ChatStart
+from mio_local.chat.start import ChatStart
 from mio_local.errors import MioError, RecipeError, RunError, nearest
-from mio_local.runs import LIVE, Run
+from mio_local.runs import directory
+from mio_local.runs.directory import LIVE, Run
 from mio_tui.base import MioScreen
 from mio_tui.dialogs import Answer, Ask
-from mio_tui.screens.runs import RunsScreen
-from mio_tui.text import block, line
+from mio_tui.formatting import block, line
+from mio_tui.screens.run_list import RunsScreen
 from mio_tui.theme import DARK, DEFAULTS, LIGHT
 
 
 class MioApp(App[str]):
-    """The terminal app on one folder of runs. It trains nothing itself: see `mio_local.launch`.
+    """The terminal app on one folder of runs. It trains nothing itself: see `mio_local.runs.launch`.
 
     Returns what is to be printed once the terminal is the shell's again.
     """
@@ -107,7 +107,7 @@ class MioApp(App[str]):
 
     def start(self, queue: list[Run]) -> bool:
         """Train or resume in the background, one after the other; whether that could be started."""
-        from mio_local.launch import launch
+        from mio_local.runs.launch import launch
 
         try:
             launch(queue)
@@ -118,7 +118,7 @@ class MioApp(App[str]):
 
     def ask(self, run: Run, command: str) -> bool:
         """Send a request to the run's trainer; whether that could be done."""
-        from mio_local.control import request
+        from mio_local.runs.control import request
 
         try:
             request(run.control, command)
@@ -145,12 +145,12 @@ class MioApp(App[str]):
 
     def action_demo(self) -> None:
         """Train the shipped model with MIO, then with DPO, in the background."""
-        from mio_local.demo import recipes
+        from mio_local.shipped import demo_recipes
         from mio_tui.new.begin import begin_named
 
         try:
-            found = list(recipes(**(self.demo or {})))
-            names = [runs.free_name(self.folder, f"demo-{recipe.loss.name}") for recipe in found]
+            found = list(demo_recipes(**(self.demo or {})))
+            names = [directory.free_name(self.folder, f"demo-{recipe.loss.name}") for recipe in found]
             self.show_run(begin_named(found, self.folder, names))
         except (MioError, OSError) as error:
             self.complain(error)
@@ -192,7 +192,7 @@ class MioApp(App[str]):
             return
         one = living[0].name if len(living) == 1 else f"{len(living)} runs"
         verb = "is" if len(living) == 1 else "are"
-        words = f"{one} {verb} still training.\nCome back any time:  mio-local{runs.elsewhere(self.folder)}"
+        words = f"{one} {verb} still training.\nCome back any time:  mio-local{directory.elsewhere(self.folder)}"
         answers = [
             Answer("k", "keep", "Keep training, close this window"),
             Answer("s", "stop", "Stop and save, then quit"),
@@ -215,7 +215,7 @@ class MioApp(App[str]):
 
 
 def _living(folder: Path) -> list[Run]:
-    return [run for run in runs.list_runs(folder) if _state(run) in LIVE]
+    return [run for run in directory.list_runs(folder) if _state(run) in LIVE]
 
 
 def _state(run: Run) -> str:
@@ -226,7 +226,7 @@ def _state(run: Run) -> str:
 
 
 def _parting(run: Run, answer: str) -> str:
-    name, called, back = line(run.name).plain, runs.called(run), f"mio-local{runs.elsewhere(run.path.parent)}"
+    name, called, back = line(run.name).plain, directory.called(run), f"mio-local{directory.elsewhere(run.path.parent)}"
     if answer == "stop":
         return f"{name} finishes its step, saves and ends. Go on with it: mio-local resume {called}"
     return f"{name} keeps training. Back: {back}   As text: mio-local watch {called}   Stop it: mio-local stop {called}"

@@ -8,7 +8,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
-from mio_tui.text import line
+from mio_tui.formatting import line
 
 if TYPE_CHECKING:
     from mio_tui.app import MioApp

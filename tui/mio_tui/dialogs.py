@@ -10,7 +10,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
-from mio_tui.text import block, line
+from mio_tui.formatting import block, line
 
 
 @dataclass(frozen=True)

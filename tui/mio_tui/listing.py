@@ -7,9 +7,9 @@ from typing import Any
 from rich.text import Text
 from textual.app import App
 
-from mio_local.summary import Row
-from mio_tui import text
-from mio_tui.text import STATES, line, number, paint
+from mio_local.runs.summary import Row
+from mio_tui import formatting
+from mio_tui.formatting import STATES, line, number, paint
 
 SORTS = ("age", "state", "name", "objective", "change")
 ORDER = tuple(STATES)
@@ -24,14 +24,14 @@ def columns(wide: bool) -> tuple[str, ...]:
 
 def ages(rows: Sequence[Row]) -> list[str]:
     """How long ago each run was written to, in words."""
-    return [text.ago(text.now() - row.time) for row in rows]
+    return [formatting.ago(formatting.now() - row.time) for row in rows]
 
 
 def cells(app: App[Any], row: Row, marked: bool, wide: bool) -> list[Text]:
     """A run's cells."""
     sign, variable = STATES[row.state]
     arrow = "" if row.change is None or not row.live else " ↑" if row.change >= 0 else " ↓"
-    when = row.state if row.live or row.note or row.state == "queued" else text.ago(text.now() - row.time)
+    when = row.state if row.live or row.note or row.state == "queued" else formatting.ago(formatting.now() - row.time)
     name = line(row.name, 26 if wide else 20, "bold" if row.live else "")
     made = [
         Text(f"{'▸' if marked else ' '}{sign}", style=paint(app, variable)),

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from textual import work
 
-from mio_local.runs import Run
+from mio_local.runs.directory import Run
 from mio_tui.base import MioScreen
 from mio_tui.dialogs import Answer, Ask, AskText
-from mio_tui.text import size
+from mio_tui.formatting import size
 
 LARGE = 1e9  # bytes
 

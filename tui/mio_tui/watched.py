@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from mio_local.errors import MioError
-from mio_local.runs import Run
-from mio_local.tail import Tail
+from mio_local.runs.directory import Run
+from mio_local.runs.tail import Tail
 
 if TYPE_CHECKING:
-    from mio_local.history import History
+    from mio_local.runs.history import History
 
 
 class Reader:
@@ -44,8 +44,8 @@ class Reader:
 
     def _read_recipe(self) -> None:
         """Anew where it is another file: the trainer writes down what a queued run's recipe left to it."""
-        from mio_local.history import History
         from mio_local.recipe import build, read_toml
+        from mio_local.runs.history import History
 
         try:
             stat = self.run.recipe.stat()

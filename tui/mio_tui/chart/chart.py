@@ -16,9 +16,9 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from mio_tui.chart.axes import Range, XKind, bounds, log10, with_guides, y_range
-from mio_tui.chart.curves import Curve, Guide, smoothed
+from mio_tui.chart.curve import Curve, Guide, smoothed
 from mio_tui.chart.frame import Frame
-from mio_tui.chart.picture import STYLES, THIN, Area, Scene, paint
+from mio_tui.chart.scene import STYLES, THIN, Area, Scene, paint
 
 SMOOTHING = (0, 10, 25, 100)
 """The sensible values of `Chart.smoothing`, in points."""

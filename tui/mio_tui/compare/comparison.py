@@ -6,14 +6,14 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Static
 
-from mio_local.runs import LIVE
+from mio_local.runs.directory import LIVE
 from mio_tui.compare.curves import Panel, View
 from mio_tui.compare.members import Member
-from mio_tui.compare.panel import PanelChart
+from mio_tui.compare.panel_chart import PanelChart
 from mio_tui.compare.picture import Picture, caption
-from mio_tui.compare.rows import table_heads, table_rows
 from mio_tui.compare.table import CompareTable, lay_out
-from mio_tui.text import count, line, paint
+from mio_tui.compare.table_rows import table_heads, table_rows
+from mio_tui.formatting import count, line, paint
 
 SIDES = ("left", "right")
 

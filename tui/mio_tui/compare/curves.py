@@ -6,11 +6,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from mio_local.history import History
-from mio_local.losses import LOSSES
+from mio_local.objectives.losses import LOSSES
+from mio_local.runs.history import History
 from mio_tui.chart import Curve, Guide
 from mio_tui.chart.axes import Range, XKind, bounds, y_range
-from mio_tui.chart.curves import smoothed
+from mio_tui.chart.curve import smoothed
 from mio_tui.compare.members import Member
 
 METRICS = ("likelihood", "margin", "loss")

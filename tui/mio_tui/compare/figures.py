@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mio_local.history import History, is_number
+from mio_local.runs.history import History, is_number
 from mio_tui.chart.axes import value_text
 from mio_tui.compare.curves import View
 from mio_tui.compare.members import Member
-from mio_tui.text import NONE, duration
+from mio_tui.formatting import NONE, duration
 
 
 @dataclass(frozen=True)

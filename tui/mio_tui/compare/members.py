@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mio_local.runs import Run
-from mio_tui.text import STATES
+from mio_local.runs.directory import Run
+from mio_tui.formatting import STATES
 from mio_tui.watched import Watched
 
 LETTERS = "ABCD"

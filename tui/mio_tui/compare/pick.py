@@ -11,9 +11,9 @@ from textual.binding import Binding, BindingType
 from textual.widgets import OptionList, Static
 
 from mio_local.errors import MioError
-from mio_local.runs import Run, list_runs
+from mio_local.runs.directory import Run, list_runs
 from mio_tui.dialogs import Dialog
-from mio_tui.text import STATES, line
+from mio_tui.formatting import STATES, line
 
 MOST = 300  # rows of the list: more take longer to lay out than a key press may
 Choice = tuple[Run, Text]

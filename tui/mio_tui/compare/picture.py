@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from rich.text import Text
 
 from mio_tui.chart.axes import Range
-from mio_tui.compare import facts
+from mio_tui.compare import differences
 from mio_tui.compare.curves import Panel, View, panels
 from mio_tui.compare.figures import Common, common, difference, figures
 from mio_tui.compare.members import Member
-from mio_tui.text import line
+from mio_tui.formatting import line
 
 
 @dataclass(frozen=True)
@@ -75,5 +75,5 @@ def _head(members: Sequence[Member], readable: Sequence[Member], values: bool) -
     text.append(f"{count} runs", style="not bold")
     if len(readable) > 1:
         text.append(" · ", style="not bold")
-        text.append_text(facts.words([member.watched.past for member in readable], values))
+        text.append_text(differences.words([member.watched.past for member in readable], values))
     return text

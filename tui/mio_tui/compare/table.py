@@ -9,7 +9,7 @@ from textual import events
 from textual.message import Message
 from textual.widgets import Static
 
-from mio_tui.text import line
+from mio_tui.formatting import line
 
 GAP = 2
 LEAST_NAME, MOST_CELL = 8, 16

@@ -4,9 +4,9 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from mio_local.control import request
 from mio_local.errors import one_line
-from mio_local.runs import LIVE, Run
+from mio_local.runs.control import request
+from mio_local.runs.directory import LIVE, Run
 
 PATIENCE = 15.0  # seconds until a force stop is offered
 SAID = 6.0  # seconds that an answer stays on the screen

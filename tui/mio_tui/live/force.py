@@ -4,9 +4,9 @@ import os
 import signal
 from typing import Any
 
-from mio_local.runs import LIVE, Run
+from mio_local.runs.directory import LIVE, Run
 from mio_tui.dialogs import Answer
-from mio_tui.text import count
+from mio_tui.formatting import count
 
 SIGNALS = {"end": signal.SIGTERM, "kill": signal.SIGKILL}
 ANSWERS = (

@@ -5,12 +5,12 @@ from typing import Any
 
 from rich.text import Text
 
-from mio_local.history import History, is_number
-from mio_local.losses import LOSSES
-from mio_local.runs import LIVE, Run
+from mio_local.objectives.losses import LOSSES
+from mio_local.runs.directory import LIVE, Run
+from mio_local.runs.history import History, is_number
+from mio_tui.formatting import STATES, count, duration, line, number
 from mio_tui.live.plots import Look
 from mio_tui.live.reading import Reading
-from mio_tui.text import STATES, count, duration, line, number
 
 LEAST_BAR, MOST_BAR = 8, 60
 SEPARATOR = Text.assemble((" │ ", "dim"))  # a style of its own would be that of all that it joins

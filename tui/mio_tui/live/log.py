@@ -9,9 +9,9 @@ from typing import Any
 
 from rich.text import Text
 
-from mio_local.history import History, is_number
-from mio_local.pieces import visible_line
-from mio_tui.text import NONE, count, number
+from mio_local.runs.history import History, is_number
+from mio_local.text import visible_line
+from mio_tui.formatting import NONE, count, number
 
 MOST = 100  # entries that are shown
 BYTES, LINES = 16_000, 40  # of trainer.log

@@ -6,13 +6,13 @@ from typing import Any
 
 from rich.text import Text
 
-from mio_local.history import History
-from mio_local.pieces import visible_line
-from mio_local.runs import Run, called
+from mio_local.runs.directory import Run, called
+from mio_local.runs.history import History
+from mio_local.text import visible_line
+from mio_tui.formatting import count
 from mio_tui.live.asked import DOING, Requests
 from mio_tui.live.log import SIGNS
 from mio_tui.live.reading import Reading
-from mio_tui.text import count
 
 MEMORY_WORDS = (
     "out of memory", "malloc", "unable to allocate", "cannot allocate", "memoryerror", "insufficient memory",

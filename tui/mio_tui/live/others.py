@@ -3,8 +3,8 @@
 import tomllib
 from typing import Any
 
-from mio_local import runs
-from mio_local.runs import Run
+from mio_local.runs import directory
+from mio_local.runs.directory import Run
 
 
 def newest_other(run: Run) -> Run | None:
@@ -12,7 +12,7 @@ def newest_other(run: Run) -> Run | None:
     wanted = _names(run)
     if wanted is None:
         return None
-    others = (other for other in runs.list_runs(run.path.parent) if other.name != run.name)
+    others = (other for other in directory.list_runs(run.path.parent) if other.name != run.name)
     return next((other for other in others if _names(other) == wanted), None)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mio_local.history import History, is_number
+from mio_local.runs.history import History, is_number
 
 LEAST = 50  # steps that the pace is taken from, where there are as many
 SLEEP = 600.0  # seconds

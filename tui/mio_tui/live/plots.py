@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mio_local.history import History, is_number
-from mio_local.losses import LOSSES
+from mio_local.objectives.losses import LOSSES
+from mio_local.runs.history import History, is_number
 from mio_tui.chart import Curve, Guide
 from mio_tui.chart.axes import Range
 

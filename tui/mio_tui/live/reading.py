@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from mio_local.errors import RunError
-from mio_local.history import History, is_number
-from mio_local.runs import LIVE, Run
+from mio_local.runs.directory import LIVE, Run
+from mio_local.runs.history import History, is_number
 from mio_tui.live.log import Entry, entries, tail
 from mio_tui.live.pace import Pace, pace
 from mio_tui.live.plots import Look, Plot, plots

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.text import Text
 
-from mio_tui.text import block
+from mio_tui.formatting import block
 
 LIMITS = {"prompt": 1500, "base": 2500, "policy": 2500}  # characters
 

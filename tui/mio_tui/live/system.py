@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from rich.text import Text
 
-from mio_local.history import History, is_number
-from mio_tui import text as words
-from mio_tui.text import NONE, count, number
+from mio_local.runs.history import History, is_number
+from mio_tui import formatting as words
+from mio_tui.formatting import NONE, count, number
 
 BARS = "▁▂▃▄▅▆▇█"
 MOST = 120  # points of the memory's history

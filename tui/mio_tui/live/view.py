@@ -10,8 +10,9 @@ from textual.containers import Vertical
 from textual.worker import Worker, WorkerState
 
 from mio_local.errors import one_line
-from mio_local.runs import LIVE, Run
-from mio_tui import text
+from mio_local.runs.directory import LIVE, Run
+from mio_tui import formatting
+from mio_tui.formatting import STATES, paint
 from mio_tui.live import header
 from mio_tui.live.asked import Requests
 from mio_tui.live.notice import notice_text, notices
@@ -19,9 +20,8 @@ from mio_tui.live.panels import SAMPLE, Panels
 from mio_tui.live.plots import Look, plots
 from mio_tui.live.reading import Reading, read
 from mio_tui.live.widgets import NAMES, Line, Picked, Tabs
-from mio_tui.text import STATES, paint
-from mio_tui.turns import Turns
 from mio_tui.watched import Watched
+from mio_tui.work_queue import Turns
 
 LAUNCHING = {"state": "starting", "doing": "starting the trainer", "done": 0, "total": 0}
 REST = 8  # times as long as the last drawing took: a run of many steps costs no more than a short one
@@ -50,7 +50,9 @@ class LiveView(Turns[None]):
         self.watched.refresh_status()
         status = self.watched.status
         self.reading = Reading(
-            plots=plots(None, Look()), step=text.count(status.get("step")), total=text.count(status.get("total_steps"))
+            plots=plots(None, Look()),
+            step=formatting.count(status.get("step")),
+            total=formatting.count(status.get("total_steps")),
         )
         self.drawn = self.reading  # what the panels show: an older one while the display is frozen
         self.requests = Requests()
@@ -144,7 +146,7 @@ class LiveView(Turns[None]):
 
     def tell(self) -> None:
         """The lines at the top, from the status as it is now and the files as they were last read."""
-        status, now, width = self.status, text.now(), self.size.width
+        status, now, width = self.status, formatting.now(), self.size.width
         phase = f"{self.state} {status.get('doing', '')}"
         if phase != self._phase:
             begun = status.get("time")

@@ -10,8 +10,8 @@ from textual.message import Message
 from textual.widgets import Static
 
 from mio_tui.chart import Chart
+from mio_tui.formatting import line
 from mio_tui.live.plots import Plot
-from mio_tui.text import line
 
 NAMES = ("likelihood", "margin", "accuracy", "loss", "info", "sample", "system", "log")
 

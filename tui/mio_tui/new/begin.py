@@ -3,19 +3,19 @@
 import shutil
 from pathlib import Path
 
-from mio_local import runs
 from mio_local.errors import RunError
-from mio_local.launch import launch, lay_out
 from mio_local.recipe import Recipe
-from mio_local.runs import Run
-from mio_local.stages import stages
+from mio_local.runs import directory
+from mio_local.runs.directory import Run
+from mio_local.runs.launch import launch, lay_out
+from mio_local.runs.stages import stages
 
 
 def name_error(folder: Path, name: str, *, both: bool = False) -> str:
     """What is wrong with the name of a run, or with those that `begin` makes of it; empty where nothing is."""
     try:
         for run_name in ([f"{name}-mio", f"{name}-dpo"] if both else [name]) if name else []:
-            runs.claim(folder, run_name)
+            directory.claim(folder, run_name)
     except RunError as error:
         return str(error).removeprefix("--name ")
     return ""

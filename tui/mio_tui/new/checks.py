@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from mio_local.errors import RecipeError
-from mio_local.hub import ModelCard
+from mio_local.models.hub import ModelCard
+from mio_tui.formatting import size
 from mio_tui.new.state import State
 from mio_tui.new.stock import is_folder, names_folder, shown
-from mio_tui.text import size
 
 FINE, WAIT, CARE, WRONG = "✓", "…", "!", "✗"
 MODEL, DATA, SETTINGS, REVIEW = range(4)

@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Select, Static
 
-from mio_tui.text import line
+from mio_tui.formatting import line
 
 ALWAYS = ("prompt", "chosen", "rejected")
 

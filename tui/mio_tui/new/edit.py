@@ -10,7 +10,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static, TextArea
 
 from mio_local.errors import RecipeError
-from mio_tui.text import line
+from mio_tui.formatting import line
 
 
 class EditRecipe(ModalScreen[bool]):

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Callable
 
-from mio_local.losses import LOSSES
+from mio_local.objectives.losses import LOSSES
+from mio_tui.formatting import NONE, number
 from mio_tui.new.draft import Draft
 from mio_tui.new.state import Data
-from mio_tui.text import NONE, number
 
 
 def facts(draft: Draft, data: Data) -> dict[str, str]:

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from mio_local.child import kill, last_line
 from mio_local.errors import one_line
-from mio_local.pieces import visible_line
-from mio_tui.text import duration, size
+from mio_local.services.child import kill, last_line
+from mio_local.text import visible_line
+from mio_tui.formatting import duration, size
 
-COMMAND = ("-P", "-m", "mio_local.download")
+COMMAND = ("-P", "-m", "mio_local.models.download")
 SPAN = 5.0  # seconds over which the speed is taken
 
 

@@ -13,8 +13,8 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from mio_local.flags import as_text
+from mio_tui.formatting import line
 from mio_tui.new.draft import KEYS
-from mio_tui.text import line
 
 
 class Choice(Widget, can_focus=True):

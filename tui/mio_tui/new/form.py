@@ -12,17 +12,17 @@ from textual.widgets import ContentSwitcher, Static
 
 from mio_local.errors import MioError, RecipeError
 from mio_tui.base import MioScreen
-from mio_tui.new import estimate
+from mio_tui.formatting import line
+from mio_tui.new import needs
 from mio_tui.new.aside import aside
 from mio_tui.new.begin import name_error
 from mio_tui.new.checks import WRONG, checks
-from mio_tui.new.data import DataStep
+from mio_tui.new.data_step import DataStep
 from mio_tui.new.draft import Draft
-from mio_tui.new.model import ModelStep
-from mio_tui.new.review import ReviewStep
-from mio_tui.new.settings import SettingsStep
+from mio_tui.new.model_step import ModelStep
+from mio_tui.new.review_step import ReviewStep
+from mio_tui.new.settings_step import SettingsStep
 from mio_tui.new.state import State, Step
-from mio_tui.text import line
 
 if TYPE_CHECKING:
     from mio_tui.app import MioApp
@@ -198,12 +198,12 @@ class Form(MioScreen[None]):
 
     async def _estimate(self) -> None:
         state = self.state
-        state.disk_free = await aside(estimate.disk_free, state.folder)
+        state.disk_free = await aside(needs.disk_free, state.folder)
         try:
             recipe = state.draft.recipe()
         except RecipeError:
             recipe = None
         card = state.card
         lengths = state.data.longest, state.data.longest_pair
-        state.needs = await aside(estimate.needs, card, recipe, *lengths) if card and recipe else None
+        state.needs = await aside(needs.needs, card, recipe, *lengths) if card and recipe else None
         self.tell()

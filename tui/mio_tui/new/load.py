@@ -11,7 +11,7 @@ from textual.widgets.option_list import Option
 
 from mio_local.shipped import recipes
 from mio_tui.dialogs import Dialog
-from mio_tui.text import line
+from mio_tui.formatting import line
 
 
 class LoadRecipe(Dialog[Path | None]):

@@ -5,8 +5,8 @@ from typing import Any
 
 from rich.text import Text
 
+from mio_tui.formatting import count, line, number
 from mio_tui.new.state import Data
-from mio_tui.text import count, line, number
 
 BOUND = "│"  # between two tokens
 

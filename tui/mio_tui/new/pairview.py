@@ -10,9 +10,9 @@ from textual.message import Message
 from textual.widgets import Static
 
 from mio_local.errors import MioError
-from mio_local.preview_client import Preview, PreviewError
+from mio_local.preview.preview_client import Preview, PreviewError
+from mio_tui.formatting import block, line
 from mio_tui.new.pair import pair_text
-from mio_tui.text import block, line
 
 
 class PairView(VerticalScroll, can_focus=True):

@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 
 from mio_local.errors import MioError, RecipeError, one_line
 from mio_tui.dialogs import Answer, Ask, AskText
+from mio_tui.formatting import size
 from mio_tui.new.aside import aside
 from mio_tui.new.begin import begin, unbounded
 from mio_tui.new.checks import SETTINGS, WAIT, WRONG, checks
@@ -18,10 +19,9 @@ from mio_tui.new.edit import EditRecipe
 from mio_tui.new.fetch import Download
 from mio_tui.new.form import NAMES, Form
 from mio_tui.new.load import LoadRecipe
-from mio_tui.new.model import ModelStep
+from mio_tui.new.model_step import ModelStep
 from mio_tui.new.state import Step
 from mio_tui.new.stock import is_path, shown
-from mio_tui.text import size
 
 PATIENCE = 60.0  # seconds that a start waits for the pairs and the estimate, once the model is here
 

@@ -7,11 +7,11 @@ from typing import Any
 from textual.containers import Vertical
 from textual.message import Message
 
-from mio_local.hub import ModelCard
+from mio_local.models.hub import ModelCard
 from mio_tui.new.draft import Draft
-from mio_tui.new.estimate import Needs
 from mio_tui.new.fetch import Download
 from mio_tui.new.fields import Field
+from mio_tui.new.needs import Needs
 
 
 @dataclass

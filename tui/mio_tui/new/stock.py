@@ -4,10 +4,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from mio_local import hub, runs
 from mio_local.errors import MioError
-from mio_local.hub import ModelCard
+from mio_local.models import hub
+from mio_local.models.hub import ModelCard
 from mio_local.recipe import read_toml
+from mio_local.runs import directory
 
 DATA_ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
 NEWEST_RUNS = 50
@@ -27,7 +28,7 @@ def recent(folder: Path) -> Recent:
     models: dict[str, None] = {}
     data: dict[str, None] = {}
     try:
-        newest = runs.list_runs(folder)[:NEWEST_RUNS]
+        newest = directory.list_runs(folder)[:NEWEST_RUNS]
     except MioError:
         newest = []
     for run in newest:

@@ -9,19 +9,19 @@ from textual.containers import Container
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from mio_local.chat_client import ChatClient
-from mio_local.chat_start import BASE, ChatStart
+from mio_local.chat.chat_client import ChatClient
+from mio_local.chat.feedback import NAME, save_pair
+from mio_local.chat.start import BASE, ChatStart
+from mio_local.data.messages import Message
 from mio_local.errors import DataError, MioError
-from mio_local.feedback import NAME, save_pair
-from mio_local.message import Message
-from mio_local.runs import find
+from mio_local.runs.directory import find
 from mio_local.sampling import SEEDS, Sampling
 from mio_tui.base import MioScreen
 from mio_tui.chat.ask import Question
-from mio_tui.chat.conversation import Conversation, Reply, Turn
-from mio_tui.chat.panel import Panel
-from mio_tui.chat.settings import ChatSettings
-from mio_tui.text import block, line
+from mio_tui.chat.sampling_dialog import ChatSettings
+from mio_tui.chat.side import Panel
+from mio_tui.chat.transcript import Conversation, Reply, Turn
+from mio_tui.formatting import block, line
 
 
 class ChatScreen(MioScreen[None]):

@@ -12,19 +12,19 @@ from textual.widgets import Static
 from textual.worker import Worker, WorkerState
 
 from mio_local.errors import RunError
-from mio_local.history import History
-from mio_local.runs import LIVE, Run
+from mio_local.runs.directory import LIVE, Run
+from mio_local.runs.history import History
 from mio_tui.chart import SMOOTHING
 from mio_tui.chart.axes import Range
-from mio_tui.compare import export
+from mio_tui.compare import save
 from mio_tui.compare.comparison import SIDES, Comparison
 from mio_tui.compare.curves import AXES, METRICS, View, after
 from mio_tui.compare.members import MOST, Members
 from mio_tui.compare.pick import PickRun, choices
 from mio_tui.compare.picture import picture
 from mio_tui.compare.table import CompareTable
-from mio_tui.text import line
-from mio_tui.turns import Turns
+from mio_tui.formatting import line
+from mio_tui.work_queue import Turns
 
 
 class CompareScreen(Turns[None]):
@@ -263,20 +263,20 @@ class CompareScreen(Turns[None]):
             self.parts.say("nothing to export: no run is shown", "warning")
             return
         histories = [member.watched.past for member in self.members if member.drawn]
-        out = export.target(self.mio.folder, histories)
+        out = save.target(self.mio.folder, histories)
 
         def chosen(answer: str | None) -> None:
             if answer:
                 self.exporting = True
-                self.parts.say(f"writing {' and '.join(kind.upper() for kind in export.KINDS[answer])}…", "accent")
-                work = self._export(histories, export.KINDS[answer], out)
+                self.parts.say(f"writing {' and '.join(kind.upper() for kind in save.KINDS[answer])}…", "accent")
+                work = self._export(histories, save.KINDS[answer], out)
                 self.run_worker(work, group="export", exit_on_error=False)
 
-        self.app.push_screen(export.question(out), chosen)
+        self.app.push_screen(save.question(out), chosen)
 
     async def _export(self, histories: Sequence[History], kinds: Sequence[str], out: Path) -> None:
         try:
-            written = await export.export(histories, kinds, out)
+            written = await save.export(histories, kinds, out)
         except RunError as error:
             self.parts.say(f"✗ {error}", "error")
         else:

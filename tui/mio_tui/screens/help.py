@@ -10,7 +10,7 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
-from mio_tui.text import line
+from mio_tui.formatting import line
 
 
 class HelpScreen(ModalScreen[None]):

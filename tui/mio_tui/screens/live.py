@@ -5,10 +5,10 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from mio_local.chat_start import ChatStart
+from mio_local.chat.start import ChatStart
 from mio_local.errors import MioError, one_line
-from mio_local.launch import launch
-from mio_local.runs import LIVE, RESUMABLE
+from mio_local.runs.directory import LIVE, RESUMABLE
+from mio_local.runs.launch import launch
 from mio_tui.dialogs import Answer, Ask
 from mio_tui.live.force import ANSWERS, SIGNALS, force
 from mio_tui.live.others import newest_other

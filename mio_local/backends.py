@@ -1,0 +1,222 @@
+"""What a backend is, and how one is found. Only numpy arrays, Python scalars, strings and Paths cross this boundary.
+
+A backend is a package with an entry point in the group `mio_local.backends`; installing one adds it, with no edit here.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from mio_local.adapters.adapter import Adapter, Slot
+from mio_local.data.collate import Batch
+from mio_local.data.continuations import Row, Score
+from mio_local.errors import BackendError, nearest, one_line
+from mio_local.objectives.losses import Objective
+from mio_local.recipe import LoraSettings, ModelSettings, SpeedSettings, TrainSettings
+from mio_local.sampling import Sampling
+
+GROUP = "mio_local.backends"
+MATRIX, MATRIX_TIMES = 1536, 8  # rows of the matrices that tell a CPU's rate, and how often they are multiplied
+NONE_BELOW = "the first block is adapted"  # why no frozen blocks are run once for policy and reference
+EXTRAS = {"mlx": "mio-local", "cuda": "mio-local[cuda]"}  # what to install for a backend whose libraries are missing
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where a backend would run: `kind` is gpu or cpu, `memory` the bytes it has, 0 where unknown."""
+
+    kind: str
+    name: str
+    memory: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of device memory in use now, and the most since the model was loaded."""
+
+    active: int
+    peak: int
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One forward pass: the summed loss of its pairs, and log pi of its 2n rows, (2n,) float32, chosen first."""
+
+    loss: float
+    logps: np.ndarray
+
+
+class Model(Protocol):
+    """A loaded base model with one trainable adapter. The reference is the model with the adapter as first set."""
+
+    def add_lora(self, settings: LoraSettings, train: TrainSettings, names: Sequence[str]) -> list[Slot]:
+        """Put an adapter of zero effect on the named linear layers, and an AdamW over it. Returns its slots' shapes."""
+        ...
+
+    half: bool  # whether it computes in 16 bits
+
+    def use(self, speed: SpeedSettings) -> dict[str, str]:
+        """Turn these levers on and the others off; none is on at first. By lever, why this model cannot have it.
+
+        With `share_prompt` it takes batches of shared rows too.
+        """
+        ...
+
+    def linear_layers(self) -> list[str]:
+        """Full names of the linear layers inside the model's blocks."""
+        ...
+
+    def set_adapter(self, adapter: Adapter, *, reference: bool = True) -> None:
+        """Overwrite the adapter's weights and, with `reference`, make them the reference."""
+        ...
+
+    def get_adapter(self) -> Adapter:
+        """The adapter's weights now, float32."""
+        ...
+
+    def save_adapter(self, folder: Path) -> None:
+        """Write the adapter in the ecosystem's own format (mlx-lm's or PEFT's)."""
+        ...
+
+    def accumulate(self, batch: Batch, reference: np.ndarray, objective: Objective, scale: float) -> Scored:
+        """Add the gradient of `scale` times the batch's summed loss to the pending gradient."""
+        ...
+
+    def rehearse(self, batch: Batch, objective: Objective) -> Scored:
+        """What a step computes for `batch`, reference first, leaving no trace but the peak of memory."""
+        ...
+
+    def apply(self, learning_rate: float) -> float:
+        """Clip, step the optimiser, clear the gradient; the norm before clipping. Non-finite: no step is taken."""
+        ...
+
+    def logps(self, batch: Batch, *, reference: bool) -> np.ndarray:
+        """log pi or log ref of the batch's rows, (2n,) float32, without gradient, dropout off."""
+        ...
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], max_tokens: int, stop: Sequence[int], *, reference: bool,
+        temperature: float = 0.0, seed: int = 0, ends: bool = False,
+    ) -> list[list[int]]:  # fmt: skip
+        """Continuation of each prompt, as one batch, the stop token included with `ends`: greedy, or with a
+        `temperature` drawn from the whole distribution, the same for the same seed and prompts."""
+        ...
+
+    def score(self, rows: Sequence[Row], *, reference: bool) -> list[Score]:
+        """log pi or log ref of each prompt's continuation, nats, and whether it is the greedy one; dropout off."""
+        ...
+
+    def stream(
+        self, prompt: Sequence[int], sampling: Sampling, stop: Sequence[int], told: Callable[[int], bool],
+        *, reference: bool,
+    ) -> None:  # fmt: skip
+        """Draw an answer to one prompt; `told` hears of each token and says whether to go on. Ends at a stop token, of
+        which nothing is told."""
+        ...
+
+    def logits(self, ids: Sequence[int]) -> np.ndarray:
+        """Logits after each token of one row, (len(ids), vocabulary) float32, of the policy."""
+        ...
+
+    def save_state(self, folder: Path) -> None:
+        """Write adapter, reference adapter, optimiser and random state: what `restore_state` needs to go on exactly."""
+        ...
+
+    def restore_state(self, folder: Path) -> None:
+        """Read back what `save_state` wrote."""
+        ...
+
+    def memory(self) -> Memory:
+        """Device memory."""
+        ...
+
+
+class Backend(Protocol):
+    """An array library that can train."""
+
+    name: str
+    versions: dict[str, str]
+
+    def probe(self, device: str) -> Device:
+        """The device that `device` names here. Loads no model. Raises BackendError naming one that is there."""
+        ...
+
+    def matrix_rates(self, device: str, dtype: str = "float32") -> list[float]:
+        """FLOP per second of each of MATRIX_TIMES products of large square matrices: the most a step can reach."""
+        ...
+
+    def limit_memory(self, device: str, size: int) -> None:
+        """Keep to `size` bytes of a GPU's memory, as far as the library can."""
+        ...
+
+    def load(self, folder: Path, settings: ModelSettings, device: str, *, grad_checkpoint: bool, seed: int) -> Model:
+        """Load the model in `folder` onto `device`. Raises ModelError."""
+        ...
+
+
+    def logits(
+        self, folder: Path, settings: ModelSettings, device: str, ids: Sequence[int], adapter: Path | None
+    ) -> np.ndarray:
+        """As `Model.logits`, of a model and an adapter in the library's own format, loaded as its users do."""
+        ...
+
+    def dense(
+        self, folder: Path, settings: ModelSettings, device: str
+    ) -> tuple[list[str], Iterator[tuple[str, np.ndarray]]]:
+        """Names of the model's weights as Hugging Face's files have them, and the weights in that order, those that are
+        quantised as the model computes with them."""
+        ...
+
+    def quantize(self, folder: Path, bits: int, device: str) -> None:
+        """Replace the weights in `folder` by quantised ones, in the library's own format."""
+        ...
+
+
+def rates(flop: float, product: Callable[[], object]) -> list[float]:
+    """FLOP per second of MATRIX_TIMES calls that do `flop` each, after one that is not counted."""
+    product()
+    found: list[float] = []
+    for _ in range(MATRIX_TIMES):
+        began = time.perf_counter()
+        product()
+        found.append(flop / (time.perf_counter() - began))
+    return found
+
+
+def installed() -> list[str]:
+    """Names of the registered backends, whether or not their libraries are there."""
+    return sorted(point.name for point in entry_points(group=GROUP))
+
+
+def load_backend(name: str) -> Backend:
+    """The backend called `name`; `auto` takes the first that imports, MLX before PyTorch."""
+    points = {point.name: point for point in entry_points(group=GROUP)}
+    if name == "auto":
+        reasons: list[str] = []
+        for candidate in sorted(points, key=lambda known: (known != "mlx", known)):
+            try:
+                return points[candidate].load()()
+            except (ImportError, OSError) as error:
+                reasons.append(f"{candidate}: {_lack(error)}")
+        raise BackendError(
+            f"no backend is installed ({'; '.join(reasons) or 'none is registered'}); "
+            f"install one with: pip install '{EXTRAS['mlx']}' or pip install '{EXTRAS['cuda']}'"
+        )
+    if name not in points:
+        raise BackendError(f"--backend {name}: no such backend{nearest(name, points)}; there are {', '.join(points)}")
+    try:
+        return points[name].load()()
+    except (ImportError, OSError) as error:  # a shared library that does not load is an OSError
+        extra = EXTRAS.get(name, f"mio-local[{name}]")
+        raise BackendError(
+            f"--backend {name}: not installed ({_lack(error)}); install it with: pip install '{extra}'"
+        ) from None
+
+
+def _lack(error: ImportError | OSError) -> str:
+    return f"no module {error.name}" if isinstance(error, ModuleNotFoundError) else one_line(error, 160)

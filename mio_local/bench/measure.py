@@ -1,0 +1,82 @@
+"""How fast a loaded model trains, and the work that its training needs."""
+
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from mio_local.backends import Model
+from mio_local.data.collate import Batch, collate
+from mio_local.data.examples import Example
+from mio_local.models.shapes import Shape
+from mio_local.objectives.losses import objective
+from mio_local.recipe import LoraSettings, SpeedSettings
+
+WARM_UP = 2  # steps that are not counted: allocations, compilation
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Steps of one setting: seconds of each, pairs and tokens of each (a prompt counted twice), FLOP that each needs,
+    and the peak of device memory in bytes since the model was loaded."""
+
+    seconds: list[float]
+    pairs: list[int]
+    tokens: list[int]
+    work: list[float]
+    peak: int
+
+    def per_second(self, amounts: Sequence[float]) -> float:
+        """Median over the steps of an amount per second."""
+        return statistics.median(amount / took for amount, took in zip(amounts, self.seconds, strict=True))
+
+
+def steps(
+    model: Model, speed: SpeedSettings, groups: Sequence[Sequence[Example]], pad: int, work: Sequence[float],
+    *, reference: bool,
+) -> Iterator[Measured]:  # fmt: skip
+    """Take an optimiser step over each group of pairs, and yield all that was measured so far, the first few left out.
+
+    `reference` computes the reference's log-probs in every step, as a first epoch does; else they are known before.
+    """
+    goal = objective("mio", 0.1, "sum")
+    found = Measured([], [], [], [], 0)
+    for number, group in enumerate(groups):
+        known = None if reference else model.logps(_batch(group, pad, speed), reference=True)
+        began = time.perf_counter()
+        batch = _batch(group, pad, speed)  # another object: what frozen blocks gave for the first one is not reused
+        ref = model.logps(batch, reference=True) if known is None else known
+        model.accumulate(batch, ref, goal, 1 / len(group))
+        model.apply(1e-5)
+        took = time.perf_counter() - began
+        if number >= WARM_UP:
+            found.seconds.append(took)
+            found.pairs.append(len(group))
+            found.tokens.append(batch.real_tokens)
+            found.work.append(work[number])
+        found = replace(found, peak=model.memory().peak)
+        yield found
+
+
+def _batch(group: Sequence[Example], pad: int, speed: SpeedSettings) -> Batch:
+    return collate(group, range(len(group)), pad, shared=speed.share_prompt)
+
+
+def needed(shape: Shape, lora: LoraSettings, examples: Sequence[Example]) -> float:
+    """FLOP that one step over `examples` needs, however it is done: each token of a prompt once, forward pass, gradient
+    of the activations, gradient of the adapter. Matrix products alone; attention's are those of the causal half."""
+    blocks, linears = shape.blocks, shape.linears
+    trained = min(lora.layers or blocks, blocks)
+    times = {name: shape.active if name.startswith("mlp") else 1 for name in linears}  # experts that a token meets
+    weights = sum(times[name] * wide * high for name, (wide, high) in linears.items())
+    factors = lora.rank * sum(times[name] * (wide + high) for name, (wide, high) in linears.items())
+    total = 0.0
+    for example in examples:
+        prompt, chosen, rejected = len(example.prompt), len(example.chosen) - 1, len(example.rejected) - 1
+        tokens = prompt + chosen + rejected
+        scores = prompt**2 / 2 + chosen * (prompt + chosen / 2) + rejected * (prompt + rejected / 2)
+        forward = 2 * tokens * weights + 4 * scores * shape.queries
+        backward = 2 * tokens * weights + 8 * scores * shape.queries
+        total += blocks * forward + trained * (backward + 6 * tokens * factors)
+        total += 4 * (chosen + rejected + 2) * shape.width * shape.vocabulary
+    return total

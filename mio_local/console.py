@@ -1,0 +1,165 @@
+"""What the command line prints: no markup is read from any text, and a pipe gets plain lines."""
+
+import json
+import shlex
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from mio_local.runs.directory import Run, called
+from mio_local.runs.events import Event, is_number
+from mio_local.runs.fields import figure
+from mio_local.text import visible, visible_line
+
+SIGNS = {"info": "·", "warning": "!", "error": "✗"}
+
+
+def console() -> Console:
+    """Standard output, with markup, emoji codes and highlighting off."""
+    return Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def error_console() -> Console:
+    """Standard error, likewise: for what is not the answer."""
+    return Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def table(title: str, columns: list[str]) -> Table:
+    """An unruled table: the first column to the left, figures to the right."""
+    made = Table(title=Text(visible(title)), title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for number, column in enumerate(columns):
+        made.add_column(Text(column), justify="left" if number == 0 else "right")
+    return made
+
+
+def row(made: Table, *cells: str) -> None:
+    """Add cells as text, never as markup, each on one line."""
+    made.add_row(*(Text(visible_line(cell)) for cell in cells))
+
+
+@contextmanager
+def preparing(out: Console) -> Generator[Callable[[str, int, int], None]]:
+    """A spinner, or a bar where the work has a count, for what happens before the first step."""
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+        console=out, transient=True,
+    ) as progress:  # fmt: skip
+        task = progress.add_task("starting", total=None)
+        last = ""
+
+        def report(what: str, done: int, total: int) -> None:
+            nonlocal last
+            progress.update(task, description=what, completed=done, total=total or None)
+            if not out.is_terminal and what != last:
+                out.print(f"{what} …")
+            last = what
+
+        yield report
+
+
+def follow(events: Iterator[Event], total: int, out: Console, label: str = "") -> list[Event]:
+    """Show a run's events as they come; returns the evals, tasks, notes and the last event."""
+    kept: list[Event] = []
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=8), MofNCompleteColumn(),
+        TextColumn("{task.fields[live]}", markup=False), TimeRemainingColumn(), console=out,
+    ) as progress:  # fmt: skip
+        name = label or "training"
+        task = progress.add_task(name, total=total, live="")
+        for event in events:
+            if event.type == "step":
+                progress.update(task, description=name, completed=event.step, live=live(event.values))
+                continue
+            if event.type == "progress":
+                doing = event.values
+                words = f"{doing.get('what', '')} {doing.get('done', '')}/{doing.get('total', '')}"
+                progress.update(task, description=visible_line(words))
+                continue
+            kept.append(event)
+            progress.update(task, description=name)
+            if event.type == "eval":
+                progress.console.print(eval_line(event, total))
+            elif event.type == "note":
+                progress.console.print(note_line(event.values))
+            elif event.type == "control" and event.values.get("command") == "stop":
+                progress.console.print("stopping after this step; saving a checkpoint")
+            elif event.type == "task":
+                progress.console.print(f"{event.step:>5}/{total} {task_line(event.values)}")
+    return kept
+
+
+def live(values: dict[str, Any]) -> str:
+    """The figures beside the bar, within 80 columns: loss, and the change of the chosen and rejected log-prob."""
+    return (
+        f"loss {figure(values.get('loss'), '.3f')} chosen {figure(values.get('delta/chosen'), '+.1f')} "
+        f"rejected {figure(values.get('delta/rejected'), '+.1f')}"
+    )
+
+
+def eval_line(event: Event, total: int) -> str:
+    """One held-out evaluation. Differences are nats per answer against the reference."""
+    v = event.values
+    return (
+        f"{event.step:>5}/{total} held out: loss {figure(v.get('loss'), '.4f')} "
+        f"chosen {figure(v.get('delta/chosen'), '+.3f')} rejected {figure(v.get('delta/rejected'), '+.3f')} "
+        f"accuracy {figure(v.get('rewards/accuracies'), '.3f')}"
+    )
+
+
+def task_line(values: dict[str, Any]) -> str:
+    """One round of task questions."""
+    of = visible_line(f"{values.get('correct', '—')} of {values.get('questions', '—')}")
+    return f"greedy task accuracy {figure(values.get('accuracy'), '.3f')} ({of})"
+
+
+def benchmarks(title: str, records: list[dict[str, Any]]) -> list[Table]:
+    """Tables of `benchmark` events, one for each data beside the run's held-out pairs."""
+    sources = dict.fromkeys(str(record.get("data") or "") for record in records)
+    return [_benchmarks(f"{title}; on {source}" if source else title, [
+        record for record in records if str(record.get("data") or "") == source
+    ]) for source in sources]  # fmt: skip
+
+
+def _benchmarks(title: str, records: list[dict[str, Any]]) -> Table:
+    """A figure in each row, with its 95 % interval, or with its standard error."""
+    made = table(title, ["benchmark", "metric", "of", "step", "value", "95 %, or ±", "n"])
+    for record in records:
+        low, high, error = (record.get(key) for key in ("low", "high", "stderr"))
+        sure = "—"
+        if is_number(low) or is_number(high):
+            sure = f"[{figure(low, '.3f')}, {figure(high, '.3f')}]"
+        elif is_number(error):
+            sure = f"± {figure(error, '.4f')}" + ("*" if record.get("paired") is False else "")
+        form = "+.4f" if record.get("of") == "difference" else ".4f"
+        row(
+            made, str(record.get("name", "—")), str(record.get("metric", "—")), str(record.get("of", "—")),
+            str(record.get("step", "—")), figure(record.get("value"), form), sure, str(record.get("count", "—")),
+        )  # fmt: skip
+    return made
+
+
+def note_line(values: dict[str, Any]) -> str:
+    """A note of the trainer's."""
+    return f"{SIGNS.get(str(values.get('level')), '·')} {visible_line(str(values.get('text', '')))}"
+
+
+def ways(run: Run) -> list[str]:
+    """The commands that deal with a run in the background."""
+    return [f"mio-local {command} {called(run)}" for command in ("attach", "pause", "stop")]
+
+
+def in_python(library: str, loader: str, place: Path) -> str:
+    """The shell command that loads what is at `place`; nothing of the path is run by it."""
+    code = f"from {library} import {loader} as M; M.from_pretrained({json.dumps(str(place), ensure_ascii=False)})"
+    return f"python -c {visible(shlex.quote(code))}"
+
+
+def next_steps(out: Console, *commands: str) -> None:
+    """What to type next."""
+    out.print("next:", *(f"\n  {command}" for command in commands), sep="")

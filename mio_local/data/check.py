@@ -1,0 +1,184 @@
+"""What can be said of preference data before any training: counts, lengths, what looks wrong, what would stop it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mio_local.data.examples import EncodeCounts, Example, longest
+from mio_local.data.pairs import REMEDY, Pair, Pairs, prompt_key, split_by_prompt
+from mio_local.data.template import Chat
+from mio_local.recipe import DataSettings
+
+TRUNCATED_SHARE = 0.05
+LENGTH_BIAS_SHARE = 0.65
+DUPLICATE_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Token counts of one part of the examples: the smallest, the median, the 95th percentile, the largest."""
+
+    smallest: int
+    median: int
+    p95: int
+    largest: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Statistics of a dataset's pairs; every share is of the pairs that were encoded.
+
+    `longer_chosen` counts pairs whose chosen answer has more tokens than the rejected one, `extra_tokens` is the mean
+    of that difference. `contradictory` counts pairs that another pair of the same prompt turns round. Lengths are None
+    where nothing was encoded. `longest` is the tokens of the longest prompt with one of its answers,
+    `longest_pair` of the longest with both.
+    """
+
+    layout: str
+    rows: int
+    pairs: int
+    prompts: int
+    held_out_pairs: int
+    held_out_prompts: int
+    skipped: dict[str, int]
+    duplicates: int
+    identical: int
+    contradictory: int
+    encoded: int
+    prompt: Lengths | None
+    chosen: Lengths | None
+    rejected: Lengths | None
+    longest: int
+    longest_pair: int
+    truncated: int
+    cut_prompts: int
+    longer_chosen: int
+    longer_rejected: int
+    extra_tokens: float
+    special_in_answers: int
+    joined_words: int
+
+    @property
+    def truncated_share(self) -> float:
+        return self.truncated / max(1, self.encoded)
+
+    @property
+    def longer_share(self) -> float:
+        """Share of the pairs of unequal length in which the chosen answer is the longer one."""
+        return self.longer_chosen / max(1, self.longer_chosen + self.longer_rejected)
+
+
+def summarise(
+    pairs: Pairs, examples: Sequence[Example], counts: EncodeCounts, held_out: Sequence[Pair], chat: Chat
+) -> Summary:
+    """Statistics over `pairs`, over their `examples`, and over the pairs of them that are held out."""
+    keys = Counter((prompt_key(pair.prompt), pair.chosen, pair.rejected) for pair in pairs)
+    differences = [len(example.chosen) - len(example.rejected) for example in examples]
+    ends = chat.end_ids
+    return Summary(
+        layout=pairs.layout,
+        rows=pairs.rows,
+        pairs=len(pairs),
+        prompts=len({prompt for prompt, _, _ in keys}),
+        held_out_pairs=len(held_out),
+        held_out_prompts=len({prompt_key(pair.prompt) for pair in held_out}),
+        skipped=dict(Counter(pairs.skipped) + Counter(counts.skipped)),
+        duplicates=len(pairs) - len(keys),
+        identical=sum(pair.chosen == pair.rejected for pair in pairs),
+        contradictory=sum(
+            count for (prompt, a, b), count in keys.items() if a != b and (prompt, b, a) in keys
+        ),
+        encoded=len(examples),
+        prompt=lengths([len(example.prompt) for example in examples]),
+        chosen=lengths([len(example.chosen) for example in examples]),
+        rejected=lengths([len(example.rejected) for example in examples]),
+        longest=longest(examples)[0],
+        longest_pair=longest(examples)[1],
+        truncated=sum(example.truncated_chosen or example.truncated_rejected for example in examples),
+        cut_prompts=counts.cut_prompts,
+        longer_chosen=sum(difference > 0 for difference in differences),
+        longer_rejected=sum(difference < 0 for difference in differences),
+        extra_tokens=sum(differences) / max(1, len(differences)),
+        special_in_answers=sum(not ends.isdisjoint((*e.chosen[:-1], *e.rejected[:-1])) for e in examples),
+        joined_words=sum(_joined(pair) for pair in pairs) if chat.mode == "text" else 0,
+    )
+
+
+def lengths(counts: Sequence[int]) -> Lengths | None:
+    """Quantiles of token counts; each is one of the counts."""
+    if not counts:
+        return None
+    ordered = sorted(counts)
+    last = len(ordered) - 1
+    return Lengths(ordered[0], ordered[round(0.5 * last)], ordered[round(0.95 * last)], ordered[-1])
+
+
+def _joined(pair: Pair) -> bool:
+    """Whether a text pair's prompt runs into its answer without any space."""
+    return isinstance(pair.prompt, str) and not pair.prompt[-1].isspace() and not pair.chosen[0].isspace()
+
+
+def warnings(summary: Summary, max_tokens: int) -> list[str]:
+    """What looks wrong, each in one line that says what to do."""
+    total = max(1, summary.pairs)
+    found: list[str] = []
+    if summary.skipped:
+        reasons = "; ".join(f"{count:,} {reason}" for reason, count in summary.skipped.items())
+        found.append(f"{sum(summary.skipped.values()):,} of {summary.rows:,} rows are left out: {reasons}")
+    if summary.truncated_share > TRUNCATED_SHARE:
+        found.append(f"{summary.truncated_share:.0%} of the pairs have an answer cut at {max_tokens:,} tokens, "
+                     "so its end is never learnt; raise --max-tokens")
+    if summary.identical:
+        found.append(f"{summary.identical:,} pairs have one text as chosen and rejected: nothing to learn from them")
+    if summary.contradictory:
+        found.append(f"{summary.contradictory:,} pairs are turned round by another pair of the same prompt; "
+                     "keep one of each")
+    if summary.duplicates > DUPLICATE_SHARE * total:
+        found.append(f"{summary.duplicates:,} pairs are repetitions of another pair")
+    longer = summary.longer_share
+    if summary.encoded and not 1 - LENGTH_BIAS_SHARE <= longer <= LENGTH_BIAS_SHARE:
+        side, share = ("chosen", longer) if longer > 0.5 else ("rejected", 1 - longer)
+        found.append(f"the {side} answer is the longer one in {share:.0%} of the pairs of unequal length: "
+                     "length alone may be learnt; --reduction mean is less moved by it")
+    if summary.special_in_answers:
+        found.append(f"{summary.special_in_answers:,} pairs have an end token inside an answer; "
+                     "take such markers out of the data")
+    if summary.joined_words > 0.5 * total:
+        found.append("prompts run into their answers without a space, and no chat template is used; "
+                     "end the prompts with a newline, or pass --template FILE.jinja")
+    if summary.prompts == 1:
+        found.append("all pairs have one prompt, so none can be held out; give held-out pairs with --eval-data")
+    return found
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The statistics, one line for each thing that looks wrong, and the line that a training would stop with, or ""."""
+
+    summary: Summary
+    warnings: list[str]
+    stops: str
+
+
+def examine(pairs: Pairs, chat: Chat, settings: DataSettings, seed: int) -> Findings:
+    """Tokenise all `pairs` as a training with these settings would, and tell what there is to tell.
+
+    `pairs` are loaded with their bad rows skipped; `seed` chooses the held out.
+    """
+    long_prompt = "skip" if settings.long_prompt == "error" else settings.long_prompt
+    examples, counts = chat.encode_all(pairs, settings.max_tokens, long_prompt, "skip")
+    held_out = [] if settings.eval_source else split_by_prompt(pairs, settings.eval_fraction, seed)[1]
+    summary = summarise(pairs, examples, counts, held_out, chat)
+    problems = [pairs.problem] if settings.bad_rows == "error" else []
+    if settings.long_prompt == "error" or settings.bad_rows == "error":
+        problems.append(counts.problem)
+    stops = stop_line(next(filter(None, problems), ""), sum(summary.skipped.values()))
+    return Findings(summary, warnings(summary, settings.max_tokens), stops)
+
+
+def stop_line(problem: str, rows: int) -> str:
+    """What would stop the training with its remedy and the number of rows with such a fault; "" for no problem."""
+    if not problem:
+        return ""
+    more = f" ({rows:,} such rows)" if rows > 1 else ""
+    return problem + more if "--set" in problem else f"{problem}{REMEDY}{more}"

@@ -1,0 +1,72 @@
+"""Loading a tokenizer, with every way in which that fails said in one line."""
+
+import os
+from typing import Any
+
+from mio_local.errors import HubError, ModelError, one_line
+from mio_local.paths import expanded
+from mio_local.recipe import ModelSettings
+
+FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt", "tekken.json")
+UNREACHABLE = {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError", "ConnectTimeout", "ReadTimeout"}
+
+
+def load_tokenizer(model: ModelSettings) -> Any:
+    """The transformers tokenizer of a model folder or hub name; its remote code runs only when the settings allow it.
+
+    Raises `ModelError` for a folder without a usable tokenizer, `HubError` for what the hub cannot give.
+    """
+    name = model.name
+    if not name:
+        raise ModelError("no model given: pass --model with a model folder or a hub name")
+    folder = expanded(name, "--model")
+    local = folder.is_dir()
+    if not local and (folder.exists() or name[0] in "./~\\" or name.count("/") > 1):
+        raise ModelError(f"{name}: {'not a model folder' if folder.exists() else 'no such model folder'}")
+    if local and not any((folder / file).exists() for file in FILES):
+        raise ModelError(f"{name}: no tokenizer in this folder (tokenizer.json or tokenizer.model)")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads die badly when a data loader forks
+    try:
+        from transformers import AutoTokenizer, logging
+    except ImportError as error:
+        raise ModelError(f"transformers cannot be imported ({one_line(error)}); pip install mio-local") from None
+    logging.set_verbosity_error()
+    try:
+        return AutoTokenizer.from_pretrained(
+            str(folder) if local else name,
+            revision=model.revision or None,
+            trust_remote_code=model.trust_remote_code,
+        )
+    except Exception as error:  # transformers raises whatever its readers meet: OSError, ValueError, KeyError, pyo3
+        raise _explained(name, model, local, error) from None
+
+
+def padding(tokenizer: Any) -> int:
+    """The token that fills rows up: any will do, as it is never scored."""
+    return tokenizer.pad_token_id or 0
+
+
+def _explained(name: str, model: ModelSettings, local: bool, error: Exception) -> ModelError | HubError:
+    text = " ".join(str(error).split())
+    if "trust_remote_code" in text:
+        return ModelError(f"{name}: its tokenizer is Python code of its own; read it, then pass --trust-remote-code")
+    if local:
+        return ModelError(f"{name}: the tokenizer cannot be loaded: {one_line(error)}")
+    kinds = {type(cause).__name__ for cause in _causes(error)}
+    asked = f"{name} at revision {model.revision}" if model.revision else name
+    if "GatedRepoError" in kinds or "gated" in text.lower():
+        return HubError(f"{name}: gated on the hub; accept its terms there and log in (hf auth login)")
+    if kinds & {"RepositoryNotFoundError", "RevisionNotFoundError"} or "not a valid model identifier" in text:
+        return HubError(f"{asked}: no such folder, and no such model on the hub")
+    if kinds & UNREACHABLE or "connect" in text:
+        return HubError(f"{name}: no such folder, and the hub is unreachable; pass a model folder, or go online once")
+    return ModelError(f"{asked}: the tokenizer cannot be loaded: {one_line(error)}")
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found

@@ -1,0 +1,169 @@
+"""What a run feeds at once, and what its blocks keep of it for the backward pass: the parts of the memory estimate."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mio_local.arrays import ALL, CPU_TOKENS, LANES, padded
+from mio_local.blas import cores, threads
+from mio_local.models.shapes import BYTES, Shape
+from mio_local.recipe import Recipe
+
+FLOAT = 4  # bytes: the adapter, and the logits that are scored
+
+INPUT_OF = {
+    "self_attn.k_proj": "self_attn.q_proj", "self_attn.v_proj": "self_attn.q_proj", "mlp.up_proj": "mlp.gate_proj",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run, as far as its memory goes; `longest` tokens are in its longest rows, `answer` in each answer of a pair."""
+
+    shape: Shape
+    recipe: Recipe
+    backend: str
+    kind: str
+    longest: int
+    answer: int
+
+    @property
+    def shared(self) -> bool:
+        """Whether a pair is fed as one row [prompt | chosen | rejected], else as two."""
+        return self.recipe.speed.share_prompt
+
+    @property
+    def lean(self) -> bool:
+        """Whether adapters compute in the model's own type; DoRA has no such form."""
+        return self.recipe.speed.lean_adapter and not self.recipe.lora.dora
+
+    @property
+    def length(self) -> int:
+        """Tokens of a row, padding included. An answer's last token is not fed."""
+        return padded(max(self.longest + self.answer - 2 if self.shared else self.longest - 1, 1))
+
+    @property
+    def spread(self) -> float:
+        """Tokens that attention works on, for each that is fed: it sees a shared row as two."""
+        return 2 * self.longest / self.length if self.shared else 1
+
+    @property
+    def seen(self) -> float:
+        """Attention scores of a head for each token that is fed."""
+        if not self.shared:
+            return self.length
+        if self.backend == "cuda":
+            return self.spread * self.longest
+        return self.longest * (self.longest + self.answer) / self.length  # two pieces: row by row, answer by row
+
+    @property
+    def pair(self) -> int:
+        """Tokens fed for a pair, padding included."""
+        return self.length * (1 if self.shared else 2)
+
+    def fed(self, pairs: int) -> int:
+        """Tokens of a batch that go through the model at once: on a CPU those of the parts in all lanes,
+        as `Batch.split` says."""
+        most = CPU_TOKENS if self.kind == "cpu" else ALL
+        return self.pair * min(pairs, self.lanes * max(1, most // self.lanes // self.pair))
+
+    @property
+    def lanes(self) -> int:
+        """Parts of a batch side by side."""
+        single = self.recipe.train.grad_checkpoint or (self.backend == "cuda" and self.recipe.lora.dropout)
+        return 1 if single or self.kind != "cpu" else min(LANES, threads() if self.backend == "cuda" else cores())
+
+    @property
+    def heads(self) -> int:
+        """Parts of the logits side by side: MLX has them also where it has no lanes, PyTorch's share one's size."""
+        return min(LANES, cores()) if self.backend == "mlx" and self.kind == "cpu" else 1
+
+    @property
+    def dtype(self) -> str:
+        """Type of the weights that are not quantised."""
+        return self.shape.dtype(self.recipe.model.dtype, self.kind)
+
+    @property
+    def activation(self) -> int:
+        """Bytes of a number that one layer hands to the next."""
+        return BYTES[self.dtype]
+
+    @property
+    def batch(self) -> int:
+        """Tokens of a training batch that are fed at once."""
+        return self.fed(self.recipe.train.batch_size)
+
+    @property
+    def held(self) -> int:
+        """Tokens of a held-out batch that are fed at once."""
+        return self.fed(self.recipe.eval.batch_size or self.recipe.train.batch_size)
+
+    @property
+    def adapted(self) -> Mapping[str, tuple[int, int]]:
+        """Widths of the adapted layers of one block; of all, where the targets go by other names than Llama's."""
+        targets, linears = self.recipe.lora.targets, self.shape.linears
+        chosen = {name: linears[name] for name in linears if any(f".{name}".endswith(f".{to}") for to in targets)}
+        return chosen or linears
+
+    @property
+    def adapted_blocks(self) -> int:
+        """Blocks that carry an adapter: the ones before them keep nothing for the backward pass."""
+        return min(self.recipe.lora.layers or self.shape.blocks, self.shape.blocks)
+
+
+def kept_by_block(plan: Plan) -> list[tuple[float, float]]:
+    """What one block keeps for its backward pass: (buffers, bytes of each, per token) by kind of buffer."""
+    shape, size = plan.shape, plan.activation
+    mlx, inner, spread = plan.backend == "mlx", plan.shape.mlp * plan.shape.active, plan.spread
+    norm = size if mlx else FLOAT  # transformers normalises in float32
+    kept: list[tuple[float, float]] = [
+        (2, shape.width * norm),  # the input of both norms
+        (1 if mlx else spread, shape.queries * size),
+        (2 * spread, shape.keys * size),
+        (4 if mlx else 3, inner * size),  # gate, its silu, up; MLX keeps the sigmoid too
+    ]
+    if squares(plan):
+        kept.append((1, shape.heads * plan.seen * size))  # the attention's weights
+    elif plan.shared or "self_attn.o_proj" not in plan.adapted or not shares(plan):
+        kept.append((spread, shape.queries * size))  # the flash kernel wants its result again
+    return kept + _adapter_buffers(plan)
+
+
+def shares(plan: Plan) -> bool:
+    """Whether adapters keep their input itself, and not a copy of each one's own."""
+    return (plan.lean or plan.activation == FLOAT) and not plan.recipe.lora.dropout
+
+
+def _adapter_buffers(plan: Plan) -> list[tuple[float, float]]:
+    """Every factor A wants its input again, in float32 where it is not lean, and every B its own. DoRA scales the
+    layer's result, which PEFT has in two parts."""
+    lora, shape, size = plan.recipe.lora, plan.shape, plan.activation if plan.lean else FLOAT
+    widths = {name: wide * (shape.active if name == "mlp.down_proj" else 1) for name, (wide, _) in plan.adapted.items()}
+    kept: list[tuple[float, float]] = [(len(widths), lora.rank * size)]
+    if lora.dora:
+        kept += [(1 if plan.backend == "mlx" else 2, high * FLOAT) for _, high in plan.adapted.values()]
+    if shares(plan):  # q, k and v have one input, gate and up another
+        inputs = {INPUT_OF.get(name, name): wide for name, wide in widths.items()}
+        return kept + [(1, wide * size) for wide in inputs.values()]
+    mask = size if lora.dropout else 0
+    return kept + [(1, wide * (size + mask)) for wide in widths.values()]
+
+
+def squares(plan: Plan) -> bool:
+    """Whether attention keeps a square of length x length: MLX does for gradients, and PyTorch's kernel for CUDA in
+    float32 where heads share keys."""
+    shared = plan.shape.kv_heads < plan.shape.heads
+    return plan.backend == "mlx" or (plan.kind == "gpu" and plan.activation == FLOAT and shared)
+
+
+def kept(plan: Plan) -> float:
+    """Bytes per token kept from the forward to the backward pass, by all blocks."""
+    if plan.recipe.train.grad_checkpoint:  # PyTorch keeps the input of every block that runs, MLX of the adapted ones
+        every = plan.backend == "cuda" and not plan.recipe.speed.frozen_once
+        blocks = plan.shape.blocks if every else plan.adapted_blocks
+        return blocks * plan.shape.width * plan.activation
+    return plan.adapted_blocks * block(plan)
+
+
+def block(plan: Plan) -> float:
+    """Bytes per token kept by one block."""
+    return sum(count * size for count, size in kept_by_block(plan))

@@ -1,0 +1,75 @@
+"""What a run reports of a set of pairs, by TRL's names where TRL has one. Pure numpy, float64."""
+
+import math
+
+import numpy as np
+
+from mio_local.arrays import NUMPY
+from mio_local.objectives.intervals import standard_error
+from mio_local.objectives.losses import PairLogps, dpo, mio, objective
+from mio_local.recipe import LossSettings
+
+Metrics = dict[str, float]
+QUANTILES = (0.1, 0.5, 0.9)
+
+
+def pair_metrics(p: PairLogps, loss: LossSettings) -> Metrics:
+    """Means over the pairs; `p` holds numpy log-probs summed over each answer.
+
+    logps/*: log pi(y|x), summed, nats. delta/*: the same minus the reference's. */per_token: divided by the answer's
+    tokens. rewards/*: z = beta times the log-ratio in the loss's reduction. rewards/accuracies: share of pairs with
+    z_w > z_l, so 0 while policy equals reference. mi/dv, mi/js: the two mutual-information bounds at z, nats.
+    """
+    values, z_w, z_l = pair_values(p, loss)
+    metrics = {name: float(np.mean(value)) for name, value in values.items()}
+    for name, z in (("chosen", z_w), ("rejected", z_l)):
+        for share in QUANTILES:
+            metrics[f"z/{name}_p{round(share * 100)}"] = float(np.quantile(z, share))
+    return metrics
+
+
+def held_out_metrics(p: PairLogps, loss: LossSettings) -> Metrics:
+    """`pair_metrics`, and delta/chosen_stderr: the standard error of the mean delta/chosen; NaN for a single pair."""
+    return pair_metrics(p, loss) | {"delta/chosen_stderr": standard_error(np.asarray(p.a, np.float64))}
+
+
+def pair_values(p: PairLogps, loss: LossSettings) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """What `pair_metrics` takes the means of, (n,) float64 each, and z_w and z_l."""
+    p = PairLogps(*(np.asarray(getattr(p, name), np.float64) for name in PairLogps.__dataclass_fields__))
+    token = p.reduced("mean")
+    q = p.reduced(loss.reduction)
+    z_w, z_l = loss.beta * q.a, loss.beta * q.d
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is the health notes' business
+        return _values(p, token, q, z_w, z_l, loss), z_w, z_l
+
+
+def _values(
+    p: PairLogps, token: PairLogps, q: PairLogps, z_w: np.ndarray, z_l: np.ndarray, loss: LossSettings
+) -> dict[str, np.ndarray]:
+    """Each figure for each pair: `p` summed, `token` per token, `q` in the loss's reduction."""
+    return {
+        "loss": objective(loss.name, loss.beta, loss.reduction)(NUMPY, p),
+        "logps/chosen": p.chosen,
+        "logps/rejected": p.rejected,
+        "logps/chosen_per_token": token.chosen,
+        "logps/rejected_per_token": token.rejected,
+        "ref_logps/chosen": p.ref_chosen,
+        "ref_logps/rejected": p.ref_rejected,
+        "delta/chosen": p.a,
+        "delta/rejected": p.d,
+        "delta/chosen_per_token": token.a,
+        "delta/rejected_per_token": token.d,
+        "rewards/chosen": z_w,
+        "rewards/rejected": z_l,
+        "rewards/margins": z_w - z_l,
+        "rewards/accuracies": (z_w > z_l).astype(np.float64),
+        "mi/dv": math.log(2) - dpo(NUMPY, q, loss.beta),
+        "mi/js": math.log(4) - mio(NUMPY, q, loss.beta),
+    }
+
+
+def join(parts: list[PairLogps]) -> PairLogps:
+    """Several batches' log-probs as one."""
+    return PairLogps(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in PairLogps.__dataclass_fields__)
+    )

@@ -1,0 +1,300 @@
+"""The run directory: its layout, its lock, its status, and the list of runs.
+
+    RUNS/NAME/
+        recipe.toml     the frozen recipe        run.json      versions, revisions, seed, argv of every session
+        events.jsonl    see mio_local.runs.events     control.jsonl requests to the trainer
+        status.json     where it stands          run.lock      held by the living trainer
+        checkpoints/    step-000100/, best/      adapter/      the trained adapter, in the ecosystem's format
+        trainer.log     what a detached trainer printed
+
+States: queued (waits for another run), starting, training, paused, stopping; done, stopped, failed; and lost, which no
+file holds: a live state whose lock is free.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import re
+import shlex
+import shutil
+import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mio_local.errors import RunError, is_full_disk, nearest
+from mio_local.text import visible
+
+LIVE = ("starting", "training", "paused", "stopping")
+RESUMABLE = ("queued", "stopped", "failed", "lost")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+LONGEST_NAME = 100
+_held: set[str] = set()  # the runs whose lock this process holds
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write beside `path`, then rename: a reader sees the old text or the new, never a part."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory, whether or not it exists yet."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def recipe(self) -> Path:
+        return self.path / "recipe.toml"
+
+    @property
+    def info(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def control(self) -> Path:
+        return self.path / "control.jsonl"
+
+    @property
+    def status(self) -> Path:
+        return self.path / "status.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "run.lock"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "trainer.log"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def adapter(self) -> Path:
+        return self.path / "adapter"
+
+    def saved(self) -> list[Path]:
+        """Complete checkpoints, oldest first."""
+        found = [path for path in self.checkpoints.glob("step-*") if (path / "trainer.json").exists()]
+        return sorted((path for path in found if _step(path).isdecimal()), key=lambda path: int(_step(path)))
+
+    def last_step(self) -> int:
+        """The step of the newest checkpoint; 0 where there is none."""
+        found = self.saved()
+        return int(_step(found[-1])) if found else 0
+
+    def exists(self) -> bool:
+        """Whether a run was started here."""
+        return self.recipe.exists()
+
+    def read_info(self) -> dict[str, Any]:
+        """run.json. Raises RunError where it is damaged."""
+        return _read_json(self.info)
+
+    def read_status(self) -> dict[str, Any]:
+        """status.json, with `state` corrected to `lost` where a live state has no living trainer behind it."""
+        status = _read_json(self.status) if self.status.exists() else {"state": "starting", "step": 0}
+        status.setdefault("state", "starting")
+        if status["state"] in LIVE and not self.is_locked():
+            status["state"] = "lost"
+        return status
+
+    def unfinished(self) -> dict[str, Any]:
+        """The status of a run that can go on. Raises RunError where it is done."""
+        status = self.read_status()
+        if status["state"] == "done":
+            shown = f"See it with: mio-local show {called(self)}"
+            raise RunError(f"run {self.name} is done; there is nothing to resume. {shown}")
+        return status
+
+    def write_status(self, **values: Any) -> None:
+        """Replace status.json; `pid` is this process unless given."""
+        write_atomically(self.status, json.dumps({"pid": os.getpid(), **values, "time": time.time()}) + "\n")
+
+    def update_status(self, **values: Any) -> None:
+        """Replace some of status.json, by whoever holds the lock; what was being done is over."""
+        before = self.read_status()
+        for key in ("pid", "time", "doing", "done", "total"):
+            before.pop(key, None)
+        self.write_status(**{**before, **values})
+
+    def is_locked(self) -> bool:
+        """Whether a trainer holds the lock. Safe to ask from the trainer itself: with lockf, closing the file again
+        would drop the process's own lock, so this is flock."""
+        try:
+            with self.lock.open("rb+") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno == errno.EAGAIN:
+                return True
+            raise
+        return False
+
+    @contextmanager
+    def locked(self, descriptor: int = -1) -> Generator[int]:
+        """Hold the lock; its file descriptor. Raises RunError when another process holds it.
+
+        Inside itself it does nothing. The lock belongs to the open file: a child that inherits the descriptor goes on
+        holding it, and says so with `descriptor`.
+        """
+        key = os.path.realpath(self.path)
+        if key in _held:
+            yield descriptor
+            return
+        with self.lock.open("ab+") if descriptor < 0 else os.fdopen(descriptor, "ab+") as file:
+            self._take(file.fileno())
+            _held.add(key)
+            try:
+                yield file.fileno()
+            finally:
+                _held.discard(key)
+
+    def _take(self, descriptor: int) -> None:
+        for _ in range(20):  # somebody who asks `is_locked` holds it for a moment
+            with suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            time.sleep(0.02)
+        pid = _read_json(self.status).get("pid", "?") if self.status.exists() else "?"
+        raise RunError(f"run {self.name} is already training (process {pid}); stop that one first")
+
+
+def runs_folder(given: str | None) -> Path:
+    """Where runs live: the flag, else MIO_LOCAL_RUNS, else `runs` in the user's data folder. Raises RunError for the
+    home of a user that is not there."""
+    if chosen := given or os.environ.get("MIO_LOCAL_RUNS"):
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError:
+            name = "--runs" if given else "MIO_LOCAL_RUNS"
+            raise RunError(f"{name} {chosen}: there is no such user; choose another --runs folder") from None
+    import platformdirs
+
+    return platformdirs.user_data_path("mio-local") / "runs"
+
+
+def check_folder(runs: Path) -> None:
+    """Raise RunError where no run can be made in `runs`; makes nothing."""
+    there = next(place for place in (runs, *runs.absolute().parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise RunError(f"{runs}: no run can be made here: {there} is no folder; choose another --runs folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise RunError(f"{runs}: no run can be made here: {there} is not writable; choose another --runs folder")
+
+
+def claim(runs: Path, name: str) -> Run:
+    """The run that `name` will be. Raises RunError for a bad name or one that is taken; creates nothing."""
+    if not NAME.fullmatch(name):
+        raise RunError(f"--name {name}: use letters, digits, '.', '_' and '-', and begin with a letter or digit")
+    if len(name) > LONGEST_NAME:
+        raise RunError(f"--name {name[:20]}…: too long; use at most {LONGEST_NAME} characters")
+    run = Run(runs / name)
+    if run.path.exists() and run.is_locked():
+        raise RunError(f"run {name} is already training in {runs}; choose another --name")
+    if run.path.exists():
+        raise RunError(f"--name {name}: taken in {runs}; choose another, or continue it with: mio-local resume {name}")
+    return run
+
+
+def create(run: Run, recipe: str, info: dict[str, Any]) -> None:
+    """Make the directory, complete or not at all."""
+    building = run.path.with_name(f".{run.name}.{os.getpid()}")
+    try:
+        building.mkdir(parents=True)
+        (building / "recipe.toml").write_text(recipe, encoding="utf-8")
+        (building / "run.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
+        (building / "checkpoints").mkdir()
+        (building / "events.jsonl").touch()
+        (building / "control.jsonl").touch()
+        building.rename(run.path)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            raise RunError(f"--name {run.name}: taken a moment ago in {run.path.parent}; choose another") from None
+        remedy = "free some space" if is_full_disk(error) else "choose another --runs folder"
+        raise RunError(f"{run.path.parent}: no run can be made here: {error.strerror or error}; {remedy}") from None
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def free_name(runs: Path, stem: str) -> str:
+    """`stem`, or the first of stem-2, stem-3, ... that is not taken."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[: LONGEST_NAME - 10] or "run"
+    number = 1
+    while (runs / (name := stem if number == 1 else f"{stem}-{number}")).exists():
+        number += 1
+    return name
+
+
+def find(runs: Path, name: str) -> Run:
+    """The run called `name`, or at that path. Raises RunError with the nearest name."""
+    as_path = Run(Path(os.path.expanduser(name)))  # unlike Path's own, leaves a user that is not there as it is
+    if as_path.exists():
+        return Run(as_path.path.resolve())
+    run = Run(runs / name)
+    if not run.exists():
+        known = [other.name for other in list_runs(runs)]
+        raise RunError(f"no run {name} in {runs}{nearest(name, known)}; mio-local runs lists them")
+    return run
+
+
+def list_runs(runs: Path) -> list[Run]:
+    """Every run in the folder, newest first. Raises RunError where the folder cannot be listed."""
+    try:
+        entries = list(runs.iterdir()) if runs.is_dir() else []
+    except OSError as error:
+        raise RunError(f"{runs}: cannot be read: {error.strerror or error}") from None
+    found: list[tuple[float, Run]] = []
+    for entry in entries:
+        with suppress(OSError):  # no run, or one that is being deleted
+            if not entry.name.startswith("."):
+                found.append((Run(entry).recipe.stat().st_mtime, Run(entry)))
+    return [run for _, run in sorted(found, key=lambda pair: pair[0], reverse=True)]
+
+
+def elsewhere(runs: Path) -> str:
+    """` --runs FOLDER` for a command line; empty where runs are looked for without it."""
+    with suppress(RunError):
+        if runs.absolute() == runs_folder(None).absolute():
+            return ""
+    return f" --runs {visible(shlex.quote(str(runs)))}"
+
+
+def called(run: Run) -> str:
+    """How to name a run on the command line, with --runs where it takes that."""
+    return visible(shlex.quote(run.name)) + elsewhere(run.path.parent)
+
+
+def _step(checkpoint: Path) -> str:
+    return checkpoint.name.removeprefix("step-")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path}: missing, so this is no complete run directory") from None
+    except (ValueError, RecursionError):
+        raise RunError(f"{path}: damaged (not JSON)") from None
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror or error}") from None
+    return value if isinstance(value, dict) else {}

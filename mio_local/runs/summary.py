@@ -1,0 +1,69 @@
+"""Every run in a folder in a few words, from its status.json, which may hold anything."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mio_local.errors import RunError
+from mio_local.runs.directory import LIVE, RESUMABLE, list_runs
+from mio_local.runs.events import is_number
+
+STATES = (*LIVE, *RESUMABLE, "done")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a list shows of a run; `change` is the chosen answers' change in nats, None where unknown."""
+
+    name: str
+    state: str
+    objective: str = ""
+    model: str = ""
+    data: str = ""
+    step: str = ""
+    change: float | None = None
+    accuracy: float | None = None
+    note: str = ""
+    time: float = 0.0
+
+    @property
+    def live(self) -> bool:
+        return self.state in LIVE
+
+
+def read(folder: Path) -> list[Row]:
+    """Every run in the folder, newest first; one whose files make no sense is listed as damaged. Raises RunError where
+    the folder cannot be listed."""
+    rows: list[Row] = []
+    for run in list_runs(folder):
+        try:
+            rows.append(_row(run.name, run.read_status()))
+        except (RunError, OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            rows.append(Row(run.name, "damaged", note=str(error)))
+    return rows
+
+
+def _row(name: str, status: dict[str, Any]) -> Row:
+    figures = status.get("held_out") or status.get("metrics") or {}
+    step, total = status.get("step", 0), status.get("total_steps")
+    state = str(status["state"])
+    shown = f"{step}/{total}" if total and state != "done" else f"{step}"
+    return Row(
+        name, state if state in STATES else "damaged", str(status.get("loss_name", "")), str(status.get("model", "")),
+        str(status.get("data", "")), shown, _figure(figures, "delta/chosen"), _figure(figures, "rewards/accuracies"),
+        _note(status, state), _figure(status, "time") or 0.0,
+    )  # fmt: skip
+
+
+def _figure(figures: dict[str, Any], key: str) -> float | None:
+    value = figures.get(key)
+    return value if is_number(value) else None
+
+
+def _note(status: dict[str, Any], state: str) -> str:
+    if state == "starting" and status.get("doing"):
+        of = f" {status.get('done', 0)}/{status['total']}" if status.get("total") else ""
+        return f"{status['doing']}{of}"
+    if state == "lost":
+        return "its process is gone"
+    return str(status.get("reason", "")) if state in ("failed", "damaged") else ""

@@ -1,0 +1,36 @@
+"""Text from outside as it is shown: no control character in any of it."""
+
+import re
+from collections.abc import Iterable
+
+# control characters but newline and tab; those that turn the direction of writing; halves of a character
+HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    """`text` with newlines as ⏎, tabs as ⇥, and control characters as their codes, so that none reaches the screen."""
+    shown = text.replace("\n", "⏎").replace("\t", "⇥")
+    return "".join(sign if sign.isprintable() else f"\\u{{{ord(sign):x}}}" for sign in shown)
+
+
+def harmless(text: str) -> str:
+    """`text` as it is, but for what would act on a terminal rather than be seen there, which becomes its code."""
+    return HARMFUL.sub(lambda found: f"\\u{{{ord(found[0]):x}}}", text)
+
+
+def visible_line(text: str, limit: int = 1000) -> str:
+    """`text` on one line, visible, and cut to `limit` characters: for messages that quote a row or a path."""
+    shown = visible(" ".join(text[: 2 * limit].split()))
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def visible_within(texts: Iterable[str], limit: int) -> list[str]:
+    """The first of `texts`, made visible, as many as have `limit` characters together."""
+    kept: list[str] = []
+    for text in texts:
+        shown = visible(text)
+        limit -= len(shown)
+        if limit < 0:
+            break
+        kept.append(shown)
+    return kept

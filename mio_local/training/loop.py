@@ -1,0 +1,300 @@
+"""The training loop: a generator of events. It knows the Backend protocol, and neither an array library nor a screen.
+
+`train` writes each event to the run directory and hands it on; the command line prints what it is handed, the terminal
+app reads the directory. Nothing here depends on who is looking.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mio_local.adapters.adapter import Adapter
+from mio_local.errors import RunError, one_line
+from mio_local.memory.rehearsal import telling
+from mio_local.objectives.losses import PairLogps, objective
+from mio_local.objectives.metrics import Metrics, held_out_metrics, join, pair_metrics
+from mio_local.objectives.schedule import learning_rate
+from mio_local.runs.control import COMMANDS, Control
+from mio_local.runs.events import Event, EventWriter, rewind
+from mio_local.training import checkpoint, health
+from mio_local.training.greedy import greedy_answers
+from mio_local.training.job import Job, as_pairs, batch_of, held_out_batches
+from mio_local.training.reference import Reference
+from mio_local.training.samples import Sampler
+
+SHOWN = ("loss", "delta/chosen", "delta/rejected", "rewards/accuracies")  # in status.json, for lists of runs
+STATUS_GAP = 0.25  # seconds between two writes of status.json that only report progress
+
+
+def train(job: Job, control: Control | None = None) -> Iterator[Event]:
+    """Train to the end, or to a stop; yields every event after it is on disk. Holds the run's lock meanwhile.
+
+    `control` comes from who listened for requests while the job was prepared. Raises RunError where another trainer
+    has the lock, or went on with the run meanwhile.
+    """
+    with job.run.locked():
+        if job.run.last_step() != job.progress.step:
+            raise RunError(f"run {job.run.name} was trained further a moment ago; resume it again")
+        rewind(job.run.events, job.progress.events)
+        control = control or Control(job.run.control)
+        try:
+            with closing(EventWriter(job.run.events)) as writer, control.signals(), telling(job.out_of_memory):
+                for event in Loop(job, writer, control).events():
+                    if event.type != "progress":
+                        writer.write(event)
+                    yield event
+        except Exception as error:
+            with suppress(OSError):  # the disk may be what failed
+                job.run.update_status(state="failed", step=job.progress.step, reason=one_line(error))
+            raise
+
+
+class Loop:
+    """One session of training: the state that `events` walks through."""
+
+    def __init__(self, job: Job, writer: EventWriter, control: Control) -> None:
+        self.job, self.writer, self.control = job, writer, control
+        self.progress = job.progress
+        self.settings = job.recipe.train
+        self.order = job.order
+        self.total = job.total_steps
+        self.objective = objective(job.recipe.loss.name, job.recipe.loss.beta, job.recipe.loss.reduction)
+        self.reference = Reference(job.model, job.store)
+        self.eval_batches = held_out_batches(job)
+        self.sampler = Sampler(job)
+        self.state, self.told = "starting", 0.0
+        self.estimate = job.run.read_status().get("memory_estimate")
+        self.latest, self.held_out = Metrics(), Metrics()
+        self.stopping = self.exhausted  # killed after the evaluation that ended it
+        self.broken: Event | None = None
+        self.checkpoint_asked = False
+        self.saved_step = self.progress.step if self.progress.step else -1
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether held-out evaluations have failed to improve for as long as the recipe is patient."""
+        patience = self.job.recipe.eval.patience
+        return bool(patience) and self.progress.bad_evals >= patience
+
+    def events(self) -> Iterator[Event]:
+        """Everything that happens from `progress.step` on."""
+        progress = self.progress
+        if progress.step == 0:
+            yield Event("started", 0, {**self.job.facts, "total_steps": self.total})
+            yield from health.data_notes(self.job.counts, self.job.recipe.data.max_tokens)
+            yield from health.speed_notes(self.job.levers.text, self.job.store.trouble if self.job.store else "")
+            yield from self.task(reference=True)
+            yield from self.evaluate()
+        self.status("training")
+        start = self.job.model.get_adapter() if progress.step == 0 else None
+        while progress.step < self.total and not self.stopping and not self.broken:
+            yield from self.requests()
+            if self.stopping:
+                break
+            metrics, self.broken = self.step()
+            if self.broken:
+                yield self.broken
+                break
+            yield Event("step", progress.step, metrics)
+            self.status("training")
+            if start is not None:
+                yield from self.first_step(start, metrics)
+                start = None
+            if self.job.recipe.eval.every and progress.step % self.job.recipe.eval.every == 0:
+                yield from self.evaluate()
+            due = self.settings.save_every and progress.step % self.settings.save_every == 0
+            ending = progress.step >= self.total or self.stopping  # `finish` saves the last step
+            if (due or self.checkpoint_asked) and not ending and not self.broken:
+                yield from self.save()
+        yield from self.finish()
+
+    def step(self) -> tuple[Metrics, Event | None]:
+        """One optimiser step: forward and backward over its batches, then clip and update."""
+        began, before = time.perf_counter(), self.reference.seconds
+        passes = self.order.step(self.progress.step)
+        pairs = sum(len(indices) for indices in passes)
+        scored, loss, tokens = list[PairLogps](), 0.0, 0
+        for indices in passes:
+            batch = batch_of(self.job, self.job.examples, indices)
+            reference = self.reference.logps(batch, self.job.examples)
+            result = self.job.model.accumulate(batch, reference, self.objective, 1 / pairs)
+            loss += result.loss / pairs
+            tokens += int(batch.real_tokens)
+            scored.append(as_pairs(batch, result.logps, reference))
+        rate = learning_rate(self.settings, self.progress.step, self.total)
+        norm = self.job.model.apply(rate)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            what = "gradient" if math.isfinite(loss) else "loss"
+            return {}, health.nonfinite_note(self.progress.step, norm if math.isfinite(loss) else loss, what)
+        self.progress.step += 1
+        self.progress.tokens += tokens
+        seconds = time.perf_counter() - began
+        memory = self.job.model.memory()
+        self.latest = {
+            **pair_metrics(join(scored), self.job.recipe.loss),
+            "loss": loss,
+            "grad_norm": norm,
+            "learning_rate": rate,
+            "epoch": self.progress.step / self.order.steps_per_epoch,
+            "num_tokens": self.progress.tokens,
+            "perf/seconds": seconds,
+            "perf/reference_seconds": self.reference.seconds - before,
+            "perf/tokens_per_second": tokens / seconds,
+            "perf/pairs_per_second": pairs / seconds,
+            "perf/memory_active": memory.active,
+            "perf/memory_peak": memory.peak,
+        }
+        return self.latest, None
+
+    def first_step(self, start: Adapter, metrics: Metrics) -> Iterator[Event]:
+        """Two things that must hold once the first step is taken."""
+        if odd := health.start_note(self.progress.step, metrics, self.job.recipe.loss):
+            yield odd
+        now = self.job.model.get_adapter()
+        if all(np.array_equal(start[name], now[name]) for name in start):
+            yield health.still_note(self.progress.step)
+
+    def evaluate(self) -> Iterator[Event]:
+        """Score the held-out pairs; remember the best adapter; decide on an early stop."""
+        if not self.eval_batches:
+            return
+        scored: list[PairLogps] = []
+        total = sum(batch.size for batch in self.eval_batches)
+        for batch in self.eval_batches:
+            policy = self.job.model.logps(batch, reference=False)
+            scored.append(as_pairs(batch, policy, self.reference.logps(batch, self.job.held_out)))
+            yield self.on_the_way("scoring held-out pairs", sum(len(pairs.chosen) for pairs in scored), total)
+        metrics = self.held_out = held_out_metrics(join(scored), self.job.recipe.loss)
+        self.status(self.state)  # the scoring is over
+        progress, settings = self.progress, self.job.recipe.eval
+        yield Event("eval", progress.step, {**metrics, "pairs": total})
+        yield from self.sampler.events(progress.step)
+        if not math.isfinite(metrics["loss"]):
+            self.broken = health.nonfinite_note(progress.step, metrics["loss"], "held-out loss")
+            yield self.broken
+            return
+        progress.below = progress.below + 1 if health.sinking(metrics) else 0
+        if low := health.below_note(progress.step, progress.below, metrics, self.job.recipe.loss):
+            yield low
+        value = metrics[settings.metric]
+        sign = -1 if settings.metric == "loss" else 1  # the higher, the better
+        if progress.best is None or sign * value > sign * progress.best:
+            progress.best, progress.best_step, progress.bad_evals = value, progress.step, 0
+            if progress.step:
+                checkpoint.publish_adapter(self.job.model, self.job.run.checkpoints / "best")
+        else:
+            progress.bad_evals += 1
+            if self.exhausted:
+                self.stopping = True
+                text = f"held-out {settings.metric} has not improved for {progress.bad_evals} evaluations"
+                yield health.note(progress.step, "info", "early", f"{text}; best at step {progress.best_step}")
+
+    def task(self, *, reference: bool) -> Iterator[Event]:
+        """Answer the task questions greedily, if there are any."""
+        job, right, questions = self.job, 0, self.job.questions
+        if not questions:
+            return
+        tokens, system = job.recipe.eval.task_tokens, job.recipe.data.system
+        answers = greedy_answers(job.model, job.chat, questions, tokens, reference=reference, system=system)
+        for done, correct in enumerate(answers, 1):
+            right += correct
+            yield self.on_the_way("answering task questions", done, len(questions))
+        accuracy = right / len(questions)
+        yield Event("task", self.progress.step, {"accuracy": accuracy, "correct": right, "questions": len(questions)})
+
+    def on_the_way(self, what: str, done: int, total: int) -> Event:
+        """Progress of something that takes a while; in status.json too, for those who only read."""
+        if done < total and time.monotonic() - self.told > STATUS_GAP:
+            self.status(self.state, doing=what, done=done, total=total)
+        return Event("progress", self.progress.step, {"what": what, "done": done, "total": total})
+
+    def save(self) -> Iterator[Event]:
+        """Write a checkpoint of this step, unless there is one."""
+        self.checkpoint_asked = False
+        if self.saved_step == self.progress.step:
+            return
+        place = self.job.run.checkpoints / f"step-{self.progress.step:06d}"
+        # the event first: the checkpoint remembers the stream's length with its own event in it
+        yield Event("checkpoint", self.progress.step, {"path": str(place.relative_to(self.job.run.path))})
+        self.progress.events = self.writer.offset
+        checkpoint.save(self.job.run, self.job.model, self.progress, self.settings.keep)
+        self.saved_step = self.progress.step
+
+    def requests(self) -> Iterator[Event]:
+        """Obey control.jsonl and the signals; waits here while paused."""
+        paused = False
+        while True:
+            for identity, command in self.control.poll():
+                if command == "stop":
+                    self.stopping = True
+                elif command == "checkpoint":
+                    self.checkpoint_asked = True
+                elif command in ("pause", "resume"):
+                    paused = command == "pause"
+                refused = self.sampler.off if command == "sample" else "" if command in COMMANDS else "unknown command"
+                result = refused or "done"
+                yield Event("control", self.progress.step, {"command": command, "id": identity, "result": result})
+                if command == "sample":
+                    yield from self.sampler.events(self.progress.step)
+            if self.checkpoint_asked and self.progress.step:
+                yield from self.save()
+            if self.stopping or not paused:
+                if self.state == "paused":
+                    self.status("training")
+                return
+            if self.state != "paused":
+                self.status("paused")
+            time.sleep(0.05)
+
+    def finish(self) -> Iterator[Event]:
+        """Evaluate, save, publish the adapter, and say so."""
+        done, every = self.progress.step >= self.total, self.job.recipe.eval.every
+        if not self.broken:
+            self.status("stopping")
+            new = self.saved_step != self.progress.step  # else killed after the last checkpoint: all this is in it
+            if done and new and not (every and self.progress.step % every == 0):
+                yield from self.evaluate()
+            if (done or self.exhausted) and new and not self.broken:
+                yield from self.task(reference=False)
+        if self.broken:
+            yield from self.fail(self.broken)
+            return
+        if self.progress.step:
+            yield from self.save()
+            checkpoint.publish_adapter(self.job.model, self.job.run.adapter)
+        state = "done" if done or self.exhausted else "stopped"
+        reason = "all steps done" if done else "early stop" if state == "done" else "asked to stop"
+        yield Event("finished", self.progress.step, {"state": state, "reason": reason})
+        self.status(state, reason=reason)
+
+    def fail(self, failure: Event) -> Iterator[Event]:
+        """After a step that is not finite: go back to the last good checkpoint and publish its adapter."""
+        good = self.job.run.saved()
+        if good:
+            checkpoint.load(good[-1], self.job.model)
+            checkpoint.publish_adapter(self.job.model, self.job.run.adapter)
+        where = f"the adapter is that of {good[-1].name}" if good else "there is no checkpoint before it"
+        reason = f"{failure.values['text']}; {where}"
+        yield Event("finished", self.progress.step, {"state": "failed", "reason": reason})
+        self.status("failed", reason=reason)
+
+    def status(self, state: str, **more: Any) -> None:
+        """Replace status.json: what a list of runs shows."""
+        self.state, self.told = state, time.monotonic()
+        self.job.run.write_status(
+            memory_estimate=self.estimate,
+            state=state,
+            step=self.progress.step,
+            total_steps=self.total,
+            loss_name=self.job.recipe.loss.name,
+            model=Path(self.job.recipe.model.name).name,
+            data=Path(self.job.recipe.data.source).name,
+            metrics={key: self.latest[key] for key in SHOWN if math.isfinite(self.latest.get(key, math.nan))},
+            held_out={key: self.held_out[key] for key in SHOWN if math.isfinite(self.held_out.get(key, math.nan))},
+            **more,
+        )

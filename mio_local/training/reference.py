@@ -1,0 +1,157 @@
+"""log ref of the pairs: the model with the adapter as it was at the start, computed once and kept.
+
+Policy and reference go through the same code on the same batch, so before the first update they are equal to the bit.
+After that a pair's first value stays: a later epoch, a resumed run and another objective see the very same numbers.
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from mio_local.backends import Model
+from mio_local.data.collate import Batch
+from mio_local.data.examples import Example
+from mio_local.errors import one_line
+from mio_local.training.fingerprint import cache_folder
+
+RECORD = np.dtype([("key", "V16"), ("chosen", "<f4"), ("rejected", "<f4")])
+TRIES = 100  # ms to wait for another trainer's write, which takes microseconds
+
+Values = tuple[float, float]  # log-probs of the chosen and of the rejected answer, nats; float32 numbers
+
+
+def key_of(example: Example) -> bytes:
+    """16 bytes that stand for a pair's token ids."""
+    lengths = [len(example.prompt), len(example.chosen), len(example.rejected)]
+    ids = np.array([*lengths, *example.prompt, *example.chosen, *example.rejected], "<i4")
+    return hashlib.blake2b(ids.tobytes(), digest_size=RECORD["key"].itemsize).digest()
+
+
+class Store:
+    """Values by `key_of`: in memory, and with the `name` of a `fingerprint` also in the cache folder's
+    reference/NAME.bin, for other sessions. Records are appended there, by several trainers at once if need be.
+
+    `trouble` says in one line why there is no such file, or why no more is written to it; empty where all is well.
+    Memory then serves alone: the disk raises nothing here. Raises RunError where `cache_folder` does.
+    """
+
+    def __init__(self, name: str = "") -> None:
+        self.file = cache_folder() / "reference" / f"{name}.bin" if name else None
+        self.trouble = ""
+        self._values: dict[bytes, Values] = {}
+        self._unwritten = b""
+        if self.file:
+            try:
+                self._values = _read(self.file)
+            except OSError as error:
+                self._give_up(self.file, error)
+        self._write()  # so that trouble is known before the first batch
+
+    def get(self, key: bytes) -> Values | None:
+        """The pair's values, None where they are not known."""
+        return self._values.get(key)
+
+    def add(self, found: Mapping[bytes, Values]) -> None:
+        """Keep values; known ones stay as they are, and what is not finite is passed over."""
+        new = [(key, *values) for key, values in found.items() if key not in self._values and np.isfinite(values).all()]
+        self._values |= {key: (chosen, rejected) for key, chosen, rejected in new}
+        self._unwritten += np.array(new, RECORD).tobytes()
+        self._write()
+
+    def _write(self) -> None:
+        if self.file is None or self.trouble:
+            self._unwritten = b""
+            return
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            if _append(self.file, self._unwritten):
+                self._unwritten = b""
+        except OSError as error:
+            self._give_up(self.file, error)
+
+    def _give_up(self, file: Path, error: OSError) -> None:
+        self.trouble = f"{file}: the reference's log-probs are not kept on disk: {error.strerror or one_line(error)}"
+
+
+class Reference:
+    """Reference log-probs. `seconds` were spent on computing `computed` pairs and looking up `found` ones."""
+
+    def __init__(self, model: Model, store: Store | None = None) -> None:
+        self._model = model
+        self._store = store or Store()
+        self._keys: dict[int, tuple[Example, bytes]] = {}  # by id, which stays the example's as long as it is held here
+        self.seconds = 0.0
+        self.computed = self.found = 0
+
+    def logps(self, batch: Batch, examples: Sequence[Example]) -> np.ndarray:
+        """log ref of the batch's rows, (2n,) float32, nats, chosen first; `batch.pairs` are places in `examples`.
+
+        Where a pair is not known yet the whole batch is computed, as the policy's is, and what is new is kept.
+        """
+        began = time.perf_counter()
+        keys = [self._key(examples[pair]) for pair in batch.pairs]
+        rows = [values for key in keys if (values := self._store.get(key))]
+        if len(rows) == batch.size:
+            self.found += batch.size
+        else:
+            chosen, rejected = np.split(self._model.logps(batch, reference=True), 2)
+            computed = list(zip(chosen.tolist(), rejected.tolist(), strict=True))
+            self._store.add(dict(zip(keys, computed, strict=True)))
+            rows = [self._store.get(key) or values for key, values in zip(keys, computed, strict=True)]
+            self.computed += batch.size
+        self.seconds += time.perf_counter() - began
+        return np.array(rows, np.float32).T.flatten()
+
+    def _key(self, example: Example) -> bytes:
+        if id(example) not in self._keys:
+            self._keys[id(example)] = example, key_of(example)
+        return self._keys[id(example)][1]
+
+
+def _read(file: Path) -> dict[bytes, Values]:
+    """The records in `file`, a pair's first one; a part of a record at the end is passed over."""
+    try:
+        with file.open("rb") as opened:
+            _lock(opened.fileno(), fcntl.LOCK_SH)
+            records = np.fromfile(opened, RECORD)[::-1]
+    except FileNotFoundError:
+        return {}
+    chosen, rejected = records["chosen"], records["rejected"]
+    # zeros are blocks that a crash of the machine left unwritten
+    sound = records[np.isfinite(chosen) & np.isfinite(rejected) & (chosen != 0) & (rejected != 0)]
+    values = zip(sound["chosen"].tolist(), sound["rejected"].tolist(), strict=True)
+    return dict(zip(sound["key"].tolist(), values, strict=True))
+
+
+def _append(file: Path, records: bytes) -> bool:
+    """Append whole records in one write, after cutting the part of one that a killed writer left. False where another
+    trainer holds the file for long. Raises OSError."""
+    opened = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        if not _lock(opened, fcntl.LOCK_EX):
+            return False
+        size = os.fstat(opened).st_size
+        if part := size % RECORD.itemsize:
+            os.ftruncate(opened, size - part)
+        if os.write(opened, records) < len(records):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    finally:
+        os.close(opened)
+    return True
+
+
+def _lock(file: int, kind: int) -> bool:
+    """Take the lock of an open file, which closing it drops. Raises OSError where the file system has none."""
+    for _ in range(TRIES):
+        with suppress(BlockingIOError):
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+            return True
+        time.sleep(0.001)
+    return False

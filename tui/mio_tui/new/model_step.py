@@ -1,0 +1,297 @@
+"""Step 1: a model from this disk or from the hub."""
+
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.timer import Timer
+from textual.widgets import DataTable, Input, Static
+
+from mio_local.errors import MioError, RecipeError
+from mio_local.models import hub
+from mio_local.models.hub import ModelCard
+from mio_tui.formatting import line
+from mio_tui.new import model_list, stock
+from mio_tui.new.aside import aside
+from mio_tui.new.model_list import Row, Shelf
+from mio_tui.new.needs import Needs
+from mio_tui.new.state import State, Step
+
+SEARCH_PAUSE = 0.4  # seconds without a key before the hub is asked
+LOOK_PAUSE = 0.3
+LEAST_LETTERS = 2
+
+
+class ModelStep(Step):
+    """The list is filtered at once, the hub is asked when the typing pauses, and enter chooses."""
+
+    class Chosen(Message):
+        """A model was chosen; it may have to be downloaded."""
+
+        def __init__(self, row: Row) -> None:
+            super().__init__()
+            self.row = row
+
+    DEFAULT_CSS = """
+    ModelStep {
+        #model-list { width: 1fr; height: 1fr; }
+        #models { height: 1fr; }
+        #model-side { display: none; width: 44; height: 1fr; padding: 1 0 0 2; }
+        .note { height: 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
+        #model-error { display: none; height: auto; max-height: 3; color: $error; }
+        #model-error.-shown { display: block; }
+        &.-wide #model-side { display: block; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "search", "Search", show=False),
+        Binding("down", "list", "To the list", show=False),
+        Binding("pagedown", "list", "To the list", show=False),
+    ]
+
+    def __init__(self, state: State) -> None:
+        super().__init__(state, "step-model")
+        self.shelf = Shelf()
+        self.looking = "looking on this disk…"
+        self.error = ""
+        self.rows: dict[str, Row] = {}
+        self._pause: Timer | None = None
+        self._look_pause: Timer | None = None
+        self._asked = ""  # the model that was highlighted last
+
+    def compose(self) -> ComposeResult:
+        with Horizontal():
+            with Vertical(id="model-list"):
+                yield Input(placeholder="a model's name, or a folder: /… ./… ~/…", id="query")
+                yield DataTable[Text](id="models", cursor_type="row", zebra_stripes=False)
+                yield Static(id="model-error", markup=False)
+                yield Static(id="model-note", classes="note", markup=False)
+            yield Static(id="model-side", markup=False)
+
+    def on_mount(self) -> None:
+        self.resized()
+        self.load_local()
+
+    def enter(self) -> None:
+        self.query_one("#query").focus()
+        self.estimate_all()
+
+    @property
+    def typed_text(self) -> str:
+        return self.query_one("#query", Input).value.strip()
+
+    @property
+    def table(self) -> "DataTable[Text]":
+        return self.query_one("#models", DataTable)
+
+    def resized(self) -> None:
+        """Choose the columns for the width."""
+        table = self.table
+        table.clear(columns=True)
+        for number, head in enumerate(model_list.columns(wide=self.is_wide)):
+            table.add_column(head, key=str(number))
+        self.fill()
+
+    @property
+    def is_wide(self) -> bool:
+        return self.has_class("-wide")
+
+    # what is on this disk
+
+    def load_local(self) -> None:
+        """List the models on this disk."""
+        self._start(self._load_local, "local")
+
+    async def _load_local(self) -> None:
+        try:
+            self.shelf.local = await aside(
+                stock.local_models, self.state.folder, self.state.draft.text("model.name")
+            )
+        except OSError as error:
+            self.error = f"this disk: {error.strerror or error}"
+        self.looking = ""
+        self.take_card()
+        self.fill()
+        self.estimate_all()
+
+    def take_card(self) -> None:
+        """The draft's model, where it is one of those found; else the hub is asked for it, once."""
+        name = self.state.draft.text("model.name")
+        self.state.card = self.shelf.find(name)
+        if name and not self.state.card and name not in self.shelf.needs and not stock.names_folder(name):
+            self._start(partial(self._look_at, name), "look-chosen")
+        self.post_message(self.Found())
+
+    # the hub, and folders
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        self.error = ""
+        if self._pause:
+            self._pause.stop()
+        self.workers.cancel_group(self, "search")
+        query = self.typed_text
+        self.shelf.remote, self.shelf.typed, self.looking = [], [], ""
+        if stock.is_path(query):
+            self._pause = self.set_timer(SEARCH_PAUSE / 2, lambda: self._start(partial(self._open_folder, query)))
+        elif len(query) >= LEAST_LETTERS:
+            self.looking = "searching the hub…"
+            self._pause = self.set_timer(SEARCH_PAUSE, lambda: self._start(partial(self._search, query)))
+        self.fill()
+
+    def _start(self, work: Callable[[], Coroutine[Any, Any, None]], group: str = "search") -> None:
+        self.run_worker(work, group=group, exclusive=True, exit_on_error=False)
+
+    async def _search(self, query: str) -> None:
+        try:
+            self.shelf.remote = await aside(hub.search, query)
+        except (MioError, OSError) as error:
+            self.error = str(error)
+        self.looking = ""
+        self.fill()
+        self.estimate_all()
+
+    async def _open_folder(self, query: str) -> None:
+        try:
+            self.shelf.typed, self.error = await aside(stock.models_at, query)
+        except (OSError, RuntimeError, ValueError) as error:  # no such user, a name with a zero in it
+            self.shelf.typed, self.error = [], f"{query}: {error}"
+        self.fill()
+        self.estimate_all()
+
+    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+        event.stop()
+        self.tell_side()
+        self._look_soon()
+
+    def _look_soon(self) -> None:
+        """Ask the hub about the highlighted model, once it has been so for a moment, where that tells more."""
+        row = self.highlighted
+        name = row.card.name if row else ""
+        if name == self._asked:
+            return
+        self._asked = name
+        if self._look_pause:
+            self._look_pause.stop()
+        if row and not row.card.complete and name not in self.shelf.looked and not stock.is_path(name):
+            look = partial(self._look_at, name)
+            self._look_pause = self.set_timer(LOOK_PAUSE, lambda: self._start(look, "look"))
+
+    async def _look_at(self, name: str) -> None:
+        """The hub's full account of one model: its files' size and configuration."""
+        try:
+            card = await aside(hub.look, name)
+        except (MioError, OSError) as error:
+            self.shelf.needs[name] = Needs(unknown=str(error))
+        else:
+            self.shelf.looked[name] = card
+            self.shelf.needs.pop(name, None)
+            if self.state.draft.text("model.name") == name and not (self.state.card and self.state.card.complete):
+                self.take_card()
+            await self._estimate([card])
+        self.fill()
+
+    # the memory
+
+    def estimate_all(self) -> None:
+        """Estimate what is listed anew: the settings may have changed."""
+        cards = [self.shelf.to_estimate(row) for row in self.rows.values()]
+        self._start(partial(self._estimate, cards), "estimate")
+
+    async def _estimate(self, cards: list[ModelCard]) -> None:
+        try:
+            recipe = self.state.draft.recipe()
+        except RecipeError:
+            return
+        for card in cards:
+            await aside(self.shelf.measure, card, recipe, self.state.data)
+        if self.state.card:
+            self.state.template = self.shelf.templates.get(self.state.card.name, "")
+        self.fill()
+
+    # the list
+
+    def fill(self) -> None:
+        """Show the rows that match what was typed; the highlighted one stays."""
+        table = self.table
+        before = self.highlighted
+        chosen = self.state.card.name if self.state.card else self.state.draft.text("model.name")
+        download = self.state.download
+        totals = {download.name: download.total} if download else {}
+        self.rows = self.shelf.rows(self.typed_text, chosen, totals)
+        taken = 49 if self.is_wide else 26
+        width = max(12, self.size.width - taken - (48 if self.is_wide else 0))
+        table.clear()
+        for name, row in self.rows.items():
+            table.add_row(*row.cells(wide=self.is_wide, width=width), key=name)
+        if before and before.card.name in self.rows:
+            table.move_cursor(row=list(self.rows).index(before.card.name))
+        self._look_soon()
+        self.tell()
+
+    @property
+    def highlighted(self) -> Row | None:
+        """The row under the cursor."""
+        names = list(self.rows)
+        at = self.table.cursor_row
+        return self.rows[names[at]] if 0 <= at < len(names) else None
+
+    def tell(self) -> None:
+        download = self.state.download
+        if download and download.state != "done":
+            note = download.words
+        elif self.looking or self.rows:
+            here = sum(row.card.on_disk for row in self.rows.values())
+            counts = f"{here} here, {len(self.rows) - here} to download"
+            note = " · ".join(filter(None, ("▪ on disk, ◐ in part, ↓ on the hub", self.looking or counts)))
+        elif self.typed_text:
+            note = "no model of that name here" if not self.error else ""
+        else:
+            note = "no models on this disk: type a name to search the hub, or a folder"
+        self.query_one("#model-note", Static).update(line(note))
+        error = self.query_one("#model-error", Static)
+        error.set_class(bool(self.error), "-shown")
+        error.update(line(f"✗ {self.error}", 300))
+        self.tell_side()
+
+    def tell_side(self) -> None:
+        """Show what is known of the highlighted model."""
+        row = self.highlighted
+        side = self.query_one("#model-side", Static)
+        side.update(model_list.describe(row, self.shelf.templates.get(row.card.name, "")) if row else "")
+
+    # keys
+
+    def action_search(self) -> None:
+        """Back to the search."""
+        self.query_one("#query").focus()
+
+    def action_list(self) -> None:
+        """From the search to the list."""
+        if not self.table.has_focus and self.rows:
+            self.table.focus()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.choose()
+
+    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+        event.stop()
+        self.choose()
+
+    def choose(self) -> None:
+        """Take the highlighted model; the one that is taken already leads on."""
+        row = self.highlighted
+        if not row:
+            return
+        download = self.state.download
+        loading = download and download.name == row.card.name and download.state == "running"
+        if row.chosen and (row.card.complete or loading):
+            self.post_message(self.Next())
+            return
+        self.post_message(self.Chosen(row))

@@ -1,0 +1,104 @@
+"""The memory that the draft would take, of what is free here: the core's estimate, and how it is shown."""
+
+import importlib.util
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.text import Text
+
+from mio_local.errors import MioError, one_line
+from mio_local.memory.estimate import estimate
+from mio_local.memory.fitting import allowed, fits, remedy
+from mio_local.models.hub import ModelCard
+from mio_local.models.shapes import read_shape, shape_from_config
+from mio_local.recipe import Recipe
+from mio_tui.formatting import size
+
+SIGNS = {"yes": "✓", "tight": "~", "no": "✗", "": "—"}
+WORDS = {"yes": "fits", "tight": "fits, with little to spare", "no": "does not fit", "": ""}
+DTYPES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
+BAR = 8  # cells of the longest bar
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes by part, bytes free, whether that fits, and the smallest change that would make it fit."""
+
+    parts: tuple[tuple[str, int], ...] = ()
+    total: int = 0
+    free: int = 0
+    fits: str = ""  # yes, tight, no; empty is unknown
+    remedy: str = ""
+    unknown: str = ""  # why there is no estimate
+
+    @property
+    def cell(self) -> str:
+        """For a table."""
+        return f"{SIGNS[self.fits]} {size(self.total)}" if self.total else SIGNS[""]
+
+    @property
+    def line(self) -> str:
+        """In one line."""
+        if not self.total:
+            return f"memory unknown{f': {self.unknown}' if self.unknown else ''}"
+        if not self.free:
+            return f"needs ~{size(self.total)}; how much is free here is unknown, or of no account"
+        words = f"needs ~{size(self.total)} of {size(self.free)} free: {WORDS[self.fits]}"
+        return f"{words}; try {self.remedy}" if self.remedy else words
+
+    def bars(self) -> Text:
+        """By part, as bars."""
+        longest = max((amount for _, amount in self.parts), default=1) or 1
+        text = Text("Memory estimate\n", style="bold")
+        text.no_wrap = True
+        for name, amount in self.parts:
+            eighths = round(8 * BAR * amount / longest)
+            bar = "█" * (eighths // 8) + ("▏▎▍▌▋▊▉"[eighths % 8 - 1] if eighths % 8 else "")
+            text.append(f"{name:<12}{size(amount):>8} {bar}\n", style="not bold")
+        free = f" of {size(self.free)}" if self.free else ""
+        text.append(f"{'needs':<11}{'~' + size(self.total):>9}{free}\n")
+        text.append(f"{SIGNS[self.fits]} {WORDS[self.fits]}", style="not bold")
+        return text.append(f"\ntry {self.remedy}", style="not bold") if self.remedy else text
+
+
+def needs(card: ModelCard, recipe: Recipe, longest: int, pair: int = 0) -> Needs:
+    """The estimate for a model; `longest` is the tokens of the longest prompt and answer, `pair` of the longest prompt
+    with both, 0 where they are unknown."""
+    tokens = min(longest or recipe.data.max_tokens, recipe.data.max_tokens)
+    pair = pair * tokens // longest if longest else 0
+    backend, kind = place(recipe)
+    free = allowed(recipe, kind)
+    try:
+        if card.complete and card.folder:
+            shape = read_shape(card.folder)
+        else:
+            shape = shape_from_config(card.config, card.size, DTYPES.get(card.quant, ""), card.name)
+        found = estimate(shape, recipe, tokens, backend, kind, pair)
+        float(found.total)  # OverflowError where no table could show it
+    except (MioError, OSError, ArithmeticError) as error:  # a config may hold any figures
+        return Needs(free=free, unknown=one_line(error))
+    if not free:
+        return Needs(found.parts, found.total)
+    remedied = remedy(shape, recipe, tokens, backend, kind, free, pair)
+    return Needs(found.parts, found.total, free, fits(found.total, free), remedied)
+
+
+def place(recipe: Recipe) -> tuple[str, str]:
+    """The backend and the kind of device that the recipe means here, without loading a backend."""
+    backend, device = recipe.backend.name, recipe.backend.device
+    if backend == "auto":
+        backend = "mlx" if importlib.util.find_spec("mlx") else "cuda"
+    if device == "auto":
+        return backend, "gpu" if sys.platform == "darwin" or backend == "cuda" else "cpu"
+    return backend, "cpu" if device == "cpu" else "gpu"
+
+
+def disk_free(folder: Path) -> int:
+    """Bytes free where a folder is, or will be."""
+    try:
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        return shutil.disk_usage(there).free
+    except OSError:
+        return 0

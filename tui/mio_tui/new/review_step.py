@@ -1,0 +1,108 @@
+"""Step 4: what will be trained, what stands in its way, and the command line that does the same."""
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container, VerticalScroll
+from textual.widgets import Static
+
+from mio_local.errors import RecipeError
+from mio_local.runs.directory import runs_folder
+from mio_tui.formatting import block, line
+from mio_tui.new.checks import checks
+from mio_tui.new.draft import as_toml
+from mio_tui.new.state import State, Step
+
+NO_FLAGS = "not as flags: ctrl+w saves a recipe, then mio-local train FILE"
+
+
+class ReviewStep(Step):
+    """Nothing is edited here; `s` starts."""
+
+    DEFAULT_CSS = """
+    ReviewStep {
+        #review { layout: vertical; overflow-y: auto; height: 1fr; }
+        #review > VerticalScroll { height: auto; width: 100%; margin-bottom: 1; }
+        #review Static { height: auto; }
+        #review-start { height: 1; text-style: bold; }
+        &.-wide #review { layout: horizontal; }
+        &.-wide #review > VerticalScroll { height: 1fr; width: 1fr; margin-right: 2; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "copy", "Copy the command line", show=False),
+        Binding("s", "screen.start", "Start", show=False),
+    ]
+
+    def __init__(self, state: State) -> None:
+        super().__init__(state, "step-review")
+        self.asked = False
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="review-start", markup=False)
+        with Container(id="review"):
+            with VerticalScroll(id="review-left", can_focus=True):
+                yield Static(id="review-checks", markup=False)
+            with VerticalScroll(id="review-right", can_focus=True):
+                yield Static(id="review-toml", markup=False)
+
+    def enter(self) -> None:
+        self.query_one("#review-left").focus()
+        self.tell()
+
+    def tell(self) -> None:
+        start = self.query_one("#review-start", Static)
+        if self.state.starting:
+            start.update(line("◌ starting…"))
+        elif self.asked:
+            start.update(line("! press s or ctrl+s again to start anyway", style="reverse"))
+        else:
+            start.update(line("s starts · y copies the command line"))
+        self.query_one("#review-checks", Static).update(self._checks())
+        self.query_one("#review-toml", Static).update(self._recipe())
+
+    def _checks(self) -> Text:
+        text = Text()
+        for check in checks(self.state):
+            text.append(f"{check.sign} ").append_text(line(check.words, 400)).append("\n")
+        text.append("\nthe same from the command line\n", style="bold")
+        try:
+            commands = self.commands()
+        except RecipeError:
+            commands = []
+            text.append("once the settings are valid")
+        else:
+            if not commands:
+                text.append(NO_FLAGS)
+        return text.append_text(block("\n".join(commands), 8000))
+
+    def commands(self) -> list[str]:
+        """The command lines. Raises RecipeError."""
+        folder = self.state.folder
+        return self.state.draft.commands("" if folder == runs_folder(None) else str(folder))
+
+    def _recipe(self) -> Text:
+        draft = self.state.draft
+        text = Text("changed from the defaults\n", style="bold")
+        text.append_text(block(as_toml(draft.tables(), help=False) or "nothing\n", 20_000, style="not bold"))
+        try:
+            recipes = draft.recipes()
+        except RecipeError:
+            return text
+        for recipe in recipes[1:]:
+            text.append(f"\nthen the same with {recipe.loss.name} at beta {recipe.loss.beta:g}\n", style="not bold")
+        text.append("\nthe whole recipe\n")
+        return text.append_text(block(recipes[0].dump(), 20_000, style="not bold"))
+
+    def action_copy(self) -> None:
+        """Put the command line on the clipboard."""
+        try:
+            commands = self.commands()
+        except RecipeError as error:
+            self.app.notify(str(error), severity="error", markup=False)
+            return
+        if commands:
+            self.app.copy_to_clipboard("\n".join(commands))
+        self.app.notify("the command line is copied" if commands else NO_FLAGS, markup=False)
