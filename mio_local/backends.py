@@ -3,6 +3,8 @@
 A backend is a package with an entry point in the group `mio_local.backends`; installing one adds it, with no edit here.
 """
 
+import contextlib
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from mio_local.data.collate import Batch
 from mio_local.data.continuations import Row, Score
 from mio_local.errors import BackendError, nearest, one_line
 from mio_local.objectives.losses import Objective
-from mio_local.recipe import LoraSettings, ModelSettings, SpeedSettings, TrainSettings
+from mio_local.recipe import LoraSettings, ModelSettings, Recipe, SpeedSettings, TrainSettings
 from mio_local.sampling import Sampling
 
 GROUP = "mio_local.backends"
@@ -216,6 +218,31 @@ def load_backend(name: str) -> Backend:
         raise BackendError(
             f"--backend {name}: not installed ({_lack(error)}); install it with: pip install '{extra}'"
         ) from None
+
+
+def resolve_backend(recipe: Recipe) -> tuple[Backend, Recipe, Device]:
+    """The backend, the recipe with it and its device named, and that device. Only `auto` falls back to PyTorch on the
+    CPU. Raises BackendError."""
+    backend = load_backend(recipe.backend.name)
+    device = recipe.backend.device
+    try:
+        found = backend.probe(device)
+    except BackendError:
+        if recipe.backend.name != "auto" or device != "auto":
+            raise
+        device, found = "cpu", backend.probe("cpu")
+    if recipe.backend.name == device == "auto" and found.kind == "cpu" and shutil.which("nvidia-smi"):
+        with contextlib.suppress(BackendError):  # MLX on the CPU beside a GPU that PyTorch can use
+            backend, found = _on_gpu("cuda")
+    if device == "auto":
+        device = found.kind
+    settings = recipe.backend.model_copy(update={"name": backend.name, "device": device})
+    return backend, recipe.model_copy(update={"backend": settings}), found
+
+
+def _on_gpu(name: str) -> tuple[Backend, Device]:
+    backend = load_backend(name)
+    return backend, backend.probe("gpu")
 
 
 def _lack(error: ImportError | OSError) -> str:

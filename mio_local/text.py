@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 # control characters but newline and tab; those that turn the direction of writing; halves of a character
 HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -34,3 +35,14 @@ def visible_within(texts: Iterable[str], limit: int) -> list[str]:
             break
         kept.append(shown)
     return kept
+
+
+def kind_name(value: Any) -> str:
+    """What a JSON value is, in words for an error message."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float):
+        return "a number"
+    return {"str": "text", "list": "a list", "dict": "an object"}.get(type(value).__name__, type(value).__name__)

@@ -80,14 +80,14 @@ def work(run: Run, begin: int = -1) -> bool:
     try:
         with control.signals():
             report("importing", 0, 0)
-            from mio_local import console
+            from mio_local import printing
             from mio_local.training.loop import train
-            from mio_local.training.prepare import reopen
+            from mio_local.training.reopen import reopen
 
             job = reopen(run, report)
             if control.stop_asked():
                 raise Stopped
-            end = console.follow(train(job, control), job.total_steps, console.console())[-1]
+            end = printing.follow(train(job, control), job.total_steps, printing.console())[-1]
         print(f"{end.values['state']}: {end.values['reason']}")
         return end.values["state"] == "done"
     except Stopped:

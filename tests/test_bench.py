@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mio_local import console
+from mio_local import printing
 from mio_local.bench import trial
 from mio_local.bench.measure import WARM_UP
 from mio_local.bench.trial import Result, Trial
@@ -72,7 +72,7 @@ def advice(capsys: Any, free: int = 0, **changed: Result | str) -> str:
     rows = rows_of(made, result())
     found: dict[str, Result | str] = {row.name: result() for row in rows}
     found |= {name.replace("__", " "): one for name, one in changed.items()}
-    out = console.console()
+    out = printing.console()
     bench.show(out, rows, found)
     bench.advise(out, rows, found, free)
     return capsys.readouterr().out

@@ -16,7 +16,8 @@ from mio_local.recipe import build
 from mio_local.runs.directory import Run
 from mio_local.training import health
 from mio_local.training.loop import train
-from mio_local.training.prepare import reopen, start
+from mio_local.training.prepare import start
+from mio_local.training.reopen import reopen
 from tests.fakes import read_events
 
 

@@ -11,7 +11,7 @@ from mio_local.data.examples import Example
 from mio_local.errors import RecipeError, is_out_of_memory
 from mio_local.memory.estimate import estimate
 from mio_local.memory.fitting import allowed
-from mio_local.memory.rehearsal import Room
+from mio_local.memory.rehearsal import Rehearsal
 from mio_local.models.shapes import read_shape
 from mio_local.recipe import build
 from tests.conftest import write_tiny_model
@@ -34,7 +34,7 @@ def recipe(limit="auto", **train):
 def room(folder, limit="auto", kind="cpu", backend="mlx", free=None, held_out=(), **train):
     made = recipe(limit, **train)
     free = allowed(made, kind) if free is None else free
-    return Room(made, backend, kind, folder, [SHORT, LONG, SHORT], list(held_out), free)
+    return Rehearsal(made, backend, kind, folder, [SHORT, LONG, SHORT], list(held_out), free)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from mio_local.errors import RunError
 from mio_local.recipe import build, read_toml
 from mio_local.runs.directory import Run
 from mio_local.runs.stages import stages
-from mio_local.training.prepare import reopen
+from mio_local.training.reopen import reopen
 from tests.driving import both
 from tests.fakes import read_events
 

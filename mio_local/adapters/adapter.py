@@ -18,7 +18,7 @@ import numpy as np
 from mio_local.errors import ModelError, RecipeError, nearest, one_line
 from mio_local.models.tensors import open_tensors
 from mio_local.models.weights import BLOCK
-from mio_local.recipe import LoraSettings
+from mio_local.recipe import LoraSettings, Recipe
 
 Adapter = dict[str, np.ndarray]
 Settings = tuple[int, float, bool, float]  # rank, alpha, dora, dropout
@@ -223,6 +223,12 @@ def _same(saved: SavedAdapter, origin: Mapping[str, Any]) -> bool:
         return False
     near = np.allclose((alpha, dropout), (saved.alpha, saved.dropout), rtol=1e-9, atol=0)
     return near and (rank, dora) == (saved.rank, saved.dora)
+
+
+def inherit(recipe: Recipe, initial: SavedAdapter) -> Recipe:
+    """The recipe with rank, alpha and kind of the adapter that the run continues from."""
+    update = {"rank": initial.rank, "alpha": initial.alpha, "dora": initial.dora}
+    return recipe.model_copy(update={"lora": recipe.lora.model_copy(update=update)})
 
 
 def _rank(value: Any) -> int:

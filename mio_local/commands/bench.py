@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mio_local import console
-from mio_local.adapters.adapter import read_adapter
+from mio_local import printing
+from mio_local.adapters.adapter import inherit, read_adapter
+from mio_local.backends import resolve_backend
 from mio_local.bench.measure import WARM_UP
 from mio_local.bench.trial import Result, Trial, run
 from mio_local.data.collate import Order
 from mio_local.data.examples import Example, pair_tokens
-from mio_local.data.tokenise import tokenise
 from mio_local.data.tokenizer import padding
 from mio_local.errors import BackendError, RecipeError
 from mio_local.flags import flag_words, recipe_from
@@ -23,8 +23,8 @@ from mio_local.memory.fitting import allowed
 from mio_local.progress import Report
 from mio_local.recipe import PLAIN, Recipe
 from mio_local.text import visible, visible_line
-from mio_local.training.prepare import inherit, resolve_backend
-from mio_local.training.savings import SCORED, Levers
+from mio_local.training.inputs import tokenised
+from mio_local.training.savings import SCORED, Savings
 
 WORTH = 1.05  # times as fast: what is less may be noise
 LATER, EARLY = "as it is", "first epoch"
@@ -46,13 +46,13 @@ def main(arguments: argparse.Namespace) -> int:
     """Measure the recipe, then the recipe with one thing changed at a time. Raises BackendError where nothing ran."""
     if arguments.times < 1:
         raise RecipeError(f"--times {arguments.times}: must be at least 1")
-    out = console.console()
+    out = printing.console()
     backend, recipe, device = resolve_backend(recipe_from(arguments).absolute())
     if recipe.lora.init_adapter:
         recipe = inherit(recipe, read_adapter(Path(recipe.lora.init_adapter)))
     found: dict[str, Result | str] = {}
-    with console.preparing(out) as report:
-        tokens, place = tokenise(recipe, report, time.time())
+    with printing.preparing(out) as report:
+        tokens, place = tokenised(recipe, time.time(), report)
         groups = groups_of(tokens.train, recipe, arguments.times)
         rows = [Row(LATER, recipe)]
         for number, row in enumerate(rows):
@@ -98,7 +98,7 @@ def beside(recipe: Recipe, first: Result | str, pairs: int) -> list[Row]:
     """The recipe with one thing changed: each saving that it uses off, all of them, checkpointing, and a smaller batch
     where the `pairs` of a step are more than that."""
     speed, train = recipe.speed, recipe.train
-    used = first.on if isinstance(first, Result) else Levers(speed).on
+    used = first.on if isinstance(first, Result) else Savings(speed).on
     on = [lever for lever in used if lever in (*SCORED, "frozen_once")]
     rows = [Row(EARLY, recipe, reference=True)]
     for lever in on:
@@ -134,20 +134,20 @@ def measured(trial: Trial, name: str, report: Report) -> Result | str:
             return end.value
 
 
-def show(out: console.Console, rows: Sequence[Row], found: dict[str, Result | str]) -> None:
+def show(out: printing.Console, rows: Sequence[Row], found: dict[str, Result | str]) -> None:
     """A line for each setting, then what could not be measured or used, and why."""
-    table = console.table("", ["setting", "pairs/s", "tokens/s", "of peak", "memory", "against"])
+    table = printing.table("", ["setting", "pairs/s", "tokens/s", "of peak", "memory", "against"])
     first = found[LATER]
     rate = first.matrix_rate if isinstance(first, Result) else 0
     for row in rows:
         one, other = found[row.name], found[row.against]
         if isinstance(one, str):
-            console.row(table, row.name, *"—————")
+            printing.row(table, row.name, *"—————")
             continue
         share = f"{one.work / rate:.0%}" if rate else "—"
         against = f"{one.pairs / other.pairs:.2f}x" if isinstance(other, Result) and other is not one else "—"
         against += f" {row.against}" if row.against != LATER else ""
-        console.row(
+        printing.row(
             table, row.name, f"{one.pairs:.3g}", f"{one.tokens:,.0f}", share, f"{one.peak / 1e9:.2f} GB", against
         )
     out.print(table)
@@ -157,10 +157,10 @@ def show(out: console.Console, rows: Sequence[Row], found: dict[str, Result | st
     if isinstance(first, Result):
         reasons |= {f"{lever} cannot be used: {why}" for lever, why in first.refused.items()}
     for reason in sorted(reasons):
-        out.print(f"{console.SIGNS['info']} {visible_line(reason)}")
+        out.print(f"{printing.SIGNS['info']} {visible_line(reason)}")
 
 
-def advise(out: console.Console, rows: Sequence[Row], found: dict[str, Result | str], free: int) -> None:
+def advise(out: printing.Console, rows: Sequence[Row], found: dict[str, Result | str], free: int) -> None:
     """The settings to take: the first row's, with what was faster by itself, or what fits where that does not."""
 
     def result(row: Row) -> Result | None:
@@ -190,4 +190,4 @@ def advise(out: console.Console, rows: Sequence[Row], found: dict[str, Result | 
         out.print(f"recommended: {faster[0][1].name} ({faster[0][0]:.2f}x){told}")
     else:
         out.print(f"recommended: the settings as they are; nothing else was {WORTH - 1:.0%} faster")
-    console.next_steps(out, visible(shlex.join(["mio-local", "train", *words_of(first.recipe), *changes])))
+    printing.next_steps(out, visible(shlex.join(["mio-local", "train", *words_of(first.recipe), *changes])))

@@ -6,7 +6,7 @@ import shlex
 from rich.console import Console
 from rich.text import Text
 
-from mio_local import console
+from mio_local import printing
 from mio_local.data.check import Summary, examine, stop_line
 from mio_local.data.examples import Example
 from mio_local.data.layouts import LAYOUTS
@@ -42,7 +42,7 @@ def check(
     Without a model name, tells the layout and shows the pair as text. A row that would stop the training is raised as
     `DataError` after all is printed. Raises `ModelError` and `HubError` too.
     """
-    out = console or console.console()
+    out = console or printing.console()
     pairs = load_pairs(source, settings.model_copy(update={"bad_rows": "skip"}))
     if not 0 <= row < len(pairs):
         raise DataError(f"--row {row + 1}: there are pairs 1 to {len(pairs)}")
@@ -50,16 +50,16 @@ def check(
     if not model.name:
         _print_text(out, pairs, row)
         _stop_if(stop_line(pairs.problem if settings.bad_rows == "error" else "", sum(pairs.skipped.values())))
-        console.next_steps(out, f"mio-local data check {shlex.quote(source)} --model FOLDER   to see the tokens")
+        printing.next_steps(out, f"mio-local data check {shlex.quote(source)} --model FOLDER   to see the tokens")
         return
     chat = Chat(load_tokenizer(model), settings.template)
     _print_tokens(out, chat, chat.encode(pairs[row], settings.max_tokens, "cut"))
     found = examine(pairs, chat, settings, seed)
     _print_summary(out, found.summary)
     for warning in found.warnings:
-        _line(out, f"{console.SIGNS['warning']} {warning}")
+        _line(out, f"{printing.SIGNS['warning']} {warning}")
     _stop_if(found.stops)
-    console.next_steps(out, _train_command(source, model, settings))
+    printing.next_steps(out, _train_command(source, model, settings))
 
 
 def _stop_if(problem: str) -> None:
@@ -119,11 +119,11 @@ def tokens_line(texts: list[str], ids: list[int], special: set[int], scored: boo
 def _print_summary(out: Console, summary: Summary) -> None:
     _line(out, f"\n{summary.encoded:,} pairs over {summary.prompts:,} prompts; held out: {summary.held_out_pairs:,} "
                f"pairs over {summary.held_out_prompts:,} prompts")
-    table = console.table("tokens", ["part", "min", "median", "95%", "max"])
+    table = printing.table("tokens", ["part", "min", "median", "95%", "max"])
     for name, counts in (("prompt", summary.prompt), ("chosen", summary.chosen), ("rejected", summary.rejected)):
         if counts:
             values = (counts.smallest, counts.median, counts.p95, counts.largest)
-            console.row(table, name, *(f"{value:,}" for value in values))
+            printing.row(table, name, *(f"{value:,}" for value in values))
     out.print(table)
     _line(out, f"answers cut: {summary.truncated:,} pairs ({summary.truncated_share:.1%}); "
                f"prompts cut: {summary.cut_prompts:,}")

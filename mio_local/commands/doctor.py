@@ -7,7 +7,7 @@ import platform
 import shutil
 import sys
 
-from mio_local import __version__, blas, console
+from mio_local import __version__, blas, printing
 from mio_local.backends import EXTRAS, installed, load_backend
 from mio_local.errors import BackendError
 from mio_local.runs.directory import runs_folder
@@ -17,7 +17,7 @@ OPTIONAL = {"bitsandbytes": "quantised bases on CUDA: pip install 'mio-local[cud
 
 def main(arguments: argparse.Namespace) -> int:
     """Look at everything; 0 when at least one backend can train."""
-    out = console.console()
+    out = printing.console()
     out.print(f"mio-local {__version__}, Python {platform.python_version()}, {platform.platform()}")
     out.print(f"  cores {os.cpu_count()}, memory {_memory()}")
     works = [name for name in installed() if _backend(name, out)]
@@ -35,11 +35,11 @@ def main(arguments: argparse.Namespace) -> int:
     out.print(f"{'✓' if free > 5 else '!'} runs: {folder}, {free:.0f} GB free")
     if not works:
         raise BackendError(f"no backend works here; pip install '{EXTRAS['mlx']}' or pip install '{EXTRAS['cuda']}'")
-    console.next_steps(out, "mio-local demo")
+    printing.next_steps(out, "mio-local demo")
     return 0
 
 
-def _backend(name: str, out: console.Console) -> bool:
+def _backend(name: str, out: printing.Console) -> bool:
     try:
         backend = load_backend(name)
     except BackendError as error:

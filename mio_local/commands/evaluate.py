@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mio_local import console
+from mio_local import printing
 from mio_local.adapters.adapter import read_adapter
 from mio_local.data.examples import Example
 from mio_local.data.questions import read_tasks, rule
 from mio_local.data.template import Chat
-from mio_local.data.tokenise import examples_of, tokens_of
+from mio_local.data.tokenise import examples_of, read_split, tokenise
 from mio_local.errors import DataError, RecipeError, RunError
 from mio_local.evaluation.held_out import SAMPLE_TOKENS, Result, distinct_prompts, divergence, exact_match, preference
 from mio_local.evaluation.target import Subject, subject
@@ -39,7 +39,7 @@ def main(arguments: argparse.Namespace) -> int:
     if not (pairs or names or questions):
         raise RecipeError(f"{on.title}: nothing to evaluate; add --tasks or --questions"
                           + (", or --data with pairs" if on.source else ""))  # fmt: skip
-    out = console.console()
+    out = printing.console()
     results: list[Result] = []
 
     def take(found: list[Result], **asked: Any) -> None:
@@ -51,7 +51,7 @@ def main(arguments: argparse.Namespace) -> int:
         except RunError as error:
             out.print(f"! not kept in the run's events: {visible(str(error))}")
 
-    with console.preparing(out) as report:
+    with printing.preparing(out) as report:
         tasks = None
         if names:
             from mio_local.evaluation.harness import Tasks
@@ -118,7 +118,7 @@ def _examples(on: Subject, chat: Chat, source: str, reading: Recipe, report: Rep
         check_start(on.run, info, read_adapter(Path(on.recipe.lora.init_adapter)))
     if source or not on.run:
         return examples_of(reading, chat, source, report)
-    tokens = tokens_of(on.recipe, chat, report)
+    tokens = tokenise(on.recipe, read_split(on.recipe, report), chat, report)
     check_data(on.run, info, tokens.digest)
     return tokens.held_out
 
@@ -130,12 +130,12 @@ def _named(source: str) -> str:
 
 
 def _show(
-    on: Subject, results: Sequence[Result], arguments: argparse.Namespace, out: console.Console
+    on: Subject, results: Sequence[Result], arguments: argparse.Namespace, out: printing.Console
 ) -> None:
     loss = on.recipe.loss
     what = f"{on.title}, {arguments.checkpoint}, step {on.step}" if on.run else on.title
     records = [result.event(on.step, on.checkpoint).values for result in results]
-    for made in console.benchmarks(what, [record | {"step": on.step} for record in records]):
+    for made in printing.benchmarks(what, [record | {"step": on.step} for record in records]):
         out.print(made)
     said: list[str] = []
     if any(result.interval for result in results):
@@ -152,8 +152,8 @@ def _show(
     for line in said:
         out.print(f"  {line}")
     if on.run:
-        console.next_steps(out, f"mio-local show {console.called(on.run)}")
+        printing.next_steps(out, f"mio-local show {printing.called(on.run)}")
     elif on.source:
-        console.next_steps(out, f"mio-local export {visible(arguments.run)} --to merged")
+        printing.next_steps(out, f"mio-local export {visible(arguments.run)} --to merged")
     else:
-        console.next_steps(out, f"mio-local train --model {visible(arguments.run)} --data PAIRS")
+        printing.next_steps(out, f"mio-local train --model {visible(arguments.run)} --data PAIRS")

@@ -5,7 +5,7 @@ import re
 import shlex
 from pathlib import Path
 
-from mio_local import console
+from mio_local import printing
 from mio_local.errors import RecipeError, RunError, nearest
 from mio_local.evaluation.loading import Source, named
 from mio_local.export.gguf_file import KINDS
@@ -34,8 +34,8 @@ def main(arguments: argparse.Namespace) -> int:
     found = named(runs_folder(arguments.runs), arguments.run, arguments.checkpoint, arguments.model, where)
     if not isinstance(found, Source):
         raise RunError(f"{arguments.run}: is a model without an adapter; there is nothing to export")
-    out, place = console.console(), _place(found, arguments)
-    with console.preparing(out) as report:
+    out, place = printing.console(), _place(found, arguments)
+    with printing.preparing(out) as report:
         if to == "gguf":
             made = export_gguf(found, place, kind, llama_cpp, report)
             check = made.check
@@ -47,7 +47,7 @@ def main(arguments: argparse.Namespace) -> int:
         out.print(f"{made.tensors} tensors, {made.how}")
     for note in made.notes if made else ():
         out.print(f"! {visible(note)}")
-    console.next_steps(out, *_uses(found, to, place, bits))
+    printing.next_steps(out, *_uses(found, to, place, bits))
     return 0
 
 
@@ -76,7 +76,7 @@ def _uses(found: Source, to: str, place: Path, bits: int) -> list[str]:
     if to == "mlx":
         return [f"mlx_lm.generate --model {base} --adapter-path {at} --prompt '...'"]
     if to == "peft":
-        return [console.in_python("peft", "AutoPeftModelForCausalLM", place)]
+        return [printing.in_python("peft", "AutoPeftModelForCausalLM", place)]
     if to == "gguf":
         name = re.sub(r"[^a-z0-9._-]+", "-", found.title.lower()).strip("-._") or "model"
         return [
@@ -86,6 +86,6 @@ def _uses(found: Source, to: str, place: Path, bits: int) -> list[str]:
         ]
     by_library = {
         "mlx": f"mlx_lm.generate --model {at} --prompt '...'",
-        "cuda": console.in_python("transformers", "AutoModelForCausalLM", place),
+        "cuda": printing.in_python("transformers", "AutoModelForCausalLM", place),
     }
     return [by_library[found.open().name]] if bits else list(by_library.values())

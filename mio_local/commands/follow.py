@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from mio_local import console
+from mio_local import printing
 from mio_local.errors import RunError
 from mio_local.runs import control, directory
 from mio_local.runs.directory import LIVE, Run, runs_folder
@@ -25,7 +25,7 @@ POLL = 0.2  # seconds
 def main(arguments: argparse.Namespace) -> int:
     """Do what `arguments.command` says with the run; 130 where Ctrl-C ended the looking."""
     run = directory.find(runs_folder(arguments.runs), arguments.run)
-    out = console.console()
+    out = printing.console()
     if arguments.command in ("pause", "stop"):
         return ask(run, arguments.command, out)
     reader = Reader(run)
@@ -37,30 +37,30 @@ def main(arguments: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             if arguments.command == "watch" or interrupted or run.read_status()["state"] not in LIVE:
                 out.print(f"{visible(run.name)} is left alone")
-                console.next_steps(out, *console.ways(run))
+                printing.next_steps(out, *printing.ways(run))
                 return 130
             interrupted = True
             control.request(run.control, "stop")
             out.print("asked to stop and save; Ctrl-C again leaves without waiting")
 
 
-def ask(run: Run, command: str, out: console.Console) -> int:
+def ask(run: Run, command: str, out: printing.Console) -> int:
     """Send a request to the run's trainer. Raises RunError where there is none."""
     state = run.read_status()["state"]
     if state not in LIVE:
         raise RunError(f"run {run.name} is {state}, so there is nothing to {command}; see it with: "
-                       f"mio-local show {console.called(run)}")
+                       f"mio-local show {printing.called(run)}")
     control.request(run.control, command)
     if command == "stop":
         out.print(f"{visible(run.name)} finishes its step, saves and ends")
-        console.next_steps(out, f"mio-local watch {console.called(run)}", f"mio-local resume {console.called(run)}")
+        printing.next_steps(out, f"mio-local watch {printing.called(run)}", f"mio-local resume {printing.called(run)}")
     else:
         out.print(f"{visible(run.name)} finishes its step, then waits with the model in memory")
-        console.next_steps(out, f"mio-local resume {console.called(run)}")
+        printing.next_steps(out, f"mio-local resume {printing.called(run)}")
     return 0
 
 
-def look(reader: "Reader", out: console.Console) -> int:
+def look(reader: "Reader", out: printing.Console) -> int:
     """Show the run's past and what is added to it, until it ends; 0 where it is done or stopped."""
     run = reader.run
     events = reader.events()
@@ -68,14 +68,14 @@ def look(reader: "Reader", out: console.Console) -> int:
         first = next(events, None)
     if first and first.type == "started":  # status.json holds the number only once it trains
         reader.total = _total(first.values) or reader.total
-    console.follow(itertools.chain([first] if first else [], events), reader.total, out)
+    printing.follow(itertools.chain([first] if first else [], events), reader.total, out)
     status = run.read_status()
     if status["state"] in ("failed", "lost"):
         raise RunError(f"run {run.name} {status['state']}: {status.get('reason') or 'its process is gone'}; "
-                       f"mio-local resume {console.called(run)}")
+                       f"mio-local resume {printing.called(run)}")
     out.print(visible(f"{status['state']} at step {status.get('step', 0)}: {run.path}"))
     next_step = "show" if status["state"] == "done" else "resume"
-    console.next_steps(out, f"mio-local {next_step} {console.called(run)}")
+    printing.next_steps(out, f"mio-local {next_step} {printing.called(run)}")
     return 0
 
 

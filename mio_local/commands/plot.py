@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from mio_local import console
+from mio_local import printing
 from mio_local.errors import RecipeError, RunError
 from mio_local.reports.plotting import draw
 from mio_local.runs import directory, history
@@ -23,8 +23,8 @@ def main(arguments: argparse.Namespace) -> int:
         raise RecipeError(f"--out {arguments.out}: the file's name must end in .png or .svg")
     if not out.parent.is_dir():
         raise RecipeError(f"--out {arguments.out}: no folder {out.parent}")
-    printer = console.console()
-    with console.preparing(printer) as report:
+    printer = printing.console()
+    with printing.preparing(printer) as report:
         report("drawing", 0, 0)
         try:
             draw(histories, out)

@@ -5,7 +5,7 @@ import shlex
 import tempfile
 from pathlib import Path
 
-from mio_local import console
+from mio_local import printing
 from mio_local.errors import RecipeError, nearest
 from mio_local.evaluation.loading import of_run
 from mio_local.export.model_card import Licences
@@ -27,12 +27,12 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.yes:
         check_login(repository)
     run = directory.find(runs_folder(arguments.runs), arguments.run)
-    source, past, out = of_run(run, arguments.checkpoint), history.read(run), console.console()
+    source, past, out = of_run(run, arguments.checkpoint), history.read(run), printing.console()
     step = step_of(run, arguments.checkpoint)
     to = source.saved.kind if arguments.what == "adapter" else arguments.what
     with tempfile.TemporaryDirectory(prefix="mio-local-push-") as place:
         folder = Path(place) / "files"
-        with console.preparing(out) as report:
+        with printing.preparing(out) as report:
             report("asking for licences", 0, 0)
             licences = Licences(
                 arguments.license or licence_of(source.model.name, "model"),
@@ -47,9 +47,9 @@ def main(arguments: argparse.Namespace) -> int:
         if not arguments.yes:
             for line in (folder / "README.md").read_text(encoding="utf-8").splitlines():
                 out.print(visible(line))
-    table = console.table(f"{repository}, {seen}", ["file", "bytes"])
+    table = printing.table(f"{repository}, {seen}", ["file", "bytes"])
     for name, size in sizes.items():
-        console.row(table, name, f"{size:,}")
+        printing.row(table, name, f"{size:,}")
     out.print(table)
     for what, licence in (("base", licences.base), ("data", licences.data)):
         if not licence:
@@ -58,7 +58,7 @@ def main(arguments: argparse.Namespace) -> int:
         out.print(f"sent: {visible(url)}")
         return 0
     out.print("nothing was sent")
-    console.next_steps(out, f"mio-local push {console.called(run)} {_again(arguments)} --yes")
+    printing.next_steps(out, f"mio-local push {printing.called(run)} {_again(arguments)} --yes")
     return 0
 
 

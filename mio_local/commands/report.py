@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from mio_local import __version__, console
+from mio_local import __version__, printing
 from mio_local.errors import RecipeError, RunError
 from mio_local.reports import plotting, svg
 from mio_local.reports.document import Document, collect
@@ -41,8 +41,8 @@ def main(arguments: argparse.Namespace) -> int:
     here = Path("report.html") if several else found[0].path / "report.html"
     out = Path(os.path.expanduser(arguments.out)) if arguments.out else here
     _check(out, arguments.out)
-    printer = console.console()
-    with console.preparing(printer) as report:
+    printer = printing.console()
+    with printing.preparing(printer) as report:
         report("reading the runs", 0, 0)
         text = render(collect(found), out.suffix)
         try:
@@ -51,7 +51,7 @@ def main(arguments: argparse.Namespace) -> int:
             raise RunError(f"--out {out}: cannot be written: {error.strerror or error}") from None
     printer.print(f"report: {visible(str(out))}")
     opener = "open" if sys.platform == "darwin" else "xdg-open"
-    console.next_steps(printer, f"{opener} {visible(shlex.quote(str(out)))}")
+    printing.next_steps(printer, f"{opener} {visible(shlex.quote(str(out)))}")
     return 0
 
 
@@ -88,7 +88,7 @@ def render(document: Document, suffix: str) -> str:
         "quoted": lambda text: shlex.quote(str(text)),
         "margin": _margin,
         "level": lambda note: note["level"] if note.get("level") in ("warning", "error") else "info",
-        "sign": lambda note: console.SIGNS.get(str(note.get("level")), "·"),
+        "sign": lambda note: printing.SIGNS.get(str(note.get("level")), "·"),
     }
     environment.filters.update(filters)
     values: dict[str, Any] = {"document": document, "version": __version__, "words": WORDS, "badges": BADGES}
@@ -119,7 +119,7 @@ def _pictures(document: Document) -> dict[str, Any]:
 
 
 def _figure(value: object, form: str, html: bool) -> str:
-    said = console.figure(value, form)
+    said = printing.figure(value, form)
     return said.replace("-", "−") if html else said
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from mio_local import console
+from mio_local import printing
 from mio_local.commands.train import watch
 from mio_local.progress import Report
 from mio_local.runs import directory
@@ -10,26 +10,26 @@ from mio_local.runs.control import Control, request
 from mio_local.runs.directory import Run, runs_folder, write_atomically
 from mio_local.runs.launch import launch
 from mio_local.training.job import Job
-from mio_local.training.prepare import reopen
+from mio_local.training.reopen import reopen
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Resume; 0 when the run is done or was asked to stop."""
     run = directory.find(runs_folder(arguments.runs), arguments.run)
-    out = console.console()
+    out = printing.console()
     if run.read_status()["state"] == "paused":
         request(run.control, "resume")
         out.print(f"{run.name} goes on")
-        console.next_steps(out, f"mio-local attach {console.called(run)}")
+        printing.next_steps(out, f"mio-local attach {printing.called(run)}")
         return 0
     if arguments.detach:
         launch([run])
         out.print(f"{run.name} goes on in the background")
-        console.next_steps(out, *console.ways(run))
+        printing.next_steps(out, *printing.ways(run))
         return 0
     with run.locked():
         control = Control(run.control)  # a stop that is asked for from here on is obeyed
-        with console.preparing(out) as report:
+        with printing.preparing(out) as report:
             job = _prepared(run, report)
         out.print(f"resuming {run.name} from step {job.progress.step}")
         return watch(job, out, control)

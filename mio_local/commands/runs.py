@@ -3,7 +3,7 @@
 import argparse
 import time
 
-from mio_local import console
+from mio_local import printing
 from mio_local.objectives.losses import answer_target
 from mio_local.runs import directory, history, summary
 from mio_local.runs.directory import LIVE, RESUMABLE, Run, runs_folder
@@ -22,19 +22,19 @@ def main(arguments: argparse.Namespace) -> int:
 def list_all(arguments: argparse.Namespace) -> int:
     """List the runs."""
     folder = runs_folder(arguments.runs)
-    out = console.console()
+    out = printing.console()
     found = summary.read(folder)
     if not found:
         out.print(f"no runs in {visible(str(folder))}")
-        console.next_steps(out, "mio-local demo", "mio-local train --model MODEL --data PAIRS.jsonl")
+        printing.next_steps(out, "mio-local demo", "mio-local train --model MODEL --data PAIRS.jsonl")
         return 0
-    listing = console.table(str(folder), ["run", "state", "loss", "model", "step", "Δchosen", "accuracy"])
+    listing = printing.table(str(folder), ["run", "state", "loss", "model", "step", "Δchosen", "accuracy"])
     for row in found:
-        figures = console.figure(row.change, "+.2f"), console.figure(row.accuracy, ".2f")
+        figures = printing.figure(row.change, "+.2f"), printing.figure(row.accuracy, ".2f")
         facts = (visible_line(fact, LONGEST) for fact in (row.objective, row.model, row.step, *figures))
-        console.row(listing, row.name, row.state, *facts)
+        printing.row(listing, row.name, row.state, *facts)
     out.print(listing)
-    console.next_steps(out, f"mio-local show {console.called(Run(folder / found[0].name))}")
+    printing.next_steps(out, f"mio-local show {printing.called(Run(folder / found[0].name))}")
     return 0
 
 
@@ -42,7 +42,7 @@ def show(arguments: argparse.Namespace) -> int:
     """Show one run."""
     run = directory.find(runs_folder(arguments.runs), arguments.run)
     past, status, info = history.read(run), run.read_status(), run.read_info()
-    recipe, out = past.recipe, console.console()
+    recipe, out = past.recipe, printing.console()
     loss = recipe.loss
     where = f"{status['state']}  step {status.get('step', 0)} of {status.get('total_steps', '?')}"
     out.print(f"run {visible(run.name)}  {visible(where)}")
@@ -69,28 +69,28 @@ def show(arguments: argparse.Namespace) -> int:
         out.print(f"! lines of events.jsonl that made no sense and were passed over: {past.bad}")
     if past.of("eval"):
         columns = ["step", "loss", "chosen", "rejected", "margin", "accuracy", "mi/js", "mi/dv"]
-        table = console.table("held out; chosen and rejected are nats per answer against the start", columns)
+        table = printing.table("held out; chosen and rejected are nats per answer against the start", columns)
         for event in past.of("eval"):
             chosen, rejected = event.get("delta/chosen"), event.get("delta/rejected")
             margin = chosen - rejected if is_number(chosen) and is_number(rejected) else None
-            console.row(
-                table, str(event.get("step", "—")), console.figure(event.get("loss"), ".4f"),
-                console.figure(chosen, "+.3f"), console.figure(rejected, "+.3f"), console.figure(margin, "+.3f"),
-                console.figure(event.get("rewards/accuracies"), ".3f"), console.figure(event.get("mi/js"), ".4f"),
-                console.figure(event.get("mi/dv"), ".4f"),
+            printing.row(
+                table, str(event.get("step", "—")), printing.figure(event.get("loss"), ".4f"),
+                printing.figure(chosen, "+.3f"), printing.figure(rejected, "+.3f"), printing.figure(margin, "+.3f"),
+                printing.figure(event.get("rewards/accuracies"), ".3f"), printing.figure(event.get("mi/js"), ".4f"),
+                printing.figure(event.get("mi/dv"), ".4f"),
             )  # fmt: skip
         out.print(table)
     for event in past.of("task"):
-        out.print(f"step {visible_line(str(event.get('step', '—')))}: {console.task_line(event)}")
+        out.print(f"step {visible_line(str(event.get('step', '—')))}: {printing.task_line(event)}")
     if past.of("benchmark"):
         title = "benchmarks; preference and kl are nats against the reference, intervals are 95 %"
-        for made in console.benchmarks(title, past.of("benchmark")):
+        for made in printing.benchmarks(title, past.of("benchmark")):
             out.print(made)
     for event in past.of("note"):
-        out.print(console.note_line(event | {"text": f"step {event.get('step', '—')}: {event.get('text', '')}"}))
+        out.print(printing.note_line(event | {"text": f"step {event.get('step', '—')}: {event.get('text', '')}"}))
     state = status["state"]
     commands = ["resume"] if state in RESUMABLE else ["watch", "plot"] if state in LIVE else ["plot", "chat", "eval"]
-    console.next_steps(out, *(f"mio-local {command} {console.called(run)}" for command in commands))
+    printing.next_steps(out, *(f"mio-local {command} {printing.called(run)}" for command in commands))
     return 0
 
 

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 
-from mio_local import console
+from mio_local import printing
 from mio_local.chat.conversation import Ending, Talker, gather, open_talker
 from mio_local.chat.start import BASE, clean, start_from
 from mio_local.data.messages import Message
@@ -19,8 +19,8 @@ def main(arguments: argparse.Namespace) -> int:
     start = start_from(arguments)
     asked = questions(arguments)
     base, adapters = gather(runs_folder(arguments.runs), start)
-    out = console.console()
-    with console.preparing(console.error_console()) as report:
+    out = printing.console()
+    with printing.preparing(printing.error_console()) as report:
         talker = open_talker(base, adapters, report)
     wanted = {"both": talker.voices, "base": [BASE], "adapter": talker.voices[:-1]}[start.who]
     voices = wanted or [BASE]
@@ -35,7 +35,7 @@ def main(arguments: argparse.Namespace) -> int:
             ending = spoken(talker, turns, voice, start.sampling)
             turns.append({"role": "assistant", "content": ending.text})
             speed = ending.tokens / max(ending.seconds, 1e-9)
-            console.error_console().print(f"{ending.tokens} tokens, {speed:.0f}/s, {ending.end}")
+            printing.error_console().print(f"{ending.tokens} tokens, {speed:.0f}/s, {ending.end}")
     return 0
 
 

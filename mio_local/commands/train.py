@@ -3,7 +3,7 @@
 import argparse
 import shlex
 
-from mio_local import console
+from mio_local import printing
 from mio_local.errors import MioError, RunError, is_full_disk, one_line
 from mio_local.flags import recipe_from
 from mio_local.runs.control import Control
@@ -19,16 +19,16 @@ from mio_local.training.prepare import start
 def main(arguments: argparse.Namespace) -> int:
     """Train; 0 when the run is done or was asked to stop."""
     recipe, folder = recipe_from(arguments), runs_folder(arguments.runs)
-    out = console.console()
+    out = printing.console()
     queue = stages([recipe], folder, [arguments.name])
     if arguments.detach:
         made = [lay_out(one, folder, name) for one, name in queue]
         launch(made)
         out.print(f"{made[0].name} trains in the background{f', then {made[1].name}' if made[1:] else ''}")
-        console.next_steps(out, *console.ways(made[0]))
+        printing.next_steps(out, *printing.ways(made[0]))
         return 0
     for number, (one, name) in enumerate(queue, 1):
-        with console.preparing(out) as report:
+        with printing.preparing(out) as report:
             job = start(one, folder, name, report)
         code = watch(job, out)
         if number < len(queue) and job.run.read_status()["state"] != "done":
@@ -39,7 +39,7 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def watch(job: Job, out: console.Console, control: Control | None = None) -> int:
+def watch(job: Job, out: printing.Console, control: Control | None = None) -> int:
     """Train `job` while showing it; `control` is `train`'s. Raises RunError when it fails."""
     facts, name = job.facts, job.run.name
     out.print(
@@ -48,7 +48,7 @@ def watch(job: Job, out: console.Console, control: Control | None = None) -> int
         f"{facts['trainable']:,} trainable weights"
     )
     try:
-        kept = console.follow(train(job, control), job.total_steps, out)
+        kept = printing.follow(train(job, control), job.total_steps, out)
     except MioError:
         raise
     except Exception as error:
@@ -56,17 +56,17 @@ def watch(job: Job, out: console.Console, control: Control | None = None) -> int
             raise
         raise RunError(
             f"run {name}: the disk is full ({one_line(error)}); free some space at {job.run.path}, then go on with: "
-            f"mio-local resume {console.called(job.run)}"
+            f"mio-local resume {printing.called(job.run)}"
         ) from error
     end = kept[-1].values
     if end["state"] == "failed":
         raise RunError(f"run {name} failed: {end['reason']}")
     out.print(f"{end['state']} at step {kept[-1].step}: {job.run.path}")
     if end["state"] == "stopped":
-        console.next_steps(out, f"mio-local resume {console.called(job.run)}")
+        printing.next_steps(out, f"mio-local resume {printing.called(job.run)}")
     else:
-        own = [f"mio-local {command} {console.called(job.run)}" for command in ("show", "plot", "chat")]
-        console.next_steps(out, *own, *_use(job))
+        own = [f"mio-local {command} {printing.called(job.run)}" for command in ("show", "plot", "chat")]
+        printing.next_steps(out, *own, *_use(job))
     return 0
 
 
@@ -74,4 +74,4 @@ def _use(job: Job) -> list[str]:
     if job.facts["backend"] == "mlx":
         model, adapter = (visible(shlex.quote(str(part))) for part in (job.recipe.model.name, job.run.adapter))
         return [f"mlx_lm.generate --model {model} --adapter-path {adapter} --prompt '...'"]
-    return [console.in_python("peft", "AutoPeftModelForCausalLM", job.run.adapter)]
+    return [printing.in_python("peft", "AutoPeftModelForCausalLM", job.run.adapter)]

@@ -7,8 +7,9 @@ from typing import Any
 
 from mio_local.data.layouts import LAYOUTS, PAIR, Layout, Turns, optional_text
 from mio_local.data.messages import BadRow, Message, is_transcript, kind_of, text_of
-from mio_local.data.rows import Row, kind_name
+from mio_local.data.rows import Row
 from mio_local.errors import DataError, nearest
+from mio_local.text import kind_name
 
 # The first spelling that a dataset has is taken, so a more telling name stands before a vaguer one.
 SYNONYMS: dict[str, tuple[str, ...]] = {

@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
-from mio_local.data.rows import kind_name
 from mio_local.errors import DataError
+from mio_local.text import kind_name
 
 Message = dict[str, str]  # {"role": "system" | "user" | "assistant", "content": text}
 

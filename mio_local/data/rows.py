@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from mio_local.errors import DataError, HubError, nearest, one_line
 from mio_local.paths import expanded
+from mio_local.text import kind_name
 
 SPLITS = (("train", "training"), ("valid", "validation", "val", "dev"), ("test",), ("eval", "evaluation"))
 NOT_DATA = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "config.json"}
@@ -225,17 +226,6 @@ READERS: dict[str, Callable[[Path, str, str], Iterator[Row]]] = {
     ".tsv": _csv,
     ".parquet": _parquet,
 }
-
-
-def kind_name(value: Any) -> str:
-    """What a JSON value is, in words for an error message."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, int | float):
-        return "a number"
-    return {"str": "text", "list": "a list", "dict": "an object"}.get(type(value).__name__, type(value).__name__)
 
 
 def _hub(source: str, split: str, revision: str) -> Iterator[Row]:

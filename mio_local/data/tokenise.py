@@ -11,11 +11,18 @@ from mio_local.data.questions import read_tasks
 from mio_local.data.template import Chat
 from mio_local.data.tokenizer import load_tokenizer
 from mio_local.errors import DataError
-from mio_local.models.locate import model_folder
 from mio_local.progress import Report
 from mio_local.recipe import ModelSettings, Recipe
 
-Split = tuple[Pairs, list[Pair], list[Pair], int]
+
+@dataclass(frozen=True)
+class Split:
+    """Pairs as read, those to train on, those held out, and how many rows of a held-out file were skipped."""
+
+    pairs: Pairs
+    train: list[Pair]
+    held_out: list[Pair]
+    left_out: int
 
 
 @dataclass(frozen=True)
@@ -43,25 +50,36 @@ class Tokens:
         return sha.hexdigest()
 
 
-def tokenise(recipe: Recipe, report: Report, now: float) -> tuple[Tokens, Path]:
-    """Read, split and tokenise the recipe's pairs as of `now`; the model's folder."""
+def read_split(recipe: Recipe, report: Report) -> Split:
+    """The recipe's pairs as read, those to train on, those held out, and how many held-out rows were skipped.
+
+    The file of questions is read too, so that a mistake in it is told first. Raises DataError.
+    """
     data = recipe.data
     if not data.source:
         raise DataError("no data given; add --data FILE, a folder, or a hub dataset")
-    questions_file = recipe.eval.tasks
-    if questions_file:
-        read_tasks(questions_file)
+    if recipe.eval.tasks:
+        read_tasks(recipe.eval.tasks)
     report("reading the pairs", 0, 0)
-    split = _split(recipe)
-    report("finding the model", 0, 0)
-    place = model_folder(recipe.model)
-    return _encoded(recipe, chat_of(recipe.model, data.template, place, now), split, report), place
+    pairs = load_pairs(data.source, data)
+    if data.eval_source:
+        held = load_pairs(data.eval_source, data, split=data.eval_split or data.split)
+        train, held_out, left_out = list(pairs), list(held), sum(held.skipped.values())
+    else:
+        (train, held_out), left_out = split_by_prompt(pairs, data.eval_fraction, recipe.train.seed), 0
+    return Split(pairs, train, held_out[: recipe.eval.pairs or None], left_out)
 
 
-def tokens_of(recipe: Recipe, chat: Chat, report: Report) -> Tokens:
-    """As `tokenise`, by a tokenizer that is there already."""
-    report("reading the pairs", 0, 0)
-    return _encoded(recipe, chat, _split(recipe), report)
+def tokenise(recipe: Recipe, split: Split, chat: Chat, report: Report) -> Tokens:
+    """Both parts of the recipe's pairs as tokens. Raises DataError where none is left to train on."""
+    data = recipe.data
+    examples, counts = chat.encode_all(split.train, data.max_tokens, data.long_prompt, data.bad_rows, _progress(report))
+    held_examples, _ = chat.encode_all(split.held_out, data.max_tokens, data.long_prompt, data.bad_rows)
+    if not examples:
+        raise DataError(f"{data.source}: no pair is left to train on after skipping {sum(counts.skipped.values())}")
+    truncated = sum(example.truncated_chosen or example.truncated_rejected for example in examples)
+    skipped = sum(split.pairs.skipped.values()) + split.left_out + sum(counts.skipped.values())
+    return Tokens(chat, examples, held_examples, Tokenised(len(examples), truncated, skipped), split.pairs.layout)
 
 
 def examples_of(recipe: Recipe, chat: Chat, source: str, report: Report) -> list[Example]:
@@ -80,26 +98,3 @@ def chat_of(model: ModelSettings, template: str, place: Path, now: float | None 
 
 def _progress(report: Report) -> Callable[[int, int], None]:
     return lambda done, total: report("tokenising", done, total)
-
-
-def _encoded(recipe: Recipe, chat: Chat, split: Split, report: Report) -> Tokens:
-    data, (pairs, train, held_out, left_out) = recipe.data, split
-    examples, counts = chat.encode_all(train, data.max_tokens, data.long_prompt, data.bad_rows, _progress(report))
-    held_examples, _ = chat.encode_all(held_out, data.max_tokens, data.long_prompt, data.bad_rows)
-    if not examples:
-        raise DataError(f"{data.source}: no pair is left to train on after skipping {sum(counts.skipped.values())}")
-    truncated = sum(example.truncated_chosen or example.truncated_rejected for example in examples)
-    skipped = sum(pairs.skipped.values()) + left_out + sum(counts.skipped.values())
-    return Tokens(chat, examples, held_examples, Tokenised(len(examples), truncated, skipped), pairs.layout)
-
-
-def _split(recipe: Recipe) -> Split:
-    """The recipe's pairs as read, those to train on, those held out, and how many held-out rows were skipped."""
-    data = recipe.data
-    pairs = load_pairs(data.source, data)
-    if data.eval_source:
-        held = load_pairs(data.eval_source, data, split=data.eval_split or data.split)
-        train, held_out, left_out = list(pairs), list(held), sum(held.skipped.values())
-    else:
-        (train, held_out), left_out = split_by_prompt(pairs, data.eval_fraction, recipe.train.seed), 0
-    return pairs, train, held_out[: recipe.eval.pairs or None], left_out

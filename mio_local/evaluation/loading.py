@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 from mio_local.adapters.adapter import SavedAdapter, draw_adapter, read_adapter
-from mio_local.backends import Backend, Model, load_backend
+from mio_local.backends import Backend, Model, load_backend, resolve_backend
 from mio_local.errors import BackendError, ModelError, RunError, nearest
 from mio_local.models.locate import model_folder
 from mio_local.recipe import BackendSettings, LoraSettings, ModelSettings, Recipe, TrainSettings, build, read_toml
 from mio_local.runs.directory import Run, find
-from mio_local.training.prepare import resolve_backend
 from mio_local.training.unchanged import check_base
 
 FINAL = "final"

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from mio_local.backends import Model
+from mio_local.backends import Device, Model
 from mio_local.data.collate import collate
 from mio_local.data.examples import Example, longest, pair_tokens
 from mio_local.errors import MioError, RecipeError, lacks_memory, one_line
 from mio_local.memory.estimate import estimate
-from mio_local.memory.fitting import remedy
+from mio_local.memory.fitting import allowed, remedy, resident
 from mio_local.models.shapes import Shape, known_shape
 from mio_local.objectives.losses import objective
 from mio_local.recipe import Recipe
@@ -22,7 +22,7 @@ SPARE = 0.8  # of the estimate: what a change must bring it to where memory ran 
 SEVERAL = "no single change is enough: take a smaller model, --quantize 4, or --batch-size 1 with --grad-checkpoint"
 
 
-class NoRoom(RecipeError):
+class DoesNotFit(RecipeError):
     """A run does not fit into the memory that it may use."""
 
 
@@ -31,7 +31,7 @@ def telling(explain: Callable[[BaseException], MioError]) -> Generator[None]:
     """Memory that runs out inside, as an error or its cause, is raised as what `explain` makes of it."""
     try:
         yield
-    except NoRoom:
+    except DoesNotFit:
         raise
     except Exception as error:
         if not lacks_memory(error):
@@ -40,7 +40,7 @@ def telling(explain: Callable[[BaseException], MioError]) -> Generator[None]:
 
 
 @dataclass(frozen=True)
-class Room:
+class Rehearsal:
     """A run and the device it is for: `backend` by name, `kind` gpu or cpu, `place` the model's folder. `free`: bytes
     that it may use, as they were before the model was loaded; 0 where that is unknown, or there is no limit."""
 
@@ -51,6 +51,17 @@ class Room:
     train: Sequence[Example]
     held_out: Sequence[Example]
     free: int
+
+    @classmethod
+    def of(
+        cls, recipe: Recipe, backend: str, device: Device, place: Path, train: Sequence[Example],
+        held_out: Sequence[Example],
+    ) -> "Rehearsal":  # fmt: skip
+        """With the memory that is free now."""
+        free = allowed(recipe, device.kind)
+        if backend == "cuda" and device.kind == "cpu" and recipe.backend.memory_limit == "auto":
+            free += resident() if free else 0  # the estimate counts this process whole
+        return cls(recipe, backend, device.kind, place, train, held_out, free)
 
     @property
     def bound(self) -> str:
@@ -76,7 +87,7 @@ class Room:
         return estimate(self.shape, self.recipe, row, self.backend, self.kind, pair).total
 
     def check(self) -> None:
-        """Raise NoRoom where the estimate is more than the run may use.
+        """Raise DoesNotFit where the estimate is more than the run may use.
 
         On a GPU that is not asked to keep to a limit, running out of memory is an error that `rehearse` can tell.
         """
@@ -85,15 +96,15 @@ class Room:
         if self.free and self.needed > self.free * (1 if self.bound == "auto" else TOLERANCE):
             raise self.refusal(f"the run needs about {_gb(self.needed)} of memory", self.free)
 
-    def refusal(self, need: str, bound: int) -> NoRoom:
+    def refusal(self, need: str, bound: int) -> DoesNotFit:
         """What is needed, what there is, and the smallest change that brings the estimate to `bound` bytes."""
         have = f"{_gb(self.free)} are free" if self.bound == "auto" else f"--memory-limit allows {_gb(self.free)}"
         anyway = "; --memory-limit none tries it all the same" if self.bound == "auto" else ""
-        return NoRoom(f"{need}, and {have}: {self.advice(bound)}{anyway}")
+        return DoesNotFit(f"{need}, and {have}: {self.advice(bound)}{anyway}")
 
     def rehearse(self, model: Model, pad: int, *, shared: bool) -> None:
         """A step over the longest pairs and the scoring of the longest held-out ones, where memory may run out or has a
-        limit. Raises NoRoom where they take more than that."""
+        limit. Raises DoesNotFit where they take more than that."""
         limited = self.bound not in ("auto", "none")
         if self.kind == "cpu" and not limited:
             return
@@ -110,8 +121,8 @@ class Room:
 
     @contextmanager
     def guarded(self) -> Generator[None]:
-        """Memory that runs out inside, on the way to the first step, is NoRoom with the smallest change."""
-        with telling(lambda error: NoRoom(f"memory ran out before the first step: {self.after(error)}")):
+        """Memory that runs out inside, on the way to the first step, is DoesNotFit with the smallest change."""
+        with telling(lambda error: DoesNotFit(f"memory ran out before the first step: {self.after(error)}")):
             yield
 
     def advice(self, free: int) -> str:

@@ -172,3 +172,8 @@ def end_ids(folder: Path) -> list[int]:
 def weights_sizes(folder: Path) -> dict[str, int]:
     """The model's weight files and their bytes."""
     return {file.name: file.stat().st_size for file in sorted(folder.glob("*.safetensors"))}
+
+
+def pinned(settings: ModelSettings, place: Path) -> ModelSettings:
+    """The settings with the commit that `place` is of, where it is the hub's: a frozen recipe names this very one."""
+    return settings.model_copy(update={"revision": place.name}) if place.parent.name == "snapshots" else settings

@@ -14,7 +14,7 @@ A new objective is a function here and a line in LOSSES.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 from mio_local.arrays import Array, ArrayNamespace, softplus
 
@@ -51,6 +51,17 @@ class PairLogps:
             ref_chosen=self.ref_chosen / self.chosen_tokens,
             ref_rejected=self.ref_rejected / self.rejected_tokens,
         )
+
+
+class LossTerms(Protocol):
+    """An objective by name, its beta, and its reduction: "sum" or "mean"."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def beta(self) -> float: ...
+    @property
+    def reduction(self) -> str: ...
 
 
 def mio(xp: ArrayNamespace, p: PairLogps, beta: float) -> Array:

@@ -6,14 +6,13 @@ import numpy as np
 
 from mio_local.arrays import NUMPY
 from mio_local.objectives.intervals import standard_error
-from mio_local.objectives.losses import PairLogps, dpo, mio, objective
-from mio_local.recipe import LossSettings
+from mio_local.objectives.losses import LossTerms, PairLogps, dpo, mio, objective
 
 Metrics = dict[str, float]
 QUANTILES = (0.1, 0.5, 0.9)
 
 
-def pair_metrics(p: PairLogps, loss: LossSettings) -> Metrics:
+def pair_metrics(p: PairLogps, loss: LossTerms) -> Metrics:
     """Means over the pairs; `p` holds numpy log-probs summed over each answer.
 
     logps/*: log pi(y|x), summed, nats. delta/*: the same minus the reference's. */per_token: divided by the answer's
@@ -28,12 +27,12 @@ def pair_metrics(p: PairLogps, loss: LossSettings) -> Metrics:
     return metrics
 
 
-def held_out_metrics(p: PairLogps, loss: LossSettings) -> Metrics:
+def held_out_metrics(p: PairLogps, loss: LossTerms) -> Metrics:
     """`pair_metrics`, and delta/chosen_stderr: the standard error of the mean delta/chosen; NaN for a single pair."""
     return pair_metrics(p, loss) | {"delta/chosen_stderr": standard_error(np.asarray(p.a, np.float64))}
 
 
-def pair_values(p: PairLogps, loss: LossSettings) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+def pair_values(p: PairLogps, loss: LossTerms) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """What `pair_metrics` takes the means of, (n,) float64 each, and z_w and z_l."""
     p = PairLogps(*(np.asarray(getattr(p, name), np.float64) for name in PairLogps.__dataclass_fields__))
     token = p.reduced("mean")
@@ -44,7 +43,7 @@ def pair_values(p: PairLogps, loss: LossSettings) -> tuple[dict[str, np.ndarray]
 
 
 def _values(
-    p: PairLogps, token: PairLogps, q: PairLogps, z_w: np.ndarray, z_l: np.ndarray, loss: LossSettings
+    p: PairLogps, token: PairLogps, q: PairLogps, z_w: np.ndarray, z_l: np.ndarray, loss: LossTerms
 ) -> dict[str, np.ndarray]:
     """Each figure for each pair: `p` summed, `token` per token, `q` in the loss's reduction."""
     return {

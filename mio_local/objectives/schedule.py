@@ -1,16 +1,26 @@
 """The learning rate as a pure function of the step."""
 
 import math
+from typing import Protocol
 
-from mio_local.recipe import TrainSettings
+
+class RateTerms(Protocol):
+    """What the rate goes by: the peak, a share of the steps below 1 or a number of them, and the decay's name."""
+
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def warmup(self) -> float: ...
+    @property
+    def schedule(self) -> str: ...
 
 
-def warmup_steps(settings: TrainSettings, total: int) -> int:
+def warmup_steps(settings: RateTerms, total: int) -> int:
     """Steps of linear warm-up: `warmup` itself from 1 on, else that share of `total`, rounded up."""
     return round(settings.warmup) if settings.warmup >= 1 else math.ceil(settings.warmup * total)
 
 
-def learning_rate(settings: TrainSettings, step: int, total: int) -> float:
+def learning_rate(settings: RateTerms, step: int, total: int) -> float:
     """The rate used by step `step` (from 0) of `total`: a linear rise, then constant, linear or cosine decay to 0."""
     warmup = min(warmup_steps(settings, total), total)
     peak = settings.learning_rate

@@ -13,9 +13,13 @@ from typing import Any
 import numpy as np
 
 from mio_local.adapters.adapter import SavedAdapter
+from mio_local.backends import Backend, Device
+from mio_local.blas import cores, threads
 from mio_local.errors import ModelError, RunError
 from mio_local.progress import Report, silent
+from mio_local.recipe import Recipe
 from mio_local.runs.directory import write_atomically
+from mio_local.training.savings import SCORED
 
 FORMAT = 2  # of the values kept under a name: a higher one leaves all earlier values behind
 CONTENT = ("*.safetensors", "config.json", "*.py")  # a model's own code changes its numbers too
@@ -55,6 +59,19 @@ def fingerprint(
     model = _digests(place, files, report)
     named = {"format": FORMAT, "model": model, "adapter": _adapter(adapter), "settings": dict(settings)}
     return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
+
+
+def reference_name(
+    recipe: Recipe, backend: Backend, device: Device, place: Path, initial: SavedAdapter | None, savings: Sequence[str],
+    report: Report,
+) -> str:  # fmt: skip
+    """`fingerprint` of a run's reference: with the savings, versions and settings that change its numbers."""
+    settings = {"device": device.kind, "dtype": recipe.model.dtype, "quantize": str(recipe.model.quantize)}
+    if device.kind == "cpu":  # its parts of a batch go by these
+        settings |= {"checkpoint": str(recipe.train.grad_checkpoint), "dropout": str(recipe.lora.dropout > 0)}
+        settings |= {"cores": str(threads() if backend.name == "cuda" else cores())}
+    settings |= {"dora": str(recipe.lora.dora), "levers": " ".join(key for key in savings if key in SCORED)}
+    return fingerprint(place, initial, {**settings, **backend.versions}, report)
 
 
 def weights_digest(place: Path, report: Report = silent) -> str:

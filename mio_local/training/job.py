@@ -1,6 +1,11 @@
-"""What a run trains on: everything `trainer` needs, prepared by `session`."""
+"""What a run trains on: everything `trainer` needs, prepared by `prepare` or `reopen`."""
 
+import importlib.metadata
 import math
+import os
+import platform
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -8,46 +13,75 @@ from typing import Any
 
 import numpy as np
 
-from mio_local.backends import Model
+from mio_local import __version__
+from mio_local.backends import Backend, Model
 from mio_local.data.collate import Batch, Order, collate, in_batches
-from mio_local.data.examples import Example, Tokenised
-from mio_local.data.questions import Question
+from mio_local.data.examples import Example
+from mio_local.data.questions import Question, read_tasks
 from mio_local.data.template import Chat
+from mio_local.data.tokenise import Tokens
 from mio_local.data.tokenizer import padding
 from mio_local.errors import RunError
-from mio_local.memory.rehearsal import Room
+from mio_local.memory.rehearsal import Rehearsal
 from mio_local.objectives.losses import PairLogps
 from mio_local.recipe import Recipe
 from mio_local.runs.directory import Run, called
 from mio_local.training.checkpoint import Progress
 from mio_local.training.reference import Store
-from mio_local.training.savings import Levers
+from mio_local.training.savings import Savings
 
 
 @dataclass
 class Job:
-    """All that a run trains on. `progress` is zero for a new run, the checkpoint's for a resumed one."""
+    """All that a run trains on. `info` is what run.json holds; `progress` is zero for a new run, the checkpoint's for a
+    resumed one."""
 
     run: Run
     recipe: Recipe
     model: Model
-    chat: Chat
-    examples: Sequence[Example]
-    held_out: Sequence[Example]
-    counts: Tokenised
-    facts: dict[str, Any]
-    levers: Levers
-    room: Room
-    store: Store | None = None
-    questions: Sequence[Question] = ()
+    tokens: Tokens
+    info: dict[str, Any]
+    savings: Savings
+    rehearsal: Rehearsal
     progress: Progress = field(default_factory=Progress)
+
+    @property
+    def chat(self) -> Chat:
+        """The tokenizer and its template."""
+        return self.tokens.chat
+
+    @property
+    def examples(self) -> Sequence[Example]:
+        """The pairs to train on."""
+        return self.tokens.train
+
+    @property
+    def held_out(self) -> Sequence[Example]:
+        """The pairs to evaluate on."""
+        return self.tokens.held_out
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the `started` event says."""
+        return self.info["facts"]
+
+    @cached_property
+    def store(self) -> Store | None:
+        """The reference's log-probs on disk; None where they are not kept."""
+        name = self.info.get("reference", "")
+        return Store(name) if name else None
+
+    @cached_property
+    def questions(self) -> Sequence[Question]:
+        """The questions to answer before and after; none where the recipe names no file."""
+        return read_tasks(self.recipe.eval.tasks) if self.recipe.eval.tasks else []
 
     def out_of_memory(self, error: BaseException) -> RunError:
         """What to tell where memory ran out in a step, though the longest pairs had fitted."""
         typed = called(self.run)
         return RunError(
             f"run {self.run.name}: memory ran out after step {self.progress.step}; free some, then go on from the last "
-            f"checkpoint with: mio-local resume {typed}; or start anew: {self.room.after(error)}"
+            f"checkpoint with: mio-local resume {typed}; or start anew: {self.rehearsal.after(error)}"
         )
 
     @property
@@ -69,16 +103,31 @@ class Job:
 
 def batch_of(job: Job, examples: Sequence[Example], pairs: Sequence[int]) -> Batch:
     """The batch of `pairs`, in the layout that the model is fed with."""
-    return collate(examples, pairs, job.pad, shared=job.levers.speed.share_prompt)
+    return collate(examples, pairs, job.pad, shared=job.savings.speed.share_prompt)
 
 
 def held_out_batches(job: Job) -> list[Batch]:
     """The held-out pairs in fixed batches of similar length, the same at every evaluation."""
     size = job.recipe.eval.batch_size or job.recipe.train.batch_size
-    return in_batches(job.held_out, size, job.pad, shared=job.levers.speed.share_prompt)
+    return in_batches(job.held_out, size, job.pad, shared=job.savings.speed.share_prompt)
 
 
 def as_pairs(batch: Batch, policy: np.ndarray, reference: np.ndarray) -> PairLogps:
     """Rows of a batch to pairs: the first half chosen, the second rejected."""
     n = batch.size
     return PairLogps(policy[:n], policy[n:], reference[:n], reference[n:], batch.tokens[:n], batch.tokens[n:])
+
+
+def session(backend: Backend, step: int) -> dict[str, Any]:
+    """What is worth knowing of one start of the trainer."""
+    versions = {"mio-local": __version__, "python": platform.python_version(), **backend.versions}
+    for package in ("transformers", "tokenizers", "numpy"):
+        versions[package] = importlib.metadata.version(package)
+    return {
+        "started": time.time(),
+        "from_step": step,
+        "argv": sys.argv,
+        "pid": os.getpid(),
+        "platform": platform.platform(),
+        "versions": versions,
+    }

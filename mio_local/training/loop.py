@@ -86,8 +86,8 @@ class Loop:
         progress = self.progress
         if progress.step == 0:
             yield Event("started", 0, {**self.job.facts, "total_steps": self.total})
-            yield from health.data_notes(self.job.counts, self.job.recipe.data.max_tokens)
-            yield from health.speed_notes(self.job.levers.text, self.job.store.trouble if self.job.store else "")
+            yield from health.data_notes(self.job.tokens.counts, self.job.recipe.data.max_tokens)
+            yield from health.speed_notes(self.job.savings.text, self.job.store.trouble if self.job.store else "")
             yield from self.task(reference=True)
             yield from self.evaluate()
         self.status("training")

@@ -6,11 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from mio_local.adapters.adapter import SavedAdapter
+from mio_local.data.collate import ORDER
 from mio_local.errors import RunError
 from mio_local.models.locate import weights_sizes
 from mio_local.progress import Report, silent
 from mio_local.runs.directory import Run
 from mio_local.training.fingerprint import adapter_digest, weights_digest
+
+
+def check_info(run: Run, info: Mapping[str, Any]) -> None:
+    """Raise RunError where run.json lacks what the run needs to go on, or its pairs came in another order."""
+    if missing := [key for key in ("data_digest", "adapted_layers", "facts") if key not in info]:
+        raise RunError(f"{run.info}: damaged: it lacks {missing[0]}; start a new run from {run.recipe}")
+    if info.get("order") != ORDER:
+        raise RunError(f"run {run.name}: a version that took pairs in another order began it, so it cannot go on "
+                       f"exactly; start a new run from {run.recipe}")  # fmt: skip
 
 
 def check_base(run: Run, info: Mapping[str, Any], place: Path, report: Report = silent) -> None:

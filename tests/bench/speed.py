@@ -80,9 +80,9 @@ def measure(backend: str, folder: Path, options: dict[str, Any]) -> dict[str, An
 def pairs(folder: Path, vocabulary: int, count: int, options: dict[str, Any]) -> list[Any]:
     """GSM8K's first pairs that fit, or random ones of given lengths."""
     from mio_local.data.examples import Example
-    from mio_local.data.tokenise import tokenise
     from mio_local.progress import silent
     from mio_local.recipe import build
+    from mio_local.training.inputs import tokenised
 
     if "answer" in options:
         import numpy as np
@@ -94,7 +94,7 @@ def pairs(folder: Path, vocabulary: int, count: int, options: dict[str, Any]) ->
     data = {"source": str(SHARED / "data" / "gsm8k" / "train.jsonl"), "eval_fraction": 0, "limit": 4 * count}
     data["max_tokens"] = options.get("tokens", 512)
     recipe = build({"model": {"name": str(folder)}, "data": data}, "bench")
-    found, _ = tokenise(recipe, silent, 0.0)
+    found, _ = tokenised(recipe, 0.0, silent)
     whole = [example for example in found.train if not example.truncated_chosen and not example.truncated_rejected]
     return whole[:count]
 

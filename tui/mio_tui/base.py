@@ -1,6 +1,8 @@
 """What every screen has: size classes, a word instead of a drawing where there is no room, a footer, and help."""
 
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar, Generic, Protocol, TypeVar, cast
 
 from textual import events
 from textual.app import ComposeResult
@@ -8,14 +10,29 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
+from mio_local.chat.start import ChatStart
+from mio_local.runs.directory import Run
 from mio_tui.formatting import line
-
-if TYPE_CHECKING:
-    from mio_tui.app import MioApp
 
 LEAST = (60, 16)
 WIDE = (110, 32)
 T = TypeVar("T")
+
+
+class Mio(Protocol):
+    """What screens may ask of the app: it opens other screens, so that none of them knows another."""
+
+    folder: Path  # of the runs
+    poll_seconds: float  # between two looks at the files
+
+    def show_run(self, run: Run) -> None: ...
+    def compare(self, chosen: Iterable[Run]) -> None: ...
+    def chat(self, start: ChatStart) -> None: ...
+    def start(self, queue: list[Run]) -> bool: ...
+    def ask(self, run: Run, command: str) -> bool: ...
+    def new_like(self, run: Run) -> None: ...
+    def action_demo(self) -> None: ...
+    def complain(self, error: object) -> None: ...
 
 
 class MioScreen(Screen[T], Generic[T]):
@@ -48,12 +65,9 @@ class MioScreen(Screen[T], Generic[T]):
         return ""
 
     @property
-    def mio(self) -> "MioApp":
-        """The app."""
-        from mio_tui.app import MioApp
-
-        assert isinstance(self.app, MioApp)
-        return self.app
+    def mio(self) -> Mio:
+        """The app, as far as a screen may ask it for something."""
+        return cast("Mio", self.app)
 
     @property
     def wide(self) -> bool:

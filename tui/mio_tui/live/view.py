@@ -20,8 +20,8 @@ from mio_tui.live.panels import SAMPLE, Panels
 from mio_tui.live.plots import Look, plots
 from mio_tui.live.reading import Reading, read
 from mio_tui.live.widgets import NAMES, Line, Picked, Tabs
+from mio_tui.turn_screen import Turns
 from mio_tui.watched import Watched
-from mio_tui.work_queue import Turns
 
 LAUNCHING = {"state": "starting", "doing": "starting the trainer", "done": 0, "total": 0}
 REST = 8  # times as long as the last drawing took: a run of many steps costs no more than a short one
@@ -87,7 +87,7 @@ class LiveView(Turns[None]):
 
     def on_mount(self) -> None:
         self.set_interval(self.mio.poll_seconds, self.poll)
-        self.mio.theme_changed_signal.subscribe(self, lambda _: self.redraw())
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.redraw())
         self.lay_out()
         self.work()
 

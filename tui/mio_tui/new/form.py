@@ -1,6 +1,6 @@
 """Four steps over one draft, in any order; what is missing is said where it is missing."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -23,9 +23,6 @@ from mio_tui.new.model_step import ModelStep
 from mio_tui.new.review_step import ReviewStep
 from mio_tui.new.settings_step import SettingsStep
 from mio_tui.new.state import State, Step
-
-if TYPE_CHECKING:
-    from mio_tui.app import MioApp
 
 NAMES = ("Model", "Data", "Settings", "Review")
 ESTIMATE_PAUSE = 0.15  # seconds without a key before the memory is estimated anew
@@ -74,10 +71,6 @@ class Form(MioScreen[None]):
         self.confirmed: set[str] = set()  # the doubts that were told
         self._pause: Timer | None = None
         self.trouble: MioError | None = None
-
-    @property
-    def mio(self) -> "MioApp":
-        return cast("MioApp", self.app)
 
     def body(self) -> ComposeResult:
         try:

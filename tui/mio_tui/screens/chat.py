@@ -237,7 +237,7 @@ class ChatScreen(MioScreen[None]):
 
     def action_settings(self) -> None:
         """Change how answers are drawn."""
-        self.mio.push_screen(ChatSettings(self.sampling, self.system or ""), self._set)
+        self.app.push_screen(ChatSettings(self.sampling, self.system or ""), self._set)
 
     def _set(self, found: tuple[Sampling, str] | None) -> None:
         if found:

@@ -24,7 +24,7 @@ from mio_tui.compare.pick import PickRun, choices
 from mio_tui.compare.picture import picture
 from mio_tui.compare.table import CompareTable
 from mio_tui.formatting import line
-from mio_tui.work_queue import Turns
+from mio_tui.turn_screen import Turns
 
 
 class CompareScreen(Turns[None]):

@@ -92,7 +92,7 @@ class LiveScreen(LiveView):
         words = "It finishes its step, saves a checkpoint and the adapter, and ends.\nIt can go on later: r"
         if stuck:
             words += "\nIt may be in a long step or evaluation. A trainer that is forced may lose its newest steps."
-        self.mio.push_screen(Ask(f"Stop {self.watched.run.name}?", words, answers), self._stop)
+        self.app.push_screen(Ask(f"Stop {self.watched.run.name}?", words, answers), self._stop)
 
     def _stop(self, answer: str | None) -> None:
         if answer == "stop":
@@ -112,7 +112,7 @@ class LiveScreen(LiveView):
             self._resume("start")
             return
         words = "It waits for another run. Both would train at once and share this machine."
-        self.mio.push_screen(Ask("Start it now?", words, [Answer("s", "start", "Start it now")]), self._resume)
+        self.app.push_screen(Ask("Start it now?", words, [Answer("s", "start", "Start it now")]), self._resume)
 
     def _resume(self, answer: str | None) -> None:
         if answer:

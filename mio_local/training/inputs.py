@@ -1,0 +1,16 @@
+"""What a recipe names, on this disk: its pairs as tokens, and the folder of its model."""
+
+from pathlib import Path
+
+from mio_local.data.tokenise import Tokens, chat_of, read_split, tokenise
+from mio_local.models.locate import model_folder
+from mio_local.progress import Report
+from mio_local.recipe import Recipe
+
+
+def tokenised(recipe: Recipe, now: float, report: Report) -> tuple[Tokens, Path]:
+    """The pairs, read before a model is looked for, which may be a download, and tokenised by it as of `now`."""
+    split = read_split(recipe, report)
+    report("finding the model", 0, 0)
+    place = model_folder(recipe.model)
+    return tokenise(recipe, split, chat_of(recipe.model, recipe.data.template, place, now), report), place

@@ -1,0 +1,52 @@
+"""The base on its device, with its adapter and the savings that are exact for it: ready for the first gradient."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mio_local.adapters.adapter import SavedAdapter, choose_layers, draw_adapter
+from mio_local.backends import Backend, Model
+from mio_local.data.tokenise import Tokens
+from mio_local.data.tokenizer import padding
+from mio_local.memory.fitting import allowed
+from mio_local.memory.rehearsal import Rehearsal
+from mio_local.progress import Report
+from mio_local.recipe import Recipe
+from mio_local.training.savings import Savings, settle
+
+
+def load(backend: Backend, recipe: Recipe, place: Path) -> Model:
+    """The base model on its device."""
+    train, limit = recipe.train, recipe.backend.memory_limit
+    if limit not in ("auto", "none"):
+        backend.limit_memory(recipe.backend.device, allowed(recipe, ""))
+    return backend.load(
+        place, recipe.model, recipe.backend.device, grad_checkpoint=train.grad_checkpoint, seed=train.seed
+    )
+
+
+def layers_of(model: Model, recipe: Recipe, initial: SavedAdapter | None) -> list[str]:
+    """The layers to adapt: `initial`'s, else the recipe's. Raises ModelError, RecipeError."""
+    if not initial:
+        return list(choose_layers(model.linear_layers(), recipe.lora))
+    initial.check_layers(model.linear_layers())
+    return list(initial.names)
+
+
+def adapt(model: Model, recipe: Recipe, names: Sequence[str], initial: SavedAdapter | None) -> int:
+    """Put the adapter on `names`, with `initial`'s weights or fresh ones; the number of trainable weights."""
+    slots = model.add_lora(recipe.lora, recipe.train, names)
+    if initial:
+        initial.check_shapes(slots)
+    weights = initial.weights if initial else draw_adapter(slots, recipe.train.seed)
+    model.set_adapter(weights)
+    return sum(value.size for value in model.get_adapter().values())
+
+
+def try_out(model: Model, recipe: Recipe, tokens: Tokens, rehearsal: Rehearsal, report: Report) -> Savings:
+    """The savings that the model uses from here on, once the longest pairs went through it with them."""
+    pad = padding(tokens.chat.tokenizer)
+    report("comparing with the plain path", 0, 0)
+    savings = settle(model, recipe.speed, tokens.train, pad)
+    report("trying the longest pairs", 0, 0)
+    rehearsal.rehearse(model, pad, shared=savings.speed.share_prompt)
+    return savings
