@@ -18,7 +18,7 @@ sys.path[:0] = [str(Path(__file__).parents[2] / folder) for folder in ("tui", "b
 from mio_tui import watched  # noqa: E402
 from mio_tui.app import MioApp  # noqa: E402
 from mio_tui.screens.live import LiveScreen  # noqa: E402
-from tests import fakes  # noqa: E402
+from tests.helpers import fakes  # noqa: E402
 
 
 async def beat(gaps):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.test_app import first_paint
+from tests.helpers.tui.terminal import first_paint
 
 with tempfile.TemporaryDirectory() as folder:
     taken = [first_paint(Path(folder) / "runs", b"No runs yet") for _ in range(10)]

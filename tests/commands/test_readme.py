@@ -1,0 +1,32 @@
+"""The README's table of settings is the recipe's. `python tests/test_readme.py` writes it anew."""
+
+import re
+from pathlib import Path
+
+from mio_local.recipe import keys
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+TABLE = re.compile(r"^\| key \|.*?(?=^$)", re.M | re.S)
+
+
+def table() -> str:
+    """Key, flag, default and help of every setting, as Markdown."""
+    lines = ["| key | flag | default | what |", "|---|---|---|---|"]
+    for key, field in keys().items():
+        flag = (field.json_schema_extra or {}).get("flag")
+        default = ",".join(field.default) if isinstance(field.default, list) else field.default
+        shown = "" if default in ("", {}) else f"`{default}`"
+        lines.append(f"| `{key}` | {f'`{flag}`' if flag else ''} | {shown} | {field.description.replace('|', '/')} |")
+    return "\n".join(lines) + "\n"
+
+
+def test_the_table_of_settings_is_the_recipes() -> None:
+    """A default that changes changes here too."""
+    found = TABLE.search(README.read_text(encoding="utf-8"))
+    assert found
+    assert found[0] == table()
+
+
+if __name__ == "__main__":
+    text = README.read_text(encoding="utf-8")
+    README.write_text(TABLE.sub(lambda _: table(), text), encoding="utf-8")

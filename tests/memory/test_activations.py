@@ -1,0 +1,66 @@
+"""What the blocks keep for the backward pass, against what PyTorch's graph keeps."""
+
+import pytest
+
+from mio_local.data.collate import collate
+from mio_local.data.examples import Example
+from mio_local.models.shapes import shape_from_config
+from tests.helpers.estimates import OFF, parts, recipe
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("off", [False, True])
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_torch_keeps_what_its_own_graph_keeps(dtype, dropout, off):
+    """Against the tensors that autograd saves for two more blocks of a small Llama, counted by its own hooks."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("peft")
+    settings = {"model__dtype": dtype, "train__batch_size": 1, "lora__dropout": dropout, **(OFF if off else {})}
+
+    def saved(count):
+        return _saved_bytes(torch, count, getattr(torch, dtype), recipe(**settings))
+
+    def kept(count):
+        config = {**SMALL, "num_hidden_layers": count}
+        one = (65, shape_from_config(config, 4), 65 + 33)
+        found, plain = (parts("cuda", "gpu", *one, **{**settings, **more}) for more in ({}, OFF))
+        return found["activations"] + found["adapter"] - plain["adapter"]  # with the adapter's copy in the model's type
+
+    assert (kept(4) - kept(2)) / (saved(4) - saved(2)) == pytest.approx(1, abs=0.03)
+
+
+SMALL = {
+    "vocab_size": 128, "hidden_size": 64, "intermediate_size": 160, "num_attention_heads": 4,
+    "num_key_value_heads": 4, "head_dim": 16, "tie_word_embeddings": True,
+}  # fmt: skip
+
+
+def _saved_bytes(torch, blocks, dtype, settings):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from mio_cuda.model import CudaModel
+    from mio_local.adapters.adapter import choose_layers
+
+    net = LlamaForCausalLM(LlamaConfig(**SMALL, num_hidden_layers=blocks)).to(dtype)
+    model = CudaModel(net, torch.device("cpu"), grad_checkpoint=False)
+    model.add_lora(settings.lora, settings.train, choose_layers(model.linear_layers(), settings.lora))
+    model.use(settings.speed)
+    pair = Example([1] * 32, [2] * 33, [3] * 33, False, False, False, "")
+    batch = collate([pair], [0], 0, shared=settings.speed.share_prompt)
+    owned = {value.untyped_storage().data_ptr() for value in [*net.parameters(), *net.buffers()]}
+    found = {}
+
+    def pack(value):
+        storage = value.untyped_storage()
+        if storage.data_ptr() not in owned:
+            found[storage.data_ptr()] = storage.nbytes()
+        return value
+
+    model.model.train()
+    saved = torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value)
+    with model.sharing.over(batch), model._at(0, batch) as rows, saved:
+        places = {"position_ids": rows.places} if rows else {}
+        out = model.model(input_ids=torch.from_numpy(batch.inputs).long(), use_cache=False, **places).logits
+    assert out.requires_grad
+    return sum(found.values())

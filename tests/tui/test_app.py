@@ -1,0 +1,67 @@
+"""The app as a process: what it loads, how soon it draws, and that its end harms nobody."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from mio_tui.app import MioApp
+from tests.helpers import fakes
+from tests.helpers.tui.terminal import first_paint
+
+HEAVY = ("torch", "mlx", "transformers", "datasets")
+WALK = """
+import asyncio, json, sys
+from pathlib import Path
+from mio_tui.app import MioApp
+
+async def walk():
+    app = MioApp(Path(sys.argv[1]))
+    async with app.run_test(size=(140, 45)) as pilot:
+        await pilot.pause(0.3)
+        for keys in (["enter"], ["escape"], ["space", "down", "space", "c"], ["escape"], ["n"], ["f3"], ["f3"], ["f3"]):
+            await pilot.press(*keys)
+            await pilot.pause(0.3)
+    print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+
+asyncio.run(walk())
+"""
+
+
+def test_no_screen_loads_an_array_library(tmp_path: Path) -> None:
+    fakes.make_run(tmp_path / "runs", "one")
+    fakes.make_run(tmp_path / "runs", "two", loss="dpo")
+    ended = subprocess.run(
+        [sys.executable, "-c", WALK, str(tmp_path / "runs")], capture_output=True, text=True, timeout=120, check=True
+    )
+    loaded = json.loads(ended.stdout.splitlines()[-1])
+    assert "textual" in loaded
+    assert not set(HEAVY) & set(loaded)
+
+
+def test_first_paint_is_soon(tmp_path: Path) -> None:
+    taken = min(first_paint(tmp_path / "runs", b"No runs yet") for _ in range(3))
+    assert taken < 1.4  # 0.5 s on an idle machine (tests/bench/paint.py); twice the bar for one that tests in parallel
+
+
+def test_killing_the_app_harms_no_run(tmp_path: Path) -> None:
+    run = fakes.make_run(tmp_path / "runs", "alone", "training", steps=100)
+    before = {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
+    with fakes.alive(run):
+        first_paint(tmp_path / "runs", b"TRAINING")
+        assert run.is_locked()
+        assert {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()} == before | {
+            "run.lock": b""
+        }
+
+
+async def test_the_one_living_run_is_open_at_once(tmp_path: Path) -> None:
+    run = fakes.make_run(tmp_path / "runs", "alone", "training", steps=100)
+    with fakes.alive(run):
+        app = MioApp(tmp_path / "runs")
+        async with app.run_test() as pilot:
+            await pilot.pause(0.3)
+            assert type(app.screen).__name__ == "LiveScreen"
+            await pilot.press("escape")
+            await pilot.pause(0.3)
+            assert type(app.screen).__name__ == "RunsScreen"
