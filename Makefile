@@ -27,10 +27,10 @@ lint: $(VENV)/test
 	$(BIN)/lint-imports --no-cache
 
 unit: $(VENV)/test
-	$(TESTED) -n 2 -m "not slow"
+	$(TESTED) -n 2 --dist worksteal -m "not slow"
 
 slow: $(VENV)/test
-	$(TESTED) -n 2 -m slow
+	$(TESTED) -n 2 --dist worksteal -m slow
 
 $(VENV)/base: pyproject.toml .ci/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'

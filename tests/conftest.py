@@ -1,7 +1,9 @@
 """Fixtures that several test files share."""
 
+import gc
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -19,6 +21,10 @@ time.tzset()
 os.environ["MIO_LOCAL_THEME"] = "mio-dark"  # else the app would choose by this terminal's colours
 os.environ["MIO_LOCAL_PRELOAD"] = "0"  # else a command run in this process would start pytest again
 os.environ["MIO_LOCAL_CACHE"] = tempfile.mkdtemp(prefix="mio-local-cache-")  # reference log-probs of no other session
+for number in (signal.SIGINT, signal.SIGHUP):  # which who started pytest may have ignored, for our children too
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+gc.set_threshold(100_000, 50, 100)  # else a quarter of the time goes to walking over the libraries' objects
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

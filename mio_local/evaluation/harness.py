@@ -42,7 +42,10 @@ class Tasks:
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
         self.names, self.limit, self.chat_template = list(names), limit or None, chat_template
         with _explained():
-            self.manager = manager(include_path=str(place) if place else None)
+            # the harness's own tasks are thousands of files: they are read only where the folder does not have all
+            self.manager = manager(include_path=str(place), include_defaults=False) if place else manager()
+            if place and not set(names) <= set(self.manager.all_tasks):
+                self.manager = manager(include_path=str(place))
             known = self.manager.all_tasks
         for name in names:
             if name not in known:

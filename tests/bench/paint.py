@@ -7,8 +7,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.helpers.tui.terminal import first_paint
+from tests.helpers.tui.terminal import app_paint
 
 with tempfile.TemporaryDirectory() as folder:
-    taken = [first_paint(Path(folder) / "runs", b"No runs yet") for _ in range(10)]
+    taken = [app_paint(Path(folder) / "runs")[0] for _ in range(10)]
 print(f"first paint: median {statistics.median(taken):.2f} s, best {min(taken):.2f}, worst {max(taken):.2f}, of 10")

@@ -1,10 +1,10 @@
 """A run to the hub: what would be sent, what is sent to a stand-in for the hub, and every refusal in one line."""
 
 import base64
+import contextlib
+import io
 import json
-import os
 import shlex
-import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,9 +14,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import yaml
+from huggingface_hub import constants
 from safetensors.numpy import load
 
-from mio_local.cli import run
+from mio_local.cli import main, run
 from mio_local.errors import HubError, RecipeError
 from mio_local.export.upload import seen_by, send
 from mio_local.recipe import build, read_toml
@@ -90,14 +91,19 @@ def trained(request, tiny_model, tiny_pairs, tmp_path_factory):
 
 
 def push(trained, hub, *words, token="hf_x"):
-    """The command in a process of its own: the client reads its settings once."""
+    """The command, with the client's settings, which it reads from the environment once, put in its place."""
     address = f"http://127.0.0.1:{hub.server_address[1]}" if hub else "http://127.0.0.1:9"
-    environment = os.environ | {"HF_ENDPOINT": address, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(trained.path / "hf")}
-    environment = {key: value for key, value in environment.items() if key != "HF_TOKEN"}
-    environment |= {"HF_TOKEN": token} if token else {}
     words = words if "--to" in words else (str(trained.path), "--to", "me/tuned", *words)
-    command = [sys.executable, "-m", "mio_local.cli", "push", *words]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    out, error = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(constants, "ENDPOINT", address)
+        patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        patch.setattr(constants, "HF_TOKEN_PATH", str(trained.path / "hf" / "token"))
+        patch.setattr(sys, "argv", ["mio-local", "push", *words])
+        patch.setenv("HF_TOKEN", token)
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error), pytest.raises(SystemExit) as ended:
+            main()
+    return SimpleNamespace(returncode=ended.value.code, stdout=out.getvalue(), stderr=error.getvalue())
 
 
 def one_line(ended, *words):

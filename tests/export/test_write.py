@@ -19,6 +19,7 @@ from mio_local.runs.directory import Run
 from tests.helpers.backends import BACKENDS, LORA, backend_of, load, logits, move, noisy, start
 from tests.helpers.exporting import by_library, train
 from tests.helpers.families import FAMILIES, write_family
+from tests.helpers.rounding import same_logits
 from tests.helpers.tiny_model import write_tiny_model
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
@@ -56,7 +57,7 @@ def test_an_adapter_for_either_library(trained, to, library, wide_model, capsys)
     assert "its logits equal the app's to " in out
     assert {"peft": "AutoPeftModelForCausalLM", "mlx": "mlx_lm.generate"}[to] in out
     place = trained.path / "exports" / to
-    np.testing.assert_allclose(logits(by_library(library, wide_model, place), IDS), ours(trained), atol=1e-5)
+    same_logits(logits(by_library(library, wide_model, place), IDS), ours(trained))
     assert np.abs(ours(trained) - logits(by_library(library, wide_model), IDS)).max() > 1e-2
 
 
@@ -64,7 +65,7 @@ def test_a_merged_model_gives_the_apps_logits_in_both_libraries(trained, wide_mo
     assert export(trained, "--to", "merged") == 0
     place = trained.path / "exports" / "merged"
     for library in BACKENDS:
-        np.testing.assert_allclose(logits(by_library(library, place), IDS), ours(trained), atol=2e-5)
+        same_logits(logits(by_library(library, place), IDS), ours(trained))
     assert {file.name for file in wide_model.iterdir()} == {file.name for file in place.iterdir()}
     assert "mlx_lm.generate --model" in capsys.readouterr().out
 
@@ -160,7 +161,7 @@ def test_merged_weights_of_every_family(backend, name, dora, tmp_path):
     out = shutil.copytree(base, tmp_path / "out", ignore=shutil.ignore_patterns("*.safetensors"))
     weights.write_weights(together, out, len(names))
     again = load(backend, out)
-    np.testing.assert_allclose(logits(again, IDS), logits(model, IDS), atol=2e-5)
+    same_logits(logits(again, IDS), logits(model, IDS))
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -220,7 +221,7 @@ def test_an_adapter_of_a_quantised_base_for_either_library(backend, wide_model, 
         assert "its logits equal the app's to " in capsys.readouterr().out
     own, other = (trained.path / "exports" / to for to in ("mlx", "peft"))
     found = [logits(by_library(kind, wide_model, place), IDS) for kind, place in (("mlx", own), ("cuda", other))]
-    np.testing.assert_allclose(*found, atol=2e-5)
+    same_logits(*found)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

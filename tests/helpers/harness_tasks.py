@@ -66,6 +66,7 @@ def by_itself(folder: Path, tasks: list[str], place: Path, limit: int) -> dict[s
     with contextlib.redirect_stderr(io.StringIO()):
         found: Any = simple_evaluate(
             model="hf", model_args={"pretrained": str(folder), "dtype": "float32"}, tasks=tasks, device="cpu",
-            batch_size=4, limit=limit, task_manager=TaskManager(include_path=str(place)), bootstrap_iters=1000,
+            batch_size=4, limit=limit, bootstrap_iters=1000,
+            task_manager=TaskManager(include_path=str(place), include_defaults=False),
         )  # fmt: skip
     return found

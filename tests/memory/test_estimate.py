@@ -25,7 +25,13 @@ def off_by(seen):
 @both
 @pytest.mark.parametrize(
     ("batch", "checkpoint", "levers", "threads"),
-    [(1, False, "", ""), (4, False, "", ""), (4, True, "", ""), (4, False, "plain", "1"), (4, False, "plain", "")],
+    [
+        (4, False, "", ""),
+        pytest.param(1, False, "", "", marks=pytest.mark.slow),
+        pytest.param(4, True, "", "", marks=pytest.mark.slow),
+        pytest.param(4, False, "plain", "1", marks=pytest.mark.slow),
+        pytest.param(4, False, "plain", "", marks=pytest.mark.slow),
+    ],
 )
 def test_a_wide_tiny_model_peaks_where_the_estimate_says(
     backend, batch, checkpoint, levers, threads, tmp_path, monkeypatch

@@ -18,11 +18,12 @@ from mio_local.preview.preview_client import PreviewError
 from mio_local.runs.directory import Run
 from mio_tui.app import MioApp
 from mio_tui.dialogs import Ask
-from mio_tui.new import data_step, fetch
+from mio_tui.new import fetch
 from mio_tui.new import needs as memory_needs
-from mio_tui.new.fields import Field
+from mio_tui.new.key_field import Field
 from mio_tui.new.needs import Needs
 from mio_tui.new.screen import NewRunScreen
+from mio_tui.new.steps import data_step
 from tests.helpers.tui.screens import screen_text, until
 
 GB = 1_000_000_000

@@ -8,8 +8,8 @@ import pytest
 from textual.widgets import OptionList, Static
 
 from mio_local.errors import MioError
-from mio_tui.new.columns import ColumnSelect
-from mio_tui.new.pairview import PairView
+from mio_tui.new.steps.columns import ColumnSelect
+from mio_tui.new.steps.pairview import PairView
 from tests.helpers.tui import new_run_form
 from tests.helpers.tui.new_run_form import TABLES, FakePreview, box, form, go, settled, text, type_into
 from tests.helpers.tui.screens import until

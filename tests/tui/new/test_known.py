@@ -9,9 +9,9 @@ from mio_local.errors import HubError, MioError
 from mio_local.models import hub
 from mio_tui.formatting import NONE
 from mio_tui.new.checks import of_model
-from mio_tui.new.facts import facts
-from mio_tui.new.model_list import Shelf
-from mio_tui.new.pairview import PairView
+from mio_tui.new.steps.facts import facts
+from mio_tui.new.steps.model_list import Shelf
+from mio_tui.new.steps.pairview import PairView
 from tests.helpers.tui import new_run_form
 from tests.helpers.tui.new_run_form import TABLES, FakePreview, form, go, on_disk, settled, text
 from tests.helpers.tui.screens import until

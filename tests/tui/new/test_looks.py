@@ -11,7 +11,7 @@ from textual.widgets import Input
 from mio_local.errors import HubError
 from mio_local.models import hub
 from mio_tui import formatting
-from mio_tui.new.fields import Field
+from mio_tui.new.key_field import Field
 from tests.helpers import fakes
 from tests.helpers.tui.new_run_form import TABLES, FakePreview, form, settled, stage
 from tests.helpers.tui.screens import Looks, look, screen_text, until

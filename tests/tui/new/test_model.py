@@ -24,7 +24,7 @@ launched = new_run_form.launched
 async def test_typing_filters_at_once_and_asks_the_hub_when_it_pauses(folder: Path, monkeypatch: Any) -> None:
     asked: list[str] = []
     monkeypatch.setattr(hub, "search", lambda query, limit=50: asked.append(query) or [on_hub("org/llama-9b")])
-    monkeypatch.setattr("mio_tui.new.model_step.SEARCH_PAUSE", 2)
+    monkeypatch.setattr("mio_tui.new.steps.model_step.SEARCH_PAUSE", 2)
     async with form(folder) as (pilot, screen):
         await pilot.press(*"1.7")
         await until(pilot, lambda: "Qwen3-1.7B" in text(screen) and "Qwen3-0.6B" not in text(screen))

@@ -14,7 +14,7 @@ from mio_local.recipe import build, read_toml
 from mio_local.runs.directory import Run, list_runs
 from mio_tui.app import MioApp
 from mio_tui.dialogs import Ask
-from mio_tui.new.fields import Choice
+from mio_tui.new.key_field import Choice
 from mio_tui.new.needs import Needs
 from tests.helpers.tui import new_run_form
 from tests.helpers.tui.new_run_form import (

@@ -10,7 +10,7 @@ from mio_local.recipe import build, read_toml
 from mio_local.shipped import recipe_folder
 from mio_tui.new.draft import KEYS
 from mio_tui.new.edit import EditRecipe
-from mio_tui.new.fields import Choice, Field
+from mio_tui.new.key_field import Choice, Field
 from mio_tui.new.load import LoadRecipe
 from tests.helpers.tui import new_run_form
 from tests.helpers.tui.new_run_form import TABLES, box, field, form, go, settled, text, toasts, type_into

@@ -17,12 +17,12 @@ from mio_tui.new import needs
 from mio_tui.new.aside import aside
 from mio_tui.new.begin import name_error
 from mio_tui.new.checks import WRONG, checks
-from mio_tui.new.data_step import DataStep
 from mio_tui.new.draft import Draft
-from mio_tui.new.model_step import ModelStep
-from mio_tui.new.review_step import ReviewStep
-from mio_tui.new.settings_step import SettingsStep
 from mio_tui.new.state import State, Step
+from mio_tui.new.steps.data_step import DataStep
+from mio_tui.new.steps.model_step import ModelStep
+from mio_tui.new.steps.review_step import ReviewStep
+from mio_tui.new.steps.settings_step import SettingsStep
 
 NAMES = ("Model", "Data", "Settings", "Review")
 ESTIMATE_PAUSE = 0.15  # seconds without a key before the memory is estimated anew

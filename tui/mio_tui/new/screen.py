@@ -19,8 +19,8 @@ from mio_tui.new.edit import EditRecipe
 from mio_tui.new.fetch import Download
 from mio_tui.new.form import NAMES, Form
 from mio_tui.new.load import LoadRecipe
-from mio_tui.new.model_step import ModelStep
 from mio_tui.new.state import Step
+from mio_tui.new.steps.model_step import ModelStep
 from mio_tui.new.stock import is_path, shown
 
 PATIENCE = 60.0  # seconds that a start waits for the pairs and the estimate, once the model is here

@@ -10,7 +10,7 @@ from textual.message import Message
 from mio_local.models.hub import ModelCard
 from mio_tui.new.draft import Draft
 from mio_tui.new.fetch import Download
-from mio_tui.new.fields import Field
+from mio_tui.new.key_field import Field
 from mio_tui.new.needs import Needs
 
 

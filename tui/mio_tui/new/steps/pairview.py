@@ -12,7 +12,7 @@ from textual.widgets import Static
 from mio_local.errors import MioError
 from mio_local.preview.preview_client import Preview, PreviewError
 from mio_tui.formatting import block, line
-from mio_tui.new.pair import pair_text
+from mio_tui.new.steps.pair import pair_text
 
 
 class PairView(VerticalScroll, can_focus=True):

@@ -18,12 +18,12 @@ from mio_local.preview.preview_client import Preview, PreviewError
 from mio_tui.formatting import line
 from mio_tui.new import stock
 from mio_tui.new.aside import aside
-from mio_tui.new.columns import Columns
 from mio_tui.new.draft import KEYS
-from mio_tui.new.fields import Field, choices, editor
-from mio_tui.new.pair import facts_text
-from mio_tui.new.pairview import PairView
+from mio_tui.new.key_field import Field, choices, editor
 from mio_tui.new.state import Data, State, Step
+from mio_tui.new.steps.columns import Columns
+from mio_tui.new.steps.pair import facts_text
+from mio_tui.new.steps.pairview import PairView
 
 PAUSE = 0.4  # seconds without a key before the pairs are read anew
 REMEDY = re.compile(r"--set (data\.\w+)=\w+")

@@ -16,11 +16,12 @@ from mio_local.errors import MioError, RecipeError
 from mio_local.models import hub
 from mio_local.models.hub import ModelCard
 from mio_tui.formatting import line
-from mio_tui.new import model_list, stock
+from mio_tui.new import stock
 from mio_tui.new.aside import aside
-from mio_tui.new.model_list import Row, Shelf
 from mio_tui.new.needs import Needs
 from mio_tui.new.state import State, Step
+from mio_tui.new.steps import model_list
+from mio_tui.new.steps.model_list import Row, Shelf
 
 SEARCH_PAUSE = 0.4  # seconds without a key before the hub is asked
 LOOK_PAUSE = 0.3

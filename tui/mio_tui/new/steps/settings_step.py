@@ -11,10 +11,10 @@ from textual.widgets import Button, Input, Static
 from mio_local.objectives.losses import LOSSES
 from mio_tui.formatting import line
 from mio_tui.new.draft import KEYS
-from mio_tui.new.facts import facts
-from mio_tui.new.fields import Field, editor, field_id
+from mio_tui.new.key_field import Field, editor, field_id
 from mio_tui.new.needs import SIGNS
 from mio_tui.new.state import State, Step
+from mio_tui.new.steps.facts import facts
 
 BOTH = "both"
 MAIN = {
