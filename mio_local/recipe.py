@@ -79,7 +79,7 @@ class LoraSettings(Section):
 
 
 class LossSettings(Section):
-    name: str = setting("mio", "objective", "--loss")
+    name: str = setting("mio", f"objective: {', '.join(LOSSES)}", "--loss")
     beta: float = setting(0.1, "strength of the tie to the reference; MIO's target is ln 2 / beta nats", "--beta", gt=0)
     reduction: Literal["auto", "sum", "mean"] = setting(
         "auto", "log-prob of an answer: summed, or per token; auto is each objective's published form", "--reduction"

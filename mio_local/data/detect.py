@@ -29,6 +29,7 @@ KIND_NAMES = {
     "texts": "a list of texts",
 }  # fmt: skip
 OPTIONAL = ("input", "history", "system")
+BESIDE_INSTRUCTION = ("answers", "input", "history")  # roles that their columns' names mean beside an instruction alone
 
 
 class ColumnsError(DataError):
@@ -144,7 +145,7 @@ def _roles(
             filled = [name for name in free if kinds[name] != "null"]
             if usable or filled:
                 roles[role] = (usable or filled)[0]
-        elif role in ("chosen", "rejected", "system") or roles.get("prompt") == "instruction":
+        elif role not in BESIDE_INSTRUCTION or roles.get("prompt") == "instruction":
             roles[role] = free[0]
     return roles
 

@@ -21,9 +21,9 @@ print(*seen)
 
 LANES = """
 import ctypes
-from mio_cuda.lanes import Lanes
-from mio_local.batching import collate
-from mio_local.chat import Example
+from mio_cuda.parallel import Lanes
+from mio_local.data.collate import collate
+from mio_local.data.examples import Example
 threads = ctypes.CDLL(None).openblas_get_num_threads
 batch = collate([Example([1], [2], [3], False, False, False, "")] * 2, [0, 1], 0, shared=True)
 lanes = Lanes(single=False)

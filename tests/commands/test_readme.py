@@ -1,4 +1,4 @@
-"""The README's table of settings is the recipe's. `python tests/test_readme.py` writes it anew."""
+"""The README's table of settings is the recipe's. `python tests/commands/test_readme.py` writes it anew."""
 
 import re
 from pathlib import Path

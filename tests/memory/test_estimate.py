@@ -50,10 +50,10 @@ def test_the_estimate_counts_as_many_parts_side_by_side_as_torch_has(told):
     backend_of("cuda")
     code = """
 import torch
-from mio_cuda.lanes import Lanes
-from mio_local.memory_parts import Plan
+from mio_cuda.parallel import Lanes
+from mio_local.memory.activations import Plan
 from mio_local.recipe import build
-from mio_local.shapes import shape_from_config
+from mio_local.models.shapes import shape_from_config
 config = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1}
 plan = Plan(shape_from_config(config, 0), build({}, "", {}), "cuda", "cpu", 64, 32)
 print(plan.lanes, Lanes(single=False).count, torch.get_num_threads())

@@ -47,7 +47,7 @@ def home(tmp_path: Path) -> Path:
 
 def download(hub: HubStand, home: Path, first: str = "", **environment: str) -> list[dict[str, Any]]:
     """Run the download to its end, after the statements `first`; the lines that it printed."""
-    code = f"import sys\nfrom mio_local import download\n{first}\nsys.exit(download.main([{NAME!r}]))"
+    code = f"import sys\nfrom mio_local.models import download\n{first}\nsys.exit(download.main([{NAME!r}]))"
     variables = hub.environment(home) | environment
     ended = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, timeout=60)
     lines = [json.loads(line) for line in ended.stdout.splitlines()]

@@ -59,7 +59,7 @@ def hub(tiny_model: Path, tmp_path: Path) -> Iterator[HubStand]:
 def ask(hub: HubStand, home: Path, *calls: str, first: str = "", **environment: str) -> list[Any]:
     """What calls of `models.hub` return in a process that asks that hub: cards as dicts, or a HubError's line."""
     code = f"""import dataclasses, json, sys, time
-from mio_local import hub
+from mio_local.models import hub
 from mio_local.errors import HubError
 {first}
 for call in {calls!r}:

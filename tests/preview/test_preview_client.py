@@ -33,7 +33,7 @@ class T(PreTrainedTokenizerFast): pass
 CLOSE_WHILE_BUSY = """
 import asyncio, sys
 from mio_local.errors import MioError
-from mio_local.preview_client import Preview
+from mio_local.preview.preview_client import Preview
 
 async def main():
     preview = Preview()

@@ -289,6 +289,6 @@ def test_where_it_goes_by_default(tmp_path, folder, capsys, monkeypatch):
 def test_the_home_folder_is_not_named(tmp_path, folder, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     fakes.make_run(folder, "one", steps=10, model=f"{tmp_path}/models/x")
-    text = report.render(collect([report.runs.find(folder, "one")]), ".html")
+    text = report.render(collect([report.directory.find(folder, "one")]), ".html")
     assert str(tmp_path) not in text
     assert "~/models/x" in text

@@ -130,7 +130,7 @@ def test_50_000_events_within_a_second(path):
 WRITER = """
 import sys
 from pathlib import Path
-from mio_local.events import Event, EventWriter
+from mio_local.runs.events import Event, EventWriter
 writer = EventWriter(Path(sys.argv[1]))
 step = 0
 while True:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NAME = "ab" * 32
 APPEND = """
 import sys
-from mio_local.reference import Store
+from mio_local.training.reference import Store
 store = Store(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.read()

@@ -33,7 +33,7 @@ def seen(pilot: Pilot[Any]) -> str:
     return "\n".join(screen_text(pilot.app))
 
 
-async def until(pilot: Pilot[Any], truth: Callable[[], object], seconds: float = 5.0) -> None:
+async def until(pilot: Pilot[Any], truth: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait for something to become true; AssertionError with the screen where it does not."""
     end = time.monotonic() + seconds
     while not truth():

@@ -117,14 +117,15 @@ async def test_a_model_on_the_hub_is_looked_at_when_it_is_highlighted(folder: Pa
 
 async def test_a_download_shows_its_progress_and_ends(folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
     part = {"done": 4_300_000_000, "total": 10_000_000_000, "file": "a"}
-    told = downloader(tmp_path, monkeypatch, part, {"folder": "/x"}, pause=1)
+    gate = tmp_path / "gate"
+    told = downloader(tmp_path, monkeypatch, part, {"folder": "/x"}, gate=gate)
     async with form(folder, (140, 45)) as (pilot, screen):
         await choose_remote(pilot, screen)
         assert "8.0 GB to download, 120 GB free" in text(screen)
         await pilot.press("d")
-        seen: list[str] = []
-        await until(pilot, lambda: seen.append(text(screen)) or screen.state.download.state == "done")
-        assert any("43% · 4.3 GB of 10 GB" in shown for shown in seen), "\n".join(seen)
+        await until(pilot, lambda: "43% · 4.3 GB of 10 GB" in text(screen))
+        gate.touch()
+        await until(pilot, lambda: screen.state.download.state == "done")
         assert screen.state.draft.text("model.name") == "Qwen/Qwen3-4B-Instruct-2507"
     assert json.loads(told.read_text()) == ["--", "Qwen/Qwen3-4B-Instruct-2507"]
 

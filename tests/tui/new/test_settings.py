@@ -51,7 +51,7 @@ async def test_a_wrong_value_is_told_as_it_is_typed(
 
 
 async def test_a_choice_is_turned_by_keys_and_by_the_mouse(folder: Path) -> None:
-    async with form(folder, tables=TABLES) as (pilot, screen):
+    async with form(folder, (140, 45), tables=TABLES) as (pilot, screen):
         await go(pilot, screen, 2)
         objective = field(screen, "loss.name").query_one(Choice)
         objective.focus()
