@@ -76,8 +76,10 @@ def estimate(shape: Shape, recipe: Recipe, longest: int, backend: str, kind: str
     """The peak of a run on a device of `kind` (gpu or cpu), whose longest prompt and answer have `longest` tokens.
 
     `pair` is the tokens of the longest prompt with both its answers; where it is 0, each answer is taken to be half a
-    row. For PyTorch on a CPU it is the resident memory of the process, else what is allocated on the device.
+    row. For PyTorch on a CPU it is the resident memory of the process, else what is allocated on the device. A backend
+    that nobody has measured is counted as PyTorch.
     """
+    backend = backend if backend in PART else "cuda"
     answer = min(pair - longest if pair > longest else longest // 2, longest)
     plan = Plan(shape, recipe, backend, kind, longest, answer)
     moments = (at_the_loss(plan), in_a_block(plan), at_scoring(plan))

@@ -116,7 +116,8 @@ def test_bad_rows_name_line_and_fault(values, fault):
     ],
 )  # fmt: skip
 def test_bad_rows_of_other_layouts(values, fault):
-    good = {key: ROWS[16][1].get(key) for key in values} if isinstance(values.get("chosen"), str) else values
+    whole = next(row for name, row, _ in ROWS if name == "hh-rlhf")
+    good = {key: whole.get(key) for key in values} if isinstance(values.get("chosen"), str) else values
     with pytest.raises(BadRow, match=r"f\.jsonl line 1: ") as caught:
         read(values, others=[good] * 2 if "instruction" not in values else ())
     assert fault in str(caught.value)

@@ -113,6 +113,10 @@ def test_weights_and_adapter_of_a_known_model():
     assert parts(speed__lean_adapter=False)["adapter"] == 5 * 4 * adapter
 
 
+def test_a_backend_that_nobody_measured_is_counted_as_pytorch():
+    assert parts("another", "gpu") == parts("cuda", "gpu")
+
+
 def test_all_logits_are_counted_where_the_head_computes_all():
     """Batch 4 is 8 rows of 256 positions, half of them an answer's (128 of 257 tokens): the logits, and of the answers'
     a copy, difference and exponential in logsumexp's backward."""
