@@ -1,4 +1,4 @@
-"""What a run trains on: everything `trainer` needs, prepared by `prepare` or `reopen`."""
+"""What a run trains on: everything that the loop needs, prepared by `prepare` or `reopen`."""
 
 import importlib.metadata
 import math
