@@ -16,7 +16,7 @@ import numpy as np
 
 from mio_local.adapters.adapter import Adapter, Slot
 from mio_local.data.collate import Batch
-from mio_local.data.continuations import Row, Score
+from mio_local.data.loglikelihood import Row, Score
 from mio_local.errors import BackendError, nearest, one_line
 from mio_local.objectives.losses import Objective
 from mio_local.recipe import LoraSettings, ModelSettings, Recipe, SpeedSettings, TrainSettings

@@ -110,6 +110,6 @@ def folder(tmp_path):
 def two_lanes():
     """Of PyTorch, whose tests have a core each."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mio_cuda.parallel.THREADS", 2)
-        patch.setattr("mio_cuda.parallel.threads", lambda: 2)
+        patch.setattr("mio_cuda.cpu_microbatches.THREADS", 2)
+        patch.setattr("mio_cuda.cpu_microbatches.threads", lambda: 2)
         yield

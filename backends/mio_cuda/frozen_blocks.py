@@ -4,7 +4,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from mio_cuda.parallel import Here
+from mio_cuda.cpu_microbatches import Here
 from mio_local.backends import NONE_BELOW
 from mio_local.data.collate import Batch
 from mio_local.models.weights import BLOCK

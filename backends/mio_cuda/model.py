@@ -11,17 +11,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import GenerationConfig
 
-from mio_cuda import answers, lora, lora_forward, streaming
+from mio_cuda import generation, lora, lora_forward, stream_generate
+from mio_cuda.cpu_microbatches import Lanes, changing
 from mio_cuda.frozen_blocks import Below
 from mio_cuda.head import Head
-from mio_cuda.parallel import Lanes, changing
 from mio_cuda.shared_prompt import Rows, SharedPrompt
 from mio_cuda.xp import XP
 from mio_local.adapters.adapter import Adapter, Slot
 from mio_local.arrays import ALL, CPU_TOKENS, sequence_logps, token_logps
 from mio_local.backends import Memory, Scored
 from mio_local.data.collate import Batch, joined
-from mio_local.data.continuations import Row, Score, scores
+from mio_local.data.loglikelihood import Row, Score, scores
 from mio_local.objectives.losses import Objective, PairLogps
 from mio_local.recipe import PLAIN, LoraSettings, SpeedSettings, TrainSettings
 from mio_local.sampling import Sampling
@@ -204,13 +204,13 @@ class CudaModel:
         temperature: float = 0.0, seed: int = 0, ends: bool = False,
     ) -> list[list[int]]:  # fmt: skip
         with self._adapter(reference):
-            return answers.generate(
+            return generation.generate(
                 self.model, self.device, prompts, max_tokens, stop, temperature, seed, ends=ends
             )
 
     def score(self, rows: Sequence[Row], *, reference: bool) -> list[Score]:
         with self._adapter(reference):
-            return scores(rows, self.most, lambda fed: answers.score(self.head, self.device, fed))
+            return scores(rows, self.most, lambda fed: generation.score(self.head, self.device, fed))
 
     @torch.no_grad()
     def stream(
@@ -218,7 +218,7 @@ class CudaModel:
         *, reference: bool,
     ) -> None:  # fmt: skip
         with self._adapter(reference):
-            streaming.stream(self.model, self.device, prompt, sampling, stop, told)
+            stream_generate.stream(self.model, self.device, prompt, sampling, stop, told)
 
     @torch.no_grad()
     def logits(self, ids: Sequence[int]) -> np.ndarray:

@@ -14,7 +14,7 @@ import torch
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from mio_cuda.parallel import Here
+from mio_cuda.cpu_microbatches import Here
 from mio_local.data.collate import Batch, Spans
 
 NAME = "mio_local_shared_prompt"

@@ -9,7 +9,7 @@ from typing import Any
 import mlx.core as mx
 from mlx_lm.models import activations
 
-from mio_mlx.parallel import on_cpu
+from mio_mlx.cpu_microbatches import on_cpu
 from mio_mlx.patching import namespaces
 
 COLUMNS = 128  # numbers that are added up at a time; vocabularies are multiples of it

@@ -15,15 +15,15 @@ from mio_local.adapters.adapter import Adapter, Slot
 from mio_local.arrays import ALL, CPU_TOKENS, sequence_logps, token_logps
 from mio_local.backends import Memory, Scored
 from mio_local.data.collate import Batch, joined
-from mio_local.data.continuations import Row, Score, scores
+from mio_local.data.loglikelihood import Row, Score, scores
 from mio_local.errors import ModelError
 from mio_local.objectives.losses import Objective, PairLogps
 from mio_local.recipe import PLAIN, LoraSettings, SpeedSettings, TrainSettings
 from mio_local.sampling import Sampling
-from mio_mlx import activation, answers, lora, lora_forward, streaming
+from mio_mlx import activation, generation, lora, lora_forward, stream_generate
+from mio_mlx.cpu_microbatches import Lanes, evaluate, on_cpu
 from mio_mlx.frozen_blocks import Below
 from mio_mlx.head import Head
-from mio_mlx.parallel import Lanes, evaluate, on_cpu
 from mio_mlx.patching import replaced
 from mio_mlx.recompute import Recompute, keyed_dropouts, renew
 from mio_mlx.shared_prompt import SharedPrompt
@@ -186,21 +186,21 @@ class MlxModel:
             if temperature:
                 mx.random.seed(seed)
             with self._adapter(reference):
-                return answers.generate(self.model, prompts, max_tokens, stop, temperature, ends=ends)
+                return generation.generate(self.model, prompts, max_tokens, stop, temperature, ends=ends)
         finally:
             if temperature:
                 _reseed(state)
 
     def score(self, rows: Sequence[Row], *, reference: bool) -> list[Score]:
         with self._adapter(reference):
-            return scores(rows, self.most, lambda fed: answers.score(self.model, self.head, fed))
+            return scores(rows, self.most, lambda fed: generation.score(self.model, self.head, fed))
 
     def stream(
         self, prompt: Sequence[int], sampling: Sampling, stop: Sequence[int], told: Callable[[int], bool],
         *, reference: bool,
     ) -> None:  # fmt: skip
         with self._adapter(reference):
-            streaming.stream(self.model, prompt, sampling, stop, told)
+            stream_generate.stream(self.model, prompt, sampling, stop, told)
 
     def logits(self, ids: Sequence[int]) -> np.ndarray:
         return np.array(self.model(mx.array([list(ids)])).astype(mx.float32))[0]

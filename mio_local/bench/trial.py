@@ -22,7 +22,7 @@ from mio_local.data.examples import Example
 from mio_local.errors import BackendError, MioError, is_out_of_memory, one_line
 from mio_local.models.shapes import known_shape
 from mio_local.recipe import Recipe
-from mio_local.training.savings import settle
+from mio_local.training.optimizations import settle
 from mio_local.training.trainable import adapt, load
 
 SAYS = "mio-local trial: "  # how a line of the process's begins

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mio_local.adapters.adapter import SavedAdapter
-from mio_local.chat.stacked import Voices, load_voices, unique
+from mio_local.chat.multi_adapter import Voices, load_voices, unique
 from mio_local.chat.start import BASE, ChatStart
 from mio_local.data.messages import Message
 from mio_local.data.pairs import Pair

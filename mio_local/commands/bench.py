@@ -24,7 +24,7 @@ from mio_local.progress import Report
 from mio_local.recipe import PLAIN, Recipe
 from mio_local.text import visible, visible_line
 from mio_local.training.inputs import tokenised
-from mio_local.training.savings import SCORED, Savings
+from mio_local.training.optimizations import SCORED, Optimizations
 
 WORTH = 1.05  # times as fast: what is less may be noise
 LATER, EARLY = "as it is", "first epoch"
@@ -98,7 +98,7 @@ def beside(recipe: Recipe, first: Result | str, pairs: int) -> list[Row]:
     """The recipe with one thing changed: each saving that it uses off, all of them, checkpointing, and a smaller batch
     where the `pairs` of a step are more than that."""
     speed, train = recipe.speed, recipe.train
-    used = first.on if isinstance(first, Result) else Savings(speed).on
+    used = first.on if isinstance(first, Result) else Optimizations(speed).on
     on = [lever for lever in used if lever in (*SCORED, "frozen_once")]
     rows = [Row(EARLY, recipe, reference=True)]
     for lever in on:

@@ -9,7 +9,7 @@ from typing import Any
 from mio_local import printing
 from mio_local.adapters.adapter import read_adapter
 from mio_local.data.examples import Example
-from mio_local.data.questions import read_tasks, rule
+from mio_local.data.task_questions import read_tasks, rule
 from mio_local.data.template import Chat
 from mio_local.data.tokenise import examples_of, read_split, tokenise
 from mio_local.errors import DataError, RecipeError, RunError
@@ -21,7 +21,7 @@ from mio_local.progress import Report
 from mio_local.recipe import BackendSettings, Recipe, build, keys
 from mio_local.runs.directory import runs_folder
 from mio_local.text import visible
-from mio_local.training.unchanged import check_data, check_start
+from mio_local.training.integrity import check_data, check_start
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -30,7 +30,7 @@ class EncodeCounts:
 
 @dataclass(frozen=True)
 class Tokenised:
-    """Counts from tokenising the training pairs."""
+    """Pairs to train on, those with a cut answer, and rows skipped on the way, of the held-out file too."""
 
     pairs: int
     truncated: int

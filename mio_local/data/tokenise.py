@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mio_local.data.examples import Example, Tokenised
 from mio_local.data.pairs import Pair, Pairs, load_pairs, split_by_prompt
-from mio_local.data.questions import read_tasks
+from mio_local.data.task_questions import read_tasks
 from mio_local.data.template import Chat
 from mio_local.data.tokenizer import load_tokenizer
 from mio_local.errors import DataError

@@ -10,7 +10,7 @@ from lm_eval import utils  # pyright: ignore[reportMissingImports] - an extra, a
 from lm_eval.api.model import TemplateLM  # pyright: ignore[reportMissingImports]
 
 from mio_local.backends import Model
-from mio_local.data.continuations import Row, Score
+from mio_local.data.loglikelihood import Row, Score
 from mio_local.errors import DataError
 from mio_local.models.locate import end_ids, read_config
 from mio_local.progress import Report

@@ -9,7 +9,7 @@ import numpy as np
 from mio_local.backends import Model
 from mio_local.data.collate import in_batches
 from mio_local.data.examples import Example
-from mio_local.data.questions import Question, Rule
+from mio_local.data.task_questions import Question, Rule
 from mio_local.data.template import Chat
 from mio_local.data.tokenizer import padding
 from mio_local.objectives.intervals import Interval, means, ratios, share
@@ -18,9 +18,9 @@ from mio_local.objectives.metrics import join, pair_values
 from mio_local.progress import Report
 from mio_local.recipe import Recipe
 from mio_local.runs.events import Event
-from mio_local.training.greedy import greedy_answers
 from mio_local.training.job import as_pairs
-from mio_local.training.savings import settle
+from mio_local.training.optimizations import settle
+from mio_local.training.task_accuracy import greedy_answers
 
 ACCURACY = "rewards/accuracies"
 PREFERENCE = (

@@ -11,7 +11,7 @@ from mio_local.errors import BackendError, ModelError, RunError, nearest
 from mio_local.models.locate import model_folder
 from mio_local.recipe import BackendSettings, LoraSettings, ModelSettings, Recipe, TrainSettings, build, read_toml
 from mio_local.runs.directory import Run, find
-from mio_local.training.unchanged import check_base
+from mio_local.training.integrity import check_base
 
 FINAL = "final"
 ANYWHERE = BackendSettings()

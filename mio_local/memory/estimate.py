@@ -167,7 +167,7 @@ def at_scoring(plan: Plan) -> Moment:
 
 
 def at_comparing(plan: Plan) -> Moment:
-    """The start, where `savings.settle` scores two pairs without the savings; they are taken to be half as long as the
+    """The start, where `settle` scores two pairs without the savings; they are taken to be half as long as the
     longest, as they are short ones. Of the adapter there are its weights and the reference's. The step over one of them
     that may follow is none larger than the run's."""
     speed, half = plan.recipe.speed, (plan.longest + 1) // 2

@@ -19,7 +19,7 @@ from mio_local.errors import ModelError, RunError
 from mio_local.progress import Report, silent
 from mio_local.recipe import Recipe
 from mio_local.runs.directory import write_atomically
-from mio_local.training.savings import SCORED
+from mio_local.training.optimizations import SCORED
 
 FORMAT = 2  # of the values kept under a name: a higher one leaves all earlier values behind
 CONTENT = ("*.safetensors", "config.json", "*.py")  # a model's own code changes its numbers too

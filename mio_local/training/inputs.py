@@ -9,7 +9,11 @@ from mio_local.recipe import Recipe
 
 
 def tokenised(recipe: Recipe, now: float, report: Report) -> tuple[Tokens, Path]:
-    """The pairs, read before a model is looked for, which may be a download, and tokenised by it as of `now`."""
+    """The pairs as tokens of `now`, and the folder of the model; the pairs are read first, as the model may be
+    a download.
+
+    Raises DataError, ModelError, HubError.
+    """
     split = read_split(recipe, report)
     report("finding the model", 0, 0)
     place = model_folder(recipe.model)

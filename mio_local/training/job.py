@@ -17,7 +17,7 @@ from mio_local import __version__
 from mio_local.backends import Backend, Model
 from mio_local.data.collate import Batch, Order, collate, in_batches
 from mio_local.data.examples import Example
-from mio_local.data.questions import Question, read_tasks
+from mio_local.data.task_questions import Question, read_tasks
 from mio_local.data.template import Chat
 from mio_local.data.tokenise import Tokens
 from mio_local.data.tokenizer import padding
@@ -27,8 +27,8 @@ from mio_local.objectives.losses import PairLogps
 from mio_local.recipe import Recipe
 from mio_local.runs.directory import Run, called
 from mio_local.training.checkpoint import Progress
+from mio_local.training.optimizations import Optimizations
 from mio_local.training.reference import Store
-from mio_local.training.savings import Savings
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Job:
     model: Model
     tokens: Tokens
     info: dict[str, Any]
-    savings: Savings
+    savings: Optimizations
     rehearsal: Rehearsal
     progress: Progress = field(default_factory=Progress)
 

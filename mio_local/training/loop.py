@@ -22,10 +22,10 @@ from mio_local.objectives.schedule import learning_rate
 from mio_local.runs.control import COMMANDS, Control
 from mio_local.runs.events import Event, EventWriter, rewind
 from mio_local.training import checkpoint, health
-from mio_local.training.greedy import greedy_answers
 from mio_local.training.job import Job, as_pairs, batch_of, held_out_batches
 from mio_local.training.reference import Reference
 from mio_local.training.samples import Sampler
+from mio_local.training.task_accuracy import greedy_answers
 
 SHOWN = ("loss", "delta/chosen", "delta/rejected", "rewards/accuracies")  # in status.json, for lists of runs
 STATUS_GAP = 0.25  # seconds between two writes of status.json that only report progress

@@ -23,13 +23,13 @@ from mio_local.runs.directory import Run
 from mio_local.training.fingerprint import adapter_digest, reference_name, weights_digest
 from mio_local.training.inputs import tokenised
 from mio_local.training.job import Job, session
-from mio_local.training.savings import Savings
+from mio_local.training.optimizations import Optimizations
 from mio_local.training.trainable import adapt, layers_of, load, try_out
 
 
 def start(recipe: Recipe, folder: Path, name: str, report: Report = silent) -> Job:
     """Prepare a new run, called `name` or, for "", by its model and loss. Raises MioError for anything wrong, before
-    anything is written."""
+    anything is written into `folder`."""
     directory.check_folder(folder)
     if name:
         directory.claim(folder, name)  # a name that is taken is told before minutes of work
@@ -53,8 +53,10 @@ def begin(run: Run, report: Report = silent) -> Job:
 
 
 def prepare(recipe: Recipe, choose: Callable[[Recipe], Run], report: Report, created: float | None = None) -> Job:
-    """Find, tokenise and load all that `recipe` names, as of `created`, for the run that `choose` gives at the end;
-    writes nothing."""
+    """Find, tokenise and load all that `recipe` names, as of `created`, for the run that `choose` gives at the end.
+
+    Writes nothing but what caches keep: a download, digests of weights. Raises MioError.
+    """
     created = created or time.time()
     backend, recipe, device = resolve_backend(recipe.absolute())
     initial = read_adapter(Path(recipe.lora.init_adapter)) if recipe.lora.init_adapter else None
@@ -72,14 +74,15 @@ def prepare(recipe: Recipe, choose: Callable[[Recipe], Run], report: Report, cre
     reference = ""
     if savings.speed.reference_cache:
         reference = reference_name(recipe, backend, device, place, initial, savings.on, report)
-    run = choose(recipe)
+    weights = weights_digest(place, report)
+    run = choose(recipe)  # last, as another run may take a free name meanwhile
     info = {
         "name": run.name,
         "created": created,
         "model_folder": str(place),
         "model_revision": recipe.model.revision,
         "weights": weights_sizes(place),
-        "weights_digest": weights_digest(place, report),
+        "weights_digest": weights,
         "data_digest": tokens.digest,
         "order": ORDER,
         "seed": recipe.train.seed,
@@ -93,7 +96,7 @@ def prepare(recipe: Recipe, choose: Callable[[Recipe], Run], report: Report, cre
 
 
 def _facts(
-    recipe: Recipe, backend: Backend, device: str, tokens: Tokens, trainable: int, savings: Savings
+    recipe: Recipe, backend: Backend, device: str, tokens: Tokens, trainable: int, savings: Optimizations
 ) -> dict[str, Any]:
     """What the `started` event says."""
     return {

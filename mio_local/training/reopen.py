@@ -15,10 +15,10 @@ from mio_local.runs import directory
 from mio_local.runs.directory import Run
 from mio_local.training import checkpoint
 from mio_local.training.inputs import tokenised
+from mio_local.training.integrity import check_base, check_data, check_info, check_start
 from mio_local.training.job import Job, session
 from mio_local.training.prepare import begin
 from mio_local.training.trainable import adapt, load, try_out
-from mio_local.training.unchanged import check_base, check_data, check_info, check_start
 
 
 def reopen(run: Run, report: Report = silent) -> Job:

@@ -1,4 +1,4 @@
-"""The base on its device, with its adapter and the savings that are exact for it: ready for the first gradient."""
+"""The base on its device, with its adapter and the savings that give its plain path's numbers: ready to be trained."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +11,11 @@ from mio_local.memory.fitting import allowed
 from mio_local.memory.rehearsal import Rehearsal
 from mio_local.progress import Report
 from mio_local.recipe import Recipe
-from mio_local.training.savings import Savings, settle
+from mio_local.training.optimizations import Optimizations, settle
 
 
 def load(backend: Backend, recipe: Recipe, place: Path) -> Model:
-    """The base model on its device."""
+    """The base model on its device, which is held to the recipe's memory limit from here on."""
     train, limit = recipe.train, recipe.backend.memory_limit
     if limit not in ("auto", "none"):
         backend.limit_memory(recipe.backend.device, allowed(recipe, ""))
@@ -27,7 +27,7 @@ def load(backend: Backend, recipe: Recipe, place: Path) -> Model:
 def layers_of(model: Model, recipe: Recipe, initial: SavedAdapter | None) -> list[str]:
     """The layers to adapt: `initial`'s, else the recipe's. Raises ModelError, RecipeError."""
     if not initial:
-        return list(choose_layers(model.linear_layers(), recipe.lora))
+        return choose_layers(model.linear_layers(), recipe.lora)
     initial.check_layers(model.linear_layers())
     return list(initial.names)
 
@@ -42,8 +42,9 @@ def adapt(model: Model, recipe: Recipe, names: Sequence[str], initial: SavedAdap
     return sum(value.size for value in model.get_adapter().values())
 
 
-def try_out(model: Model, recipe: Recipe, tokens: Tokens, rehearsal: Rehearsal, report: Report) -> Savings:
-    """The savings that the model uses from here on, once the longest pairs went through it with them."""
+def try_out(model: Model, recipe: Recipe, tokens: Tokens, rehearsal: Rehearsal, report: Report) -> Optimizations:
+    """The savings that the model uses from here on, once the longest pairs went through it with them where memory may
+    run out or has a limit."""
     pad = padding(tokens.chat.tokenizer)
     report("comparing with the plain path", 0, 0)
     savings = settle(model, recipe.speed, tokens.train, pad)

@@ -38,7 +38,7 @@ def measure(backend: str, folder: Path, batch: int, length: int, checkpoint: boo
     from mio_local.models.shapes import read_shape
     from mio_local.objectives.losses import objective
     from mio_local.recipe import PLAIN, build
-    from mio_local.training.savings import settle
+    from mio_local.training.optimizations import settle
 
     flags = {key: ("", value) for key, value in (setting.split("=", 1) for setting in settings if "=" in setting)}
     flags |= {"train.batch_size": ("", batch), "train.grad_checkpoint": ("", checkpoint)}

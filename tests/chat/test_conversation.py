@@ -10,7 +10,7 @@ import pytest
 from mio_local.adapters.adapter import read_adapter
 from mio_local.chat.conversation import Talker, gather, open_talker
 from mio_local.chat.feedback import save_pair
-from mio_local.chat.stacked import load_voices, unique
+from mio_local.chat.multi_adapter import load_voices, unique
 from mio_local.chat.start import BASE, ChatStart
 from mio_local.cli import run
 from mio_local.data.pairs import load_pairs

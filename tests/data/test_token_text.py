@@ -10,7 +10,7 @@ import tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from mio_local.chat.conversation import Talker, Text, gather, open_talker
-from mio_local.chat.stacked import Voices
+from mio_local.chat.multi_adapter import Voices
 from mio_local.chat.start import BASE, ChatStart
 from mio_local.commands.talk import spoken
 from mio_local.data.pairs import Pair

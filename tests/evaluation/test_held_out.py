@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mio_local.cli import run
-from mio_local.data.questions import Question, rule
+from mio_local.data.task_questions import Question, rule
 from mio_local.evaluation.held_out import PREFERENCE, distinct_prompts, divergence, exact_match
 from mio_local.objectives.intervals import proportion
 from mio_local.progress import silent

@@ -14,8 +14,8 @@ from safetensors.numpy import load_file, save_file
 
 from mio_local.adapters.merge import Merge
 from mio_local.cli import run
-from mio_local.data.questions import read_tasks
 from mio_local.data.rows import read_rows
+from mio_local.data.task_questions import read_tasks
 from mio_local.data.tokenizer import load_tokenizer
 from mio_local.errors import ModelError, RecipeError
 from mio_local.export.write import kept

@@ -12,10 +12,10 @@ from mio_local.runs.directory import Run
 from mio_local.runs.history import History
 from mio_tui.live.log import entries, tail
 from mio_tui.live.notice import memory_advice
-from mio_tui.live.pace import pace
 from mio_tui.live.plots import Look, plots, target
 from mio_tui.live.reading import read
 from mio_tui.live.system import machine, sparkline, system_text
+from mio_tui.live.time_left import pace
 from mio_tui.watched import Watched
 from tests.helpers import fakes
 

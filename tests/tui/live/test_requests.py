@@ -12,7 +12,7 @@ from mio_local.errors import RunError
 from mio_local.runs.control import Control
 from mio_tui.app import MioApp
 from mio_tui.dialogs import Ask
-from mio_tui.live import asked
+from mio_tui.live import pending_requests
 from mio_tui.screens import live
 from tests.helpers import fakes
 from tests.helpers.tui import live_screen
@@ -114,7 +114,7 @@ async def test_a_deaf_trainer_is_killed_only_when_asked(tmp_path, monkeypatch):
             await until(pilot, lambda: isinstance(pilot.app.screen, Ask))
             assert "SIGKILL" not in seen(pilot)  # nothing was asked yet
             await pilot.press("s")
-            monkeypatch.setattr(asked, "PATIENCE", 0.0)
+            monkeypatch.setattr(pending_requests, "PATIENCE", 0.0)
             await until(pilot, lambda: "no answer for" in seen(pilot))
             assert trainer.poll() is None
             await pilot.press("x")

@@ -10,8 +10,8 @@ from mio_local.runs.directory import Run, called
 from mio_local.runs.history import History
 from mio_local.text import visible_line
 from mio_tui.formatting import count
-from mio_tui.live.asked import DOING, Requests
 from mio_tui.live.log import SIGNS
+from mio_tui.live.pending_requests import DOING, Requests
 from mio_tui.live.reading import Reading
 
 MEMORY_WORDS = (

@@ -11,6 +11,7 @@ from mio_local.runs.history import History, is_number
 from mio_tui.chart import Curve, Guide
 from mio_tui.chart.axes import Range
 
+# in the order in which `plots` gives them; one more is a name here, and a Plot there
 CHARTS = ("likelihood", "margin", "accuracy", "loss", "information")
 LOG = ("loss", "information")  # where powers of ten make sense: the others are negative or go from 0 to 1
 

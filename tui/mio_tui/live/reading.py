@@ -8,9 +8,9 @@ from mio_local.errors import RunError
 from mio_local.runs.directory import LIVE, Run
 from mio_local.runs.history import History, is_number
 from mio_tui.live.log import Entry, entries, tail
-from mio_tui.live.pace import Pace, pace
 from mio_tui.live.plots import Look, Plot, plots
 from mio_tui.live.system import Machine, machine
+from mio_tui.live.time_left import Pace, pace
 from mio_tui.watched import Watched
 
 RECENT = 300.0  # seconds before the newest event in which a note is still news

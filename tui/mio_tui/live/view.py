@@ -14,13 +14,13 @@ from mio_local.runs.directory import LIVE, Run
 from mio_tui import formatting
 from mio_tui.formatting import STATES, paint
 from mio_tui.live import header
-from mio_tui.live.asked import Requests
 from mio_tui.live.notice import notice_text, notices
 from mio_tui.live.panels import SAMPLE, Panels
+from mio_tui.live.pending_requests import Requests
 from mio_tui.live.plots import Look, plots
 from mio_tui.live.reading import Reading, read
 from mio_tui.live.widgets import NAMES, Line, Picked, Tabs
-from mio_tui.turn_screen import Turns
+from mio_tui.refresh_screen import RefreshScreen
 from mio_tui.watched import Watched
 
 LAUNCHING = {"state": "starting", "doing": "starting the trainer", "done": 0, "total": 0}
@@ -29,7 +29,7 @@ LONGEST_REST = 2.0  # seconds: a drawing may have been slow because the machine 
 COLORS = ("chosen", "rejected", "warning", "error", "primary")
 
 
-class LiveView(Turns[None]):
+class LiveView(RefreshScreen[None]):
     """One run as its files tell it, read at every poll."""
 
     AUTO_FOCUS = ""

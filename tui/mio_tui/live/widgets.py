@@ -11,9 +11,10 @@ from textual.widgets import Static
 
 from mio_tui.chart import Chart
 from mio_tui.formatting import line
-from mio_tui.live.plots import Plot
+from mio_tui.live.plots import CHARTS, Plot
 
-NAMES = ("likelihood", "margin", "accuracy", "loss", "info", "sample", "system", "log")
+SHORT = {"information": "info"}
+NAMES = (*(SHORT.get(name, name) for name in CHARTS), "sample", "system", "log")
 
 
 class Picked(Message):

@@ -11,10 +11,10 @@ from textual.timer import Timer
 from textual.widgets import ContentSwitcher, Static
 
 from mio_local.errors import MioError, RecipeError
+from mio_tui.background_thread import aside
 from mio_tui.base import MioScreen
 from mio_tui.formatting import line
 from mio_tui.new import needs
-from mio_tui.new.aside import aside
 from mio_tui.new.begin import name_error
 from mio_tui.new.checks import WRONG, checks
 from mio_tui.new.draft import Draft

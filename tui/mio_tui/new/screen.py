@@ -9,9 +9,9 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from mio_local.errors import MioError, RecipeError, one_line
+from mio_tui.background_thread import aside
 from mio_tui.dialogs import Answer, Ask, AskText
 from mio_tui.formatting import size
-from mio_tui.new.aside import aside
 from mio_tui.new.begin import begin, unbounded
 from mio_tui.new.checks import SETTINGS, WAIT, WRONG, checks
 from mio_tui.new.draft import recipe_file

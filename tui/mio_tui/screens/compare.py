@@ -24,10 +24,10 @@ from mio_tui.compare.pick import PickRun, choices
 from mio_tui.compare.picture import picture
 from mio_tui.compare.table import CompareTable
 from mio_tui.formatting import line
-from mio_tui.turn_screen import Turns
+from mio_tui.refresh_screen import RefreshScreen
 
 
-class CompareScreen(Turns[None]):
+class CompareScreen(RefreshScreen[None]):
     """The comparison of some runs, `MOST` at most. They may still train: it follows them."""
 
     DEFAULT_CSS = "CompareScreen #head { text-wrap: nowrap; text-overflow: ellipsis; }"

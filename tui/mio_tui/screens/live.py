@@ -10,8 +10,8 @@ from mio_local.errors import MioError, one_line
 from mio_local.runs.directory import LIVE, RESUMABLE
 from mio_local.runs.launch import launch
 from mio_tui.dialogs import Answer, Ask
-from mio_tui.live.force import ANSWERS, SIGNALS, force
-from mio_tui.live.others import newest_other
+from mio_tui.live.comparison_run import newest_other
+from mio_tui.live.force_stop import ANSWERS, SIGNALS, force
 from mio_tui.live.view import LiveView
 from mio_tui.live.widgets import NAMES
 

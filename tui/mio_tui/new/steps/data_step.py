@@ -15,9 +15,9 @@ from textual.widgets.option_list import Option
 
 from mio_local.errors import MioError
 from mio_local.preview.preview_client import Preview, PreviewError
+from mio_tui.background_thread import aside
 from mio_tui.formatting import line
 from mio_tui.new import stock
-from mio_tui.new.aside import aside
 from mio_tui.new.draft import KEYS
 from mio_tui.new.key_field import Field, choices, editor
 from mio_tui.new.state import Data, State, Step

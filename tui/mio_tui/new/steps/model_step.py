@@ -15,9 +15,9 @@ from textual.widgets import DataTable, Input, Static
 from mio_local.errors import MioError, RecipeError
 from mio_local.models import hub
 from mio_local.models.hub import ModelCard
+from mio_tui.background_thread import aside
 from mio_tui.formatting import line
 from mio_tui.new import stock
-from mio_tui.new.aside import aside
 from mio_tui.new.needs import Needs
 from mio_tui.new.state import State, Step
 from mio_tui.new.steps import model_list

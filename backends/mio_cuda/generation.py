@@ -11,7 +11,7 @@ from transformers import GenerationConfig
 from mio_cuda.head import Head
 from mio_cuda.xp import XP
 from mio_local.arrays import token_logps
-from mio_local.data.continuations import Fed
+from mio_local.data.loglikelihood import Fed
 
 
 def generate(

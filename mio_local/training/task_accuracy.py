@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from mio_local.backends import Model
 from mio_local.data.detect import with_system
-from mio_local.data.questions import Question, Rule, last_number
+from mio_local.data.task_questions import Question, Rule, last_number
 from mio_local.data.template import Chat
 
 BATCH = 32  # questions answered together

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mio_cuda import parallel
+from mio_cuda import cpu_microbatches
 from mio_local.memory.estimate import PART
 from tests.helpers.backends import LORA, batch_of, start
 from tests.helpers.families import pairs_of, write_family
@@ -28,7 +28,7 @@ def test_parts_run_at_the_same_time_and_come_in_an_order_of_their_own():
             meet.wait()
         return SIZES[number]
 
-    assert list(parallel.Lanes(single=False).each(PARTS, work)) == [(1, 9), (3, 9), (2, 5), (0, 3), (4, 1)]
+    assert list(cpu_microbatches.Lanes(single=False).each(PARTS, work)) == [(1, 9), (3, 9), (2, 5), (0, 3), (4, 1)]
 
 
 @pytest.mark.parametrize("single", [False, True])
@@ -36,7 +36,7 @@ def test_a_lane_has_its_callers_gradient_mode_and_its_share_of_the_cores(single)
     before = torch.get_num_threads()
     for wanted in (True, False):
         with torch.set_grad_enabled(wanted):
-            lanes = parallel.Lanes(single=single)
+            lanes = cpu_microbatches.Lanes(single=single)
             found = lanes.each(PARTS, lambda _: (torch.is_grad_enabled(), torch.get_num_threads()))
             assert {result for _, result in found} == {(wanted, before if single else 1)}
     assert torch.get_num_threads() == before
@@ -53,7 +53,7 @@ def test_a_failure_waits_for_what_has_begun_and_begins_nothing_more():
         ended.append(number)
 
     with pytest.raises(MemoryError, match="no room"):
-        list(parallel.Lanes(single=False).each(PARTS, work))
+        list(cpu_microbatches.Lanes(single=False).each(PARTS, work))
     seen = list(begun)
     assert sorted(ended) == sorted(number for number in seen if number != 1)
     time.sleep(0.3)
@@ -63,7 +63,7 @@ def test_a_failure_waits_for_what_has_begun_and_begins_nothing_more():
 
 def test_what_holds_here_is_told_by_thread():
     """Another thread sees the only value there is: autograd's, on a GPU."""
-    here, seen = parallel.Here(), []
+    here, seen = cpu_microbatches.Here(), []
     with here.put(1):
         thread = threading.Thread(target=lambda: seen.append(here.get()))
         thread.start()

@@ -9,7 +9,7 @@ from mlx_lm.generate import BatchGenerator
 from mlx_lm.sample_utils import make_sampler
 
 from mio_local.arrays import token_logps
-from mio_local.data.continuations import Fed
+from mio_local.data.loglikelihood import Fed
 from mio_mlx.head import Head
 from mio_mlx.xp import XP
 

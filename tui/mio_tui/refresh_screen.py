@@ -7,7 +7,7 @@ from mio_tui.base import MioScreen
 T = TypeVar("T")
 
 
-class Turns(MioScreen[T]):
+class RefreshScreen(MioScreen[T]):
     """A screen that reads and draws in turns: what is asked for during one is done in the next."""
 
     working = False

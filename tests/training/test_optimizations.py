@@ -10,7 +10,7 @@ from mio_local.adapters.adapter import choose_layers, draw_adapter
 from mio_local.data.examples import Example
 from mio_local.errors import ModelError
 from mio_local.recipe import PLAIN, SpeedSettings
-from mio_local.training.savings import settle
+from mio_local.training.optimizations import settle
 from tests.helpers.backends import LORA, MIO, TRAIN, batch_of, gradients, move, noisy
 from tests.helpers.families import pairs_of
 

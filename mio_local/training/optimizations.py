@@ -19,7 +19,7 @@ GOAL = objective("mio", 0.1, "sum")  # any: its gradient is not used
 
 
 @dataclass(frozen=True)
-class Savings:
+class Optimizations:
     """The settings in use, and by lever why one that was asked for is not."""
 
     speed: SpeedSettings = PLAIN
@@ -36,7 +36,7 @@ class Savings:
         return "; ".join(f"{lever} is off: {why}" for lever, why in self.refused.items() if why != NONE_BELOW)
 
 
-def settle(model: Model, wanted: SpeedSettings, examples: Sequence[Example], pad: int) -> Savings:
+def settle(model: Model, wanted: SpeedSettings, examples: Sequence[Example], pad: int) -> Optimizations:
     """Score two real pairs with the levers and without, and leave out what makes a difference or fails; the model uses
     the rest.
 
@@ -73,7 +73,7 @@ def settle(model: Model, wanted: SpeedSettings, examples: Sequence[Example], pad
             refused["frozen_once"] = fault
             speed = speed.without(refused)
     model.use(speed)
-    return Savings(speed, refused)
+    return Optimizations(speed, refused)
 
 
 def _fault(
