@@ -98,6 +98,7 @@ def push(trained, hub, *words, token="hf_x"):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(constants, "ENDPOINT", address)
         patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        patch.setattr(constants, "HF_HUB_OFFLINE", False)  # another test may have set it when the client was imported
         patch.setattr(constants, "HF_TOKEN_PATH", str(trained.path / "hf" / "token"))
         patch.setattr(sys, "argv", ["mio-local", "push", *words])
         patch.setenv("HF_TOKEN", token)
