@@ -43,6 +43,7 @@ def test_several_callers_have_one_thread_each_and_a_single_one_all() -> None:
     assert ran(SHARES, LD_PRELOAD=fast_library() or "", OPENBLAS_NUM_THREADS="2") == "2 1 2 1 2"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("openblas" not in (fast_library() or ""), reason="no OpenBLAS to preload here")
 @pytest.mark.skipif(cores() < 2, reason="one core, so one lane")
 def test_each_lane_of_pytorch_has_one_thread_of_a_library_that_the_user_preloaded() -> None:

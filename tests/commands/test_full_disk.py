@@ -48,6 +48,7 @@ def arguments(tiny_model: Path, tiny_pairs: Path) -> list[object]:
     return ["train", "--model", tiny_model, "--data", tiny_pairs, "--device", "cpu", "--name", "small", *sizes]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_disk_that_fills_at_a_checkpoint_leaves_a_run_to_resume(
     tmp_path: Path, arguments: list[object], backend: str

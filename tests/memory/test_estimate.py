@@ -44,7 +44,7 @@ def test_a_wide_tiny_model_peaks_where_the_estimate_says(
     assert abs(off_by(seen)) < 0.25, seen
 
 
-@pytest.mark.parametrize("told", ["1", "none"])
+@pytest.mark.parametrize("told", ["1", pytest.param("none", marks=pytest.mark.slow)])
 def test_the_estimate_counts_as_many_parts_side_by_side_as_torch_has(told):
     """In a process of its own, as PyTorch reads OMP_NUM_THREADS when it is imported."""
     backend_of("cuda")

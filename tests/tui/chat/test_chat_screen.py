@@ -243,7 +243,7 @@ async def test_strange_answers_end_the_process_in_one_line(runs, monkeypatch):
 
 
 @pytest.mark.skipif(not shutil.which("tmux"), reason="tmux is not installed")
-@pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.parametrize(("width", "height"), [SIZES[0], pytest.param(*SIZES[1], marks=pytest.mark.slow)])
 def test_by_keys_alone_in_a_real_terminal(runs, width, height):
     environment = {"TERM": "tmux-256color", "PS1": "$ ", "LANG": "C.UTF-8", "PATH": os.environ["PATH"]}
     environment |= {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}

@@ -91,6 +91,7 @@ async def test_what_cannot_be_drawn_is_said_and_the_app_lives(tmp_path, pair, mo
         assert app.screen is screen
 
 
+@pytest.mark.slow
 async def test_sizes(tmp_path, pair):
     damaged = fakes.make_run(tmp_path, "damaged")
     damaged.recipe.write_text("[", encoding="utf-8")

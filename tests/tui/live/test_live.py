@@ -130,6 +130,7 @@ async def test_a_deleted_run_is_said(tmp_path):
         await until(pilot, lambda: "its folder is gone" in seen(pilot))
 
 
+@pytest.mark.slow
 async def test_every_size_is_drawn(training):
     async with opened(training, size=(80, 24)) as (pilot, _):
         for size in ((20, 5), (1, 1), (60, 16), (110, 31), (110, 32), (250, 80), (60, 80)):

@@ -207,6 +207,7 @@ async def test_nothing_from_outside_is_markup_or_reaches_the_terminal_raw(folder
             assert "\x1b" not in text(screen)
 
 
+@pytest.mark.slow
 async def test_every_size_is_drawn(folder: Path) -> None:
     async with form(folder, tables=TABLES) as (pilot, screen):
         await settled(pilot, screen)
