@@ -21,7 +21,7 @@ print(*seen)
 
 LANES = """
 import ctypes
-from mio_cuda.parallel import Lanes
+from mio_cuda.cpu_microbatches import Lanes
 from mio_local.data.collate import collate
 from mio_local.data.examples import Example
 threads = ctypes.CDLL(None).openblas_get_num_threads

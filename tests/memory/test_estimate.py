@@ -50,7 +50,7 @@ def test_the_estimate_counts_as_many_parts_side_by_side_as_torch_has(told):
     backend_of("cuda")
     code = """
 import torch
-from mio_cuda.parallel import Lanes
+from mio_cuda.cpu_microbatches import Lanes
 from mio_local.memory.activations import Plan
 from mio_local.recipe import build
 from mio_local.models.shapes import shape_from_config
