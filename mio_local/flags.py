@@ -1,6 +1,7 @@
 """Command-line flags, made from the recipe's keys."""
 
 import argparse
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -120,7 +121,7 @@ def as_text(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(map(str, value))
     if isinstance(value, dict):
-        return ",".join(f"{role}={column}" for role, column in value.items())
+        return ",".join(f"{name}={each if isinstance(each, str) else json.dumps(each)}" for name, each in value.items())
     return str(value)
 
 
@@ -148,6 +149,7 @@ def _parsed(field: Any, flag: str, value: Any) -> Any:
     if get_origin(field.annotation) is dict:
         pairs = [part.partition("=") for part in value.split(",") if part.strip()]
         if bad := [key for key, equals, _ in pairs if not equals]:
-            raise RecipeError(f"{flag} {value}: {bad[0]} names no column; write it as role=column,role=column")
+            shape = "role=column,role=column" if "columns" in flag else "name=value,name=value"
+            raise RecipeError(f"{flag} {value}: {bad[0]} has no =; write it as {shape}")
         return {key.strip(): column.strip() for key, _, column in pairs}
     return value

@@ -4,6 +4,7 @@ The TOML file, the command-line flags, the terminal app's form and the README's 
 Loss names are checked against the registry when the recipe is used, so that adding a loss edits one file.
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -43,6 +44,17 @@ class ModelSettings(Section):
         return {"none": 0, "0": 0, "4": 4, "8": 8}.get(text, value)
 
 
+RESERVED = ("messages", "tools", "documents", "add_generation_prompt", "chat_template", "bos_token", "eos_token")
+
+
+def _json_or_text(value: Any) -> Any:
+    try:
+        read = json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return value
+    return value if read is None else read
+
+
 class DataSettings(Section):
     source: str = setting("", "preference pairs: a file, a folder, or a hub dataset", "--data")
     split: str = setting("train", "split of a hub dataset")
@@ -54,13 +66,26 @@ class DataSettings(Section):
     template: str = setting(
         "auto", "auto (the tokenizer's chat template), none, or a Jinja file", "--template"
     )
+    template_args: dict[str, Any] = setting({}, "the template's own arguments, as enable_thinking=false,...")
     system: str = setting("", "system message put before conversations that have none")
+    thoughts: Literal["keep", "drop"] = setting("keep", "score answers with their thoughts, or leave thoughts out")
+    score: Literal["last", "all"] = setting("last", "turns that are scored: the last answer, or all the assistant's")
     max_tokens: int = setting(1024, "longest prompt plus answer; longer answers are cut", "--max-tokens", ge=8)
     long_prompt: Literal["error", "skip", "cut"] = setting(
         "error", "a prompt that leaves no room for an answer: stop, skip the pair, or cut the prompt's start"
     )
     bad_rows: Literal["error", "skip"] = setting("error", "a row that is no pair (an empty answer, say): stop or skip")
     limit: int = setting(0, "read at most this many pairs; 0 reads all", ge=0)
+
+    @field_validator("template_args", mode="before")
+    @classmethod
+    def _values(cls, value: Any) -> Any:
+        """Words that are JSON, as false and 3 are, become what they say."""
+        if not isinstance(value, Mapping):
+            return value
+        if reserved := next((key for key in value if key in RESERVED), None):
+            raise ValueError(f"{reserved} is given to every template; give it no value here")
+        return {key: _json_or_text(each) for key, each in value.items()}
 
 
 class LoraSettings(Section):

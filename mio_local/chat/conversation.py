@@ -9,7 +9,7 @@ from typing import Any
 from mio_local.adapters.adapter import SavedAdapter
 from mio_local.chat.multi_adapter import Voices, load_voices, unique
 from mio_local.chat.start import BASE, ChatStart
-from mio_local.data.messages import Message
+from mio_local.data.messages import BadRow, Message
 from mio_local.data.pairs import Pair
 from mio_local.data.template import Chat
 from mio_local.data.token_text import decoder
@@ -18,7 +18,7 @@ from mio_local.errors import DataError, RunError
 from mio_local.evaluation.loading import Base, Source, named
 from mio_local.models.locate import end_ids
 from mio_local.progress import Report, silent
-from mio_local.recipe import BackendSettings
+from mio_local.recipe import BackendSettings, DataSettings
 from mio_local.sampling import Sampling
 
 UNLIMITED = 2**62  # tokens
@@ -71,9 +71,10 @@ class Talker:
 
     def check_pair(self, messages: Sequence[Message], better: str, worse: str) -> None:
         """Raise DataError where nothing could be learnt from two answers, as the template writes them."""
-        example = self.chat.encode(Pair(list(messages), better, worse, "the pair"), UNLIMITED)
-        if example.chosen == example.rejected:
-            raise DataError("both answers are the same tokens once the chat template wrote them; press ctrl+r")
+        try:
+            self.chat.encode(Pair(list(messages), better, worse, "the pair"), UNLIMITED)
+        except BadRow as error:
+            raise DataError(f"{error}; press ctrl+r") from None
 
 
 class Text:
@@ -106,7 +107,8 @@ class Text:
 def open_talker(base: Base, adapters: Mapping[str, SavedAdapter], report: Report = silent) -> Talker:
     """Load `base` once, and the adapters by their names on it. Raises ModelError for what does not fit together."""
     report("loading the tokenizer", 0, 0)
-    chat = chat_of(base.model, base.template, base.base)
+    written = DataSettings(template=base.template, template_args=base.template_args)
+    chat = chat_of(base.model, written, base.base)
     report("loading the model", 0, 0)
     backend = base.open()
     model = backend.load(base.base, base.model, base.device(backend), grad_checkpoint=False, seed=0)
@@ -127,8 +129,8 @@ def gather(runs: Path, start: ChatStart) -> tuple[Base, dict[str, SavedAdapter]]
         both = f"{adapters[0].title} and {other.title}"
         if (other.base, other.model.quantize) != (first.base, first.model.quantize):
             raise RunError(f"{both}: of different bases; open one alone")
-        for key in ("template", "system"):
-            if not getattr(start, key) and getattr(other, key) != getattr(first, key):
+        for key in ("template", "system", "template_args"):
+            if not getattr(start, key, None) and getattr(other, key) != getattr(first, key):
                 raise RunError(f"{both}: their data.{key} differs; give one by --{key}, or open one alone")
     titles = unique([one.title for one in adapters], [BASE])
     base = replace(first, template=start.template or first.template, system=start.system or first.system)

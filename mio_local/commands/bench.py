@@ -15,7 +15,6 @@ from mio_local.bench.measure import WARM_UP
 from mio_local.bench.trial import Result, Trial, run
 from mio_local.data.collate import Order
 from mio_local.data.examples import Example, pair_tokens
-from mio_local.data.tokenizer import padding
 from mio_local.errors import BackendError, RecipeError
 from mio_local.flags import flag_words, recipe_from
 from mio_local.flags import words as words_of
@@ -56,7 +55,7 @@ def main(arguments: argparse.Namespace) -> int:
         groups = groups_of(tokens.train, recipe, arguments.times)
         rows = [Row(LATER, recipe)]
         for number, row in enumerate(rows):
-            pad, size = padding(tokens.chat.tokenizer), row.recipe.train.batch_size
+            pad, size = tokens.chat.pad, row.recipe.train.batch_size
             trial = Trial(row.recipe, place, resized(groups, size), pad, row.reference, rate=row.name == LATER)
             try:
                 found[row.name] = measured(trial, f"{number + 1} of {max(len(rows), 2)}: {row.name}", report)

@@ -10,12 +10,13 @@ from mio_local import printing
 from mio_local.data.check import Summary, examine, stop_line
 from mio_local.data.examples import Example
 from mio_local.data.layouts import LAYOUTS
-from mio_local.data.pairs import Pairs, load_pairs
+from mio_local.data.pairs import Pairs, load_pairs, turns_of
 from mio_local.data.template import Chat
 from mio_local.data.token_text import pieces, special_ids
-from mio_local.data.tokenizer import load_tokenizer
+from mio_local.data.tokenizer import embedding_rows, load_tokenizer
 from mio_local.errors import DataError
-from mio_local.flags import recipe_from
+from mio_local.flags import as_text, recipe_from
+from mio_local.paths import expanded
 from mio_local.recipe import DataSettings, ModelSettings
 from mio_local.text import visible
 
@@ -52,8 +53,13 @@ def check(
         _stop_if(stop_line(pairs.problem if settings.bad_rows == "error" else "", sum(pairs.skipped.values())))
         printing.next_steps(out, f"mio-local data check {shlex.quote(source)} --model FOLDER   to see the tokens")
         return
-    chat = Chat(load_tokenizer(model), settings.template)
+    rows = embedding_rows(expanded(model.name, "--model"))
+    chat = Chat(load_tokenizer(model), settings.template, settings=settings, rows=rows)
+    if settings.template_args:
+        _line(out, f"  template arguments  {visible(as_text(settings.template_args))}")
     _print_tokens(out, chat, chat.encode(pairs[row], settings.max_tokens, "cut"))
+    for kind in chat.lost(pairs[row]):
+        _line(out, f"  in no token: {kind}")
     found = examine(pairs, chat, settings, seed)
     _print_summary(out, found.summary)
     for warning in found.warnings:
@@ -81,10 +87,7 @@ def _print_layout(out: Console, source: str, pairs: Pairs) -> None:
 def _print_text(out: Console, pairs: Pairs, row: int) -> None:
     pair = pairs[row]
     _line(out, f"\npair {row + 1}, {visible(pair.where)}")
-    turns = [("prompt", pair.prompt)] if isinstance(pair.prompt, str) else [
-        (message["role"], message["content"]) for message in pair.prompt
-    ]
-    for name, text in (*turns, ("chosen", pair.chosen), ("rejected", pair.rejected)):
+    for name, text in turns_of(pair):
         _line(out, f"  {name:<9} {visible(text)}")
 
 

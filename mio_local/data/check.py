@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mio_local.data.examples import EncodeCounts, Example, longest
-from mio_local.data.pairs import REMEDY, Pair, Pairs, prompt_key, split_by_prompt
+from mio_local.data.pairs import REMEDY, Pair, Pairs, answer_key, prompt_key, split_by_prompt
 from mio_local.data.template import Chat
+from mio_local.data.templating.coverage import told
 from mio_local.recipe import DataSettings
 
 TRUNCATED_SHARE = 0.05
@@ -72,7 +73,7 @@ def summarise(
     pairs: Pairs, examples: Sequence[Example], counts: EncodeCounts, held_out: Sequence[Pair], chat: Chat
 ) -> Summary:
     """Statistics over `pairs`, over their `examples`, and over the pairs of them that are held out."""
-    keys = Counter((prompt_key(pair.prompt), pair.chosen, pair.rejected) for pair in pairs)
+    keys = Counter((prompt_key(pair.prompt), answer_key(pair.chosen), answer_key(pair.rejected)) for pair in pairs)
     differences = [len(example.chosen) - len(example.rejected) for example in examples]
     ends = chat.end_ids
     return Summary(
@@ -115,7 +116,9 @@ def lengths(counts: Sequence[int]) -> Lengths | None:
 
 def _joined(pair: Pair) -> bool:
     """Whether a text pair's prompt runs into its answer without any space."""
-    return isinstance(pair.prompt, str) and not pair.prompt[-1].isspace() and not pair.chosen[0].isspace()
+    if not isinstance(pair.prompt, str) or not isinstance(pair.chosen, str):
+        return False
+    return not pair.prompt[-1].isspace() and not pair.chosen[0].isspace()
 
 
 def warnings(summary: Summary, max_tokens: int) -> list[str]:
@@ -173,7 +176,7 @@ def examine(pairs: Pairs, chat: Chat, settings: DataSettings, seed: int) -> Find
     if settings.long_prompt == "error" or settings.bad_rows == "error":
         problems.append(counts.problem)
     stops = stop_line(next(filter(None, problems), ""), sum(summary.skipped.values()))
-    return Findings(summary, warnings(summary, settings.max_tokens), stops)
+    return Findings(summary, [*told(counts.lost), *warnings(summary, settings.max_tokens)], stops)
 
 
 def stop_line(problem: str, rows: int) -> str:

@@ -135,20 +135,35 @@ def collate(examples: Sequence[Example], pairs: Sequence[int], pad: int, *, shar
     inputs = np.full((len(rows), length), pad, np.int32)
     for row, ids in enumerate(rows):
         inputs[row, : len(ids)] = ids
-    answers = [e.chosen for e in found] + [e.rejected for e in found]
-    mask = np.zeros((len(answers), sum(map(len, answers))), np.float32)
+    mask = np.zeros((2 * len(found), sum(sum(e.scored_tokens) for e in found)), np.float32)
     where: list[int] = []
-    for row, answer in enumerate(answers):
+    targets: list[int] = []
+    for row in range(2 * len(found)):
         example = found[row % len(found)]
-        fed, prompt = (row % len(found) if shared else row) * length, len(example.prompt)
-        # the prompt's last position predicts an answer's first token, and each of its tokens the next
-        begin = prompt + len(example.chosen) - 1 if shared and row >= len(found) else prompt
-        mask[row, len(where) : len(where) + len(answer)] = 1.0
-        where += [fed + prompt - 1, *range(fed + begin, fed + begin + len(answer) - 1)]
-    targets = np.array([token for answer in answers for token in answer], np.int32)
+        fed = (row % len(found) if shared else row) * length
+        rejected = row >= len(found)
+        places, tokens = _predicted(example, rejected, len(example.chosen) - 1 if shared and rejected else 0)
+        mask[row, len(where) : len(where) + len(places)] = 1.0
+        where += [fed + place for place in places]
+        targets += tokens
     real = sum(2 * len(e.prompt) + len(e.chosen) + len(e.rejected) for e in found)
     spans = _spans(found) if shared else None
-    return Batch(inputs, spans, np.array(where, np.int32), targets, mask, mask.sum(-1), tuple(pairs), real)
+    return Batch(
+        inputs, spans, np.array(where, np.int32), np.array(targets, np.int32), mask, mask.sum(-1), tuple(pairs), real
+    )
+
+
+def _predicted(example: Example, rejected: bool, gap: int) -> tuple[list[int], list[int]]:
+    """(places in the row that predict a scored token of one answer, those tokens); `gap` tokens stand between the
+    prompt and the answer. The prompt's last place predicts an answer's first token, and each of its tokens the next."""
+    prompt, answer = len(example.prompt), example.rejected if rejected else example.chosen
+    before = [prompt - 1, *range(prompt + gap, prompt + gap + len(answer) - 1)]
+    if example.scored is None:
+        return before, answer
+    asked = [place for start, stop in example.scored[0] for place in range(max(start, 1), stop)]
+    said = [place for start, stop in example.scored[2 if rejected else 1] for place in range(start, stop)]
+    places = [place - 1 for place in asked] + [before[place] for place in said]
+    return places, [example.prompt[place] for place in asked] + [answer[place] for place in said]
 
 
 def in_batches(examples: Sequence[Example], size: int, pad: int, *, shared: bool = False) -> list[Batch]:

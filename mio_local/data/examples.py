@@ -3,10 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+Spans = tuple[tuple[int, int], ...]  # (start, stop) places of tokens, in order
+Scored = tuple[Spans, Spans, Spans]  # within the prompt, where they count for both answers, the chosen, the rejected
+
 
 @dataclass(frozen=True)
 class Example:
-    """A pair as token ids. The prompt is followed by one of the answers, and only the answers' tokens are scored."""
+    """A pair as token ids. The prompt is followed by one of the answers.
+
+    All the answers' tokens are scored, and none of the prompt's, unless `scored` says which are.
+    """
 
     prompt: list[int]
     chosen: list[int]
@@ -15,6 +21,15 @@ class Example:
     truncated_rejected: bool
     cut_prompt: bool
     where: str
+    scored: Scored | None = None
+
+    @property
+    def scored_tokens(self) -> tuple[int, int]:
+        """How many tokens of the chosen, and of the rejected answer are scored."""
+        if self.scored is None:
+            return len(self.chosen), len(self.rejected)
+        prompt, chosen, rejected = (sum(stop - start for start, stop in spans) for spans in self.scored)
+        return prompt + chosen, prompt + rejected
 
 
 @dataclass
@@ -26,6 +41,8 @@ class EncodeCounts:
     truncated_rejected: int = 0
     cut_prompts: int = 0
     problem: str = ""  # what is wrong with the first skipped pair
+    # by kind of text that reached no token: how many pairs have such, and where the first of them stands
+    lost: dict[str, tuple[int, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -35,6 +52,7 @@ class Tokenised:
     pairs: int
     truncated: int
     skipped: int
+    lost: dict[str, tuple[int, str]] = field(default_factory=dict)  # as in `EncodeCounts`
 
 
 def row_tokens(example: Example) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 from mio_local.errors import DataError
 from mio_local.text import kind_name
 
-Message = dict[str, str]  # {"role": "system" | "user" | "assistant", "content": text}
+Message = dict[str, Any]  # {"role": "system" | "user" | "assistant", "content": text}
 
 ROLES = {
     "system": "system", "developer": "system",

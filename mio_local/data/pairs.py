@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mio_local.data.detect import ColumnsError, detect
 from mio_local.data.messages import BadRow, Message
@@ -17,6 +18,9 @@ DETECT_ROWS = 200  # a column may be null, or a row faulty, in the first rows
 REMEDY = "; repair it, or --set data.bad_rows=skip"
 
 
+Answer = str | list[Message]
+
+
 @dataclass(frozen=True)
 class Pair:
     """One prompt with a chosen and a rejected answer.
@@ -26,9 +30,10 @@ class Pair:
     """
 
     prompt: list[Message] | str
-    chosen: str
-    rejected: str
+    chosen: Answer
+    rejected: Answer
     where: str
+    tools: list[dict[str, Any]] | None = None
 
 
 class Pairs(list[Pair]):
@@ -88,6 +93,33 @@ def load_pairs(source: str, settings: DataSettings, *, split: str = "", revision
 def prompt_key(prompt: list[Message] | str) -> str:
     """A text that is the same for the same prompt."""
     return prompt if isinstance(prompt, str) else json.dumps(prompt, sort_keys=True, ensure_ascii=False)
+
+
+def turns_of(pair: Pair) -> list[tuple[str, str]]:
+    """(role, text) of the prompt's messages and of both answers, as a person reads them."""
+    turns = [("prompt", pair.prompt)] if isinstance(pair.prompt, str) else [
+        (message["role"], shown(message)) for message in pair.prompt
+    ]
+    for role, answer in (("chosen", pair.chosen), ("rejected", pair.rejected)):
+        texts = [answer] if isinstance(answer, str) else [
+            shown(message) if message["role"] == "assistant" else f"{message['role']}: {shown(message)}"
+            for message in answer
+        ]
+        turns.append((role, "\n\n".join(texts)))
+    return turns
+
+
+def shown(message: Message) -> str:
+    """A message's thought, text and calls of tools, one after the other."""
+    thought, calls = message.get("reasoning_content"), message.get("tool_calls")
+    parts = [f"<think>\n{thought}\n</think>" if thought else "", message["content"],
+             json.dumps(calls, ensure_ascii=False) if calls else ""]
+    return "\n\n".join(filter(None, parts))
+
+
+def answer_key(answer: Answer) -> str:
+    """A text that is the same for the same answer."""
+    return answer if isinstance(answer, str) else json.dumps(answer, sort_keys=True, ensure_ascii=False)
 
 
 def split_by_prompt(pairs: Sequence[Pair], fraction: float, seed: int) -> tuple[list[Pair], list[Pair]]:

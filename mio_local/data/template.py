@@ -1,21 +1,19 @@
 """Pairs to tokens: the chat template applied, one BOS, the answer's end scored, the prompt a prefix of both sides."""
 
-import json
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Any, Literal
 
-from mio_local.data.examples import EncodeCounts, Example
-from mio_local.data.messages import Message
-from mio_local.data.pairs import Pair
-from mio_local.errors import DataError, MioError, ModelError, one_line
-from mio_local.paths import expanded
-
-CLOCK = re.compile(r"strftime_now\(\s*(['\"])(?P<format>.*?)\1\s*\)")
-SENTINEL = "mio-local-answer-7c1d04"  # stands in for an answer, to see where a template puts one
+from mio_local.data.examples import EncodeCounts, Example, Scored
+from mio_local.data.messages import BadRow, Message
+from mio_local.data.pairs import Answer, Pair
+from mio_local.data.templating.framing import Framed, Framing, Part, conversation
+from mio_local.data.templating.rendering import Renderer, template_text
+from mio_local.data.templating.thoughts import without_thoughts, written_inside
+from mio_local.errors import DataError, ModelError
+from mio_local.recipe import DataSettings
+from mio_local.text import visible_line
 
 
 class LongPrompt(DataError):
@@ -25,31 +23,47 @@ class LongPrompt(DataError):
 class Chat:
     """A tokenizer with the template that its conversations are written in.
 
-    `template` is "auto" (the tokenizer's own chat template where it has one), "none" (prompt and answer joined as they
-    are), or the path of a Jinja file. `mode` is then "chat" or "text", `end_ids` are the tokens that end an answer, and
-    `opening` is what the template puts between a prompt and its answer.
+    Of the settings, `template` is "auto" (the tokenizer's own chat template where it has one), "none" (prompt and
+    answer joined as they are), or the path of a Jinja file. `mode` is then "chat" or "text", `end_ids` are the tokens
+    that end an answer, and `opening` is what the template puts between a prompt and its answer.
     `now` (Unix seconds) is the day for templates that print one: a run resumed tomorrow must see today's tokens.
+    `rows` is the number of rows of the model's embedding table, 0 where it is not known.
     Raises `DataError` for a template that cannot be read or used, `ModelError` for a tokenizer without any end token.
     """
 
-    def __init__(self, tokenizer: Any, template: str = "auto", now: float | None = None) -> None:
+    def __init__(
+        self, tokenizer: Any, template: str = "auto", now: float | None = None, *,
+        settings: DataSettings | None = None, rows: int = 0,
+    ) -> None:  # fmt: skip
+        settings = settings or DataSettings()
         self.tokenizer = tokenizer
+        self.rows = rows
         self.bos: int | None = tokenizer.bos_token_id
         self.eos: int | None = tokenizer.eos_token_id
         probe = self._ids("a", special=True)
         self._adds_bos = self.bos is not None and probe[:1] == [self.bos]
-        day = datetime.fromtimestamp(time.time() if now is None else now)
-        self.template = _dated(_template(tokenizer, template), day)
+        self.template = template_text(tokenizer, template, time.time() if now is None else now)
         self.template_name = template
         self.mode: Literal["chat", "text"] = "chat" if self.template else "text"
-        self._ends = {str(token) for token in tokenizer.added_tokens_decoder.values() if str(token).strip()}
-        self._merges_system, self.opening = False, ""
+        self.thoughts = settings.thoughts
+        self.opening = ""
         self.end_ids: set[int] = set() if self.eos is None else {self.eos}
-        if self.mode == "chat":
-            self._probe()
+        if self.template:
+            ends = {str(token) for token in tokenizer.added_tokens_decoder.values() if str(token).strip()}
+            renderer = Renderer(tokenizer, self.template, settings.template_args)
+            self._framing = Framing(renderer, ends, settings.thoughts, settings.score)
+            _, self.opening, tail = self._framing.opening("Q", f"--template {template}")
+            if (end := self._framing.end_of(tail)) is not None:
+                self.end_ids.add(self._ids(end)[-1])
         if not self.end_ids:
             raise ModelError("the tokenizer has no end-of-sequence token, so no answer could end; "
                              "set eos_token in tokenizer_config.json")
+
+    @property
+    def pad(self) -> int:
+        """The token that fills rows up: any that the model has a row for will do, as it is never scored."""
+        pad: int = self.tokenizer.pad_token_id or 0
+        return pad if not self.rows or pad < self.rows else 0
 
     def encode(self, pair: Pair, max_tokens: int, long_prompt: Literal["error", "skip", "cut"] = "error") -> Example:
         """Token ids of a pair, the answers cut at the right so that prompt plus answer has at most `max_tokens`.
@@ -57,20 +71,8 @@ class Chat:
         A prompt of `max_tokens` or more is cut at its start for "cut" (a leading BOS stays, and the longer answer gets
         up to half of the room), else raises `LongPrompt`. Raises `DataError` naming a row that cannot be encoded.
         """
-        encode = self._encode_chat if self.mode == "chat" else self._encode_text
-        prompt, chosen, rejected = encode(pair)
-        cut = len(prompt) >= max_tokens
-        if cut and long_prompt != "cut":
-            raise LongPrompt(f"{pair.where}: prompt has {len(prompt):,} tokens, --max-tokens is {max_tokens:,}; "
-                             "raise it, or --set data.long_prompt=skip")
-        if cut:
-            keep = max_tokens - min(max(len(chosen), len(rejected)), max_tokens // 2)
-            head = prompt[:1] if prompt[0] == self.bos else []
-            prompt = head + prompt[len(prompt) - keep + len(head) :]
-        room = max_tokens - len(prompt)
-        return Example(
-            prompt, chosen[:room], rejected[:room], len(chosen) > room, len(rejected) > room, cut, pair.where
-        )
+        framed = self._framing.frame(pair) if self.mode == "chat" else self._plain_frame(pair)
+        return self._fitted(self._tokens(framed, pair.where), max_tokens, long_prompt)
 
     def encode_all(
         self,
@@ -83,10 +85,15 @@ class Chat:
         """Every pair encoded, and the counts; `progress(done, total)` is called after each hundred pairs."""
         examples: list[Example] = []
         skipped: Counter[str] = Counter()
+        lost: dict[str, tuple[int, str]] = {}
         problem = ""
         for done, pair in enumerate(pairs, 1):
             try:
-                examples.append(self.encode(pair, max_tokens, long_prompt))
+                framed = self._framing.frame(pair) if self.mode == "chat" else self._plain_frame(pair)
+                examples.append(self._fitted(self._tokens(framed, pair.where), max_tokens, long_prompt))
+                for kind in framed.lost:
+                    count, first = lost.get(kind, (0, pair.where))
+                    lost[kind] = count + 1, first
             except LongPrompt as error:
                 if long_prompt != "skip":
                     raise
@@ -95,7 +102,8 @@ class Chat:
             except DataError as error:
                 if bad_rows != "skip":
                     raise
-                skipped["the chat template does not take it"] += 1
+                reason = error.reason if isinstance(error, BadRow) else "the chat template does not take it"
+                skipped[reason] += 1
                 problem = problem or str(error)
             if progress and (done % 100 == 0 or done == len(pairs)):
                 progress(done, len(pairs))
@@ -105,42 +113,108 @@ class Chat:
             sum(example.truncated_rejected for example in examples),
             sum(example.cut_prompt for example in examples),
             problem,
+            lost,
         )
         return examples, counts
 
+    def lost(self, pair: Pair) -> list[str]:
+        """The kinds of text of a pair that reach no token."""
+        return self._framing.frame(pair).lost if self.mode == "chat" else []
+
     def generation_prompt(self, prompt: list[Message] | str) -> list[int]:
-        """The ids to generate an answer from: what `encode` puts before the answers."""
-        text = self._parts(prompt, "prompt")[0] if self.mode == "chat" else _plain(prompt, "prompt")
+        """The ids to generate an answer from: what `encode` puts before answers without a thought."""
+        text = self._framing.opening(prompt, "prompt")[0] if self.mode == "chat" else _plain(prompt, "prompt")
         return self._one_bos(self._ids(text))
 
-    def _encode_chat(self, pair: Pair) -> tuple[list[int], list[int], list[int]]:
-        before, tail, messages = self._parts(pair.prompt, pair.where)
-        ids = self._ids(before)
-        answers = [self._chat_answer(messages, answer, before, tail, ids, pair.where)
-                   for answer in (pair.chosen, pair.rejected)]
-        return self._one_bos(ids), answers[0], answers[1]
+    def _plain_frame(self, pair: Pair) -> Framed:
+        if pair.tools:
+            raise BadRow(pair.where, "tools need a chat template", ", and there is none; pass --template FILE.jinja")
+        answers = [[Part(self._plain_answer(answer, pair.where), True)] for answer in (pair.chosen, pair.rejected)]
+        return Framed([Part(_plain(pair.prompt, pair.where), False)], *answers, ended=False, lost=[])
 
-    def _chat_answer(
-        self, messages: list[Message], answer: str, before: str, tail: str, ids: list[int], where: str
-    ) -> list[int]:
-        full = self._render([*messages, {"role": "assistant", "content": answer}], False, where)
-        if not full.startswith(before) or not full.endswith(tail):
-            raise DataError(f"{where}: the chat template writes the prompt differently once the answer follows")
-        end = self._end_of(tail)
-        shown = end if end is not None else tail.rstrip()
-        text = full[len(before) : len(full) - len(tail)] + shown
-        scored = self._continue(before, ids, text, where)
-        return self._ended(scored, end is None)
+    def _plain_answer(self, answer: Answer, where: str) -> str:
+        if isinstance(answer, str) and self.thoughts == "keep":
+            return answer
+        said = conversation(answer)
+        if len(said) > 1 or said[0].get("tool_calls"):
+            raise BadRow(where, "an answer of several messages, or with a tool call, needs a chat template",
+                         ", and there is none; pass --template FILE.jinja")
+        kept = without_thoughts(said) if self.thoughts == "drop" else [written_inside(said[0])]
+        return kept[0]["content"]
 
-    def _encode_text(self, pair: Pair) -> tuple[list[int], list[int], list[int]]:
-        text = _plain(pair.prompt, pair.where)
-        ids = self._ids(text)
-        answers = [self._ended(self._continue(text, ids, answer, pair.where), True)
-                   for answer in (pair.chosen, pair.rejected)]
+    def _tokens(self, framed: Framed, where: str) -> Example:
+        """A framed pair as ids, of any length. Raises BadRow for one that has nothing to tell apart or to score."""
+        text, ids, spans = self._scored("", [], framed.prompt, where)
+        answers: list[list[int]] = []
+        scored = [spans]
+        for parts in (framed.chosen, framed.rejected):
+            _, answer, spans = self._scored(text, ids, parts, where)
+            ended = self._ended(answer, not framed.ended)
+            if spans and spans[-1][1] in (len(answer), len(ended)):
+                spans[-1] = spans[-1][0], len(ended)
+            answers.append(ended)
+            scored.append(spans)
         prompt = self._one_bos(ids)
         if not prompt:
-            raise DataError(f"{pair.where}: the prompt has no tokens, so the answer's first one could not be scored")
-        return prompt, answers[0], answers[1]
+            raise BadRow(where, "the prompt has no tokens, so the answer's first one could not be scored")
+        shift = len(prompt) - len(ids)
+        scored[0] = [(start + shift, stop + shift) for start, stop in scored[0]]
+        if answers[0] == answers[1]:
+            raise BadRow(where, "chosen and rejected become the same tokens, so there is nothing to learn")
+        if self.rows and max(map(max, (prompt, *answers))) >= self.rows:
+            raise self._no_row(where)
+        whole = not scored[0] and all(
+            spans == [(0, len(answer))] for spans, answer in zip(scored[1:], answers, strict=True)
+        )
+        found: Scored | None = None if whole else (tuple(scored[0]), tuple(scored[1]), tuple(scored[2]))
+        return Example(prompt, answers[0], answers[1], False, False, False, where, found)
+
+    def _scored(
+        self, before: str, ids: list[int], parts: Sequence[Part], where: str
+    ) -> tuple[str, list[int], list[tuple[int, int]]]:
+        """(text, ids of the parts after `before`, whose ids are `ids`, which of them are scored)."""
+        made: list[int] = []
+        spans: list[tuple[int, int]] = []
+        for part in parts:
+            more = self._continue(before, [*ids, *made], part.text, where) if before else self._ids(part.text)
+            if part.scored:
+                spans.append((len(made), len(made) + len(more)))
+            made += more
+            before += part.text
+        return before, made, spans
+
+    def _fitted(self, whole: Example, max_tokens: int, long_prompt: Literal["error", "skip", "cut"]) -> Example:
+        """The example with at most `max_tokens` of prompt and answer."""
+        prompt, chosen, rejected = whole.prompt, whole.chosen, whole.rejected
+        cut = len(prompt) >= max_tokens
+        if cut and long_prompt != "cut":
+            raise LongPrompt(f"{whole.where}: prompt has {len(prompt):,} tokens, --max-tokens is {max_tokens:,}; "
+                             "raise it, or --set data.long_prompt=skip")
+        gone = kept = 0
+        if cut:
+            keep = max_tokens - min(max(len(chosen), len(rejected)), max_tokens // 2)
+            kept = int(prompt[0] == self.bos)
+            gone = len(prompt) - keep
+            prompt = prompt[:kept] + prompt[gone + kept :]
+        room = max_tokens - len(prompt)
+        scored = whole.scored and (
+            _within(whole.scored[0], gone + kept, gone + len(prompt), gone),
+            _within(whole.scored[1], 0, room), _within(whole.scored[2], 0, room),
+        )  # fmt: skip
+        if scored and not all(scored[1:]):
+            raise BadRow(whole.where, "an answer has no scored token within the limit", "; raise --max-tokens")
+        return Example(
+            prompt, chosen[:room], rejected[:room], len(chosen) > room, len(rejected) > room, cut, whole.where, scored
+        )
+
+    def _no_row(self, where: str) -> ModelError:
+        beyond = sorted((number, name) for name, number in self.tokenizer.get_vocab().items() if number >= self.rows)
+        named = ", ".join(f"{visible_line(name, 40)} ({number:,})" for number, name in beyond[:5])
+        return ModelError(
+            f"{where}: the tokenizer gives ids up to {beyond[-1][0]:,}, and the model has {self.rows:,} rows of "
+            f"embeddings: none for {named}{', ...' if len(beyond) > 5 else ''}; resize the model's embeddings, or take "
+            "the tokenizer and the template that it was trained with"
+        )
 
     def _ended(self, scored: list[int], append: bool) -> list[int]:
         """`scored` with one end token: appended when the template wrote none, and not twice when the data has one."""
@@ -184,64 +258,11 @@ class Chat:
     def _decode(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
-    def _parts(self, prompt: list[Message] | str, where: str) -> tuple[str, str, list[Message]]:
-        """(text up to the answer, template's text after it, messages): what frames any answer to `prompt`."""
-        messages = self._messages(prompt)
-        opened = self._render(messages, True, where)
-        full = self._render([*messages, {"role": "assistant", "content": SENTINEL}], False, where)
-        start = full.rfind(SENTINEL)
-        if start < 0:
-            raise DataError(f"{where}: the chat template leaves the assistant's answer out")
-        head = full[:start]
-        # Some templates open an answer differently when asked to generate (a think block, another newline): the
-        # conversation as it is written out then says where the answer begins.
-        return (opened if head.startswith(opened) else head), full[start + len(SENTINEL) :], messages
 
-    def _end_of(self, tail: str) -> str | None:
-        """`tail` up to and with its first special token, or None when it has none."""
-        found = [(tail.find(end), -len(end), end) for end in self._ends if end in tail]
-        if not found:
-            return None
-        start, _, end = min(found)
-        return tail[: start + len(end)]
-
-    def _messages(self, prompt: list[Message] | str) -> list[Message]:
-        messages: list[Message] = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-        if self._merges_system and messages[0]["role"] == "system" and len(messages) > 1:
-            system, first, *rest = messages
-            return [{"role": first["role"], "content": f"{system['content']}\n\n{first['content']}"}, *rest]
-        return messages
-
-    def _render(self, messages: list[Message], generate: bool, where: str) -> str:
-        from jinja2 import TemplateError, TemplateSyntaxError
-
-        try:
-            text = self.tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=generate, chat_template=self.template
-            )
-        except TemplateSyntaxError as error:
-            raise DataError(f"{where}: not a Jinja template: line {error.lineno}: {one_line(error)}") from None
-        except TemplateError as error:
-            raise DataError(f"{where}: the chat template refuses this conversation: {one_line(error)}") from None
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
-            raise DataError(f"{where}: the chat template fails: {one_line(error)}") from None
-        bare = text.lstrip()  # a Jinja file's own blank lines before {{ bos_token }}
-        return bare if self.tokenizer.bos_token and bare.startswith(self.tokenizer.bos_token) else text
-
-    def _probe(self) -> None:
-        """Learn from the template whether it takes a system message, and which token ends an answer."""
-        name = f"--template {self.template_name}"
-        before, tail, messages = self._parts("Q", name)
-        full = self._render([*messages, {"role": "assistant", "content": SENTINEL}], False, name)
-        self.opening = full[len(before) : len(full) - len(SENTINEL + tail)]
-        end = self._end_of(tail)
-        if end is not None:
-            self.end_ids.add(self._ids(end)[-1])
-        try:
-            asked: list[Message] = [{"role": "system", "content": SENTINEL}, {"role": "user", "content": "Q"}]
-            self._merges_system = SENTINEL not in self._render(asked, True, name)
-        except MioError:
-            self._merges_system = True
+def _within(spans: Sequence[tuple[int, int]], start: int, stop: int, shift: int = 0) -> tuple[tuple[int, int], ...]:
+    """The parts of the spans from `start` to `stop`, moved back by `shift`."""
+    cut = [(max(begin, start) - shift, min(end, stop) - shift) for begin, end in spans]
+    return tuple((begin, end) for begin, end in cut if end > begin)
 
 
 def _plain(prompt: list[Message] | str, where: str) -> str:
@@ -250,27 +271,5 @@ def _plain(prompt: list[Message] | str, where: str) -> str:
         return prompt
     if len(prompt) == 1:
         return prompt[0]["content"]
-    raise DataError(f"{where}: a conversation of {len(prompt)} messages needs a chat template, and there is none; "
-                    "pass --template FILE.jinja (or none, for Human/Assistant transcripts)")
-
-
-def _template(tokenizer: Any, template: str) -> str | None:
-    """The Jinja text, or None to join texts as they are."""
-    if template == "none":
-        return None
-    if template == "auto":
-        own = tokenizer.chat_template
-        return own.get("default") or next(iter(own.values())) if isinstance(own, dict) else own
-    try:
-        return expanded(template, "--template").read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        raise DataError(f"--template {template}: no such file; it is auto, none, or a Jinja file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"--template {template}: cannot be read: {one_line(error)}") from None
-
-
-def _dated(template: str | None, day: datetime) -> str | None:
-    """The template with its calls for today's date answered."""
-    if template is None:
-        return None
-    return CLOCK.sub(lambda call: json.dumps(day.strftime(call["format"])), template)
+    raise BadRow(where, f"a conversation of {len(prompt)} messages needs a chat template", ", and there is none; "
+                 "pass --template FILE.jinja (or none, for Human/Assistant transcripts)")

@@ -9,10 +9,10 @@ from mio_local.data.examples import Example, Tokenised
 from mio_local.data.pairs import Pair, Pairs, load_pairs, split_by_prompt
 from mio_local.data.task_questions import read_tasks
 from mio_local.data.template import Chat
-from mio_local.data.tokenizer import load_tokenizer
+from mio_local.data.tokenizer import embedding_rows, load_tokenizer
 from mio_local.errors import DataError
 from mio_local.progress import Report
-from mio_local.recipe import ModelSettings, Recipe
+from mio_local.recipe import DataSettings, ModelSettings, Recipe
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Tokens:
     def inverse_tokens(self) -> float:
         """Mean of 1 / tokens over the chosen answers: what turns a target for sums into one for per-token means."""
         examples = self.held_out or self.train
-        return sum(1 / len(example.chosen) for example in examples) / len(examples)
+        return sum(1 / example.scored_tokens[0] for example in examples) / len(examples)
 
     @property
     def digest(self) -> str:
@@ -47,6 +47,8 @@ class Tokens:
         sha = hashlib.sha256()
         for example in (*self.train, *self.held_out):
             sha.update(repr((example.prompt, example.chosen, example.rejected)).encode())
+            if example.scored:
+                sha.update(repr(example.scored).encode())
         return sha.hexdigest()
 
 
@@ -79,7 +81,8 @@ def tokenise(recipe: Recipe, split: Split, chat: Chat, report: Report) -> Tokens
         raise DataError(f"{data.source}: no pair is left to train on after skipping {sum(counts.skipped.values())}")
     truncated = sum(example.truncated_chosen or example.truncated_rejected for example in examples)
     skipped = sum(split.pairs.skipped.values()) + split.left_out + sum(counts.skipped.values())
-    return Tokens(chat, examples, held_examples, Tokenised(len(examples), truncated, skipped), split.pairs.layout)
+    made = Tokenised(len(examples), truncated, skipped, counts.lost)
+    return Tokens(chat, examples, held_examples, made, split.pairs.layout)
 
 
 def examples_of(recipe: Recipe, chat: Chat, source: str, report: Report) -> list[Example]:
@@ -91,9 +94,10 @@ def examples_of(recipe: Recipe, chat: Chat, source: str, report: Report) -> list
     )[0]  # fmt: skip
 
 
-def chat_of(model: ModelSettings, template: str, place: Path, now: float | None = None) -> Chat:
-    """The tokenizer of the model in `place`, with a template as of `now`, or of today."""
-    return Chat(load_tokenizer(model.model_copy(update={"name": str(place), "revision": ""})), template, now)
+def chat_of(model: ModelSettings, data: DataSettings, place: Path, now: float | None = None) -> Chat:
+    """The tokenizer of the model in `place`, with the template of `data` as of `now`, or of today."""
+    tokenizer = load_tokenizer(model.model_copy(update={"name": str(place), "revision": ""}))
+    return Chat(tokenizer, data.template, now, settings=data, rows=embedding_rows(place))
 
 
 def _progress(report: Report) -> Callable[[int, int], None]:

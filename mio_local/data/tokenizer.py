@@ -1,6 +1,9 @@
 """Loading a tokenizer, with every way in which that fails said in one line."""
 
+import contextlib
+import json
 import os
+from pathlib import Path
 from typing import Any
 
 from mio_local.errors import HubError, ModelError, one_line
@@ -8,6 +11,7 @@ from mio_local.paths import expanded
 from mio_local.recipe import ModelSettings
 
 FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt", "tekken.json")
+EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "tok_embeddings.weight", "embed_in.weight")
 UNREACHABLE = {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError", "ConnectTimeout", "ReadTimeout"}
 
 
@@ -42,9 +46,22 @@ def load_tokenizer(model: ModelSettings) -> Any:
         raise _explained(name, model, local, error) from None
 
 
-def padding(tokenizer: Any) -> int:
-    """The token that fills rows up: any will do, as it is never scored."""
-    return tokenizer.pad_token_id or 0
+def embedding_rows(folder: Path) -> int:
+    """Rows of the embedding table of the model in `folder`, by the headers of its weights, else by its config; 0 where
+    neither says."""
+    from safetensors import SafetensorError, safe_open
+
+    for file in sorted(folder.glob("*.safetensors")):
+        with contextlib.suppress(SafetensorError, OSError), safe_open(str(file), "numpy") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 - a handle, not a dict
+                if name.endswith(EMBEDDINGS):
+                    return int(tensors.get_slice(name).get_shape()[0])
+    with contextlib.suppress(OSError, ValueError):
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        tables = [config, config.get("text_config")] if isinstance(config, dict) else []
+        sizes = [table["vocab_size"] for table in tables if isinstance(table, dict) and "vocab_size" in table]
+        return next((size for size in sizes if isinstance(size, int)), 0)
+    return 0
 
 
 def _explained(name: str, model: ModelSettings, local: bool, error: Exception) -> ModelError | HubError:

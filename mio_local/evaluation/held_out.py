@@ -11,7 +11,6 @@ from mio_local.data.collate import in_batches
 from mio_local.data.examples import Example
 from mio_local.data.task_questions import Question, Rule
 from mio_local.data.template import Chat
-from mio_local.data.tokenizer import padding
 from mio_local.objectives.intervals import Interval, means, ratios, share
 from mio_local.objectives.losses import PairLogps
 from mio_local.objectives.metrics import join, pair_values
@@ -65,7 +64,7 @@ def preference(
 ) -> list[Result]:
     """PREFERENCE over the pairs, by the recipe's loss and with its savings, as the trainer scores them: the policy
     against its reference. Intervals are over pairs, the accuracy's Wilson's."""
-    pad = padding(chat.tokenizer)
+    pad = chat.pad
     report("comparing with the plain path", 0, 0)
     levers = settle(model, recipe.speed.without(["frozen_once"]), examples, pad)
     size = recipe.eval.batch_size or recipe.train.batch_size

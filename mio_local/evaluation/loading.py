@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mio_local.adapters.adapter import SavedAdapter, draw_adapter, read_adapter
 from mio_local.backends import Backend, Model, load_backend, resolve_backend
@@ -27,6 +27,7 @@ class Base:
     backend: BackendSettings
     template: str = "auto"
     system: str = ""
+    template_args: dict[str, Any] = field(default_factory=dict)
 
     def open(self) -> Backend:
         """The backend that it was trained on; where that is not installed, another."""
@@ -120,7 +121,10 @@ def of_run(run: Run, checkpoint: str = FINAL) -> Source:
     base = model_folder(recipe.model)
     check_base(run, run.read_info(), base)
     data = recipe.data
-    return Source(base, recipe.model, recipe.backend, data.template, data.system, saved=saved, title=run.name, run=run)
+    return Source(
+        base, recipe.model, recipe.backend, data.template, data.system, data.template_args,
+        saved=saved, title=run.name, run=run,
+    )  # fmt: skip
 
 
 def _checkpoint(run: Run, wanted: str) -> Path:

@@ -36,7 +36,7 @@ class Subject:
 
     def chat(self) -> Chat:
         """The tokenizer, with the run's template."""
-        return chat_of(self.recipe.model, self.recipe.data.template, self.base, self.created)
+        return chat_of(self.recipe.model, self.recipe.data, self.base, self.created)
 
     @property
     def own_reference(self) -> bool:

@@ -28,16 +28,18 @@ from mio_local.data.detect import SYNONYMS, ColumnsError
 from mio_local.data.layouts import LAYOUTS
 from mio_local.data.pairs import Pair, Pairs, load_pairs
 from mio_local.data.template import Chat
-from mio_local.data.tokenizer import load_tokenizer
+from mio_local.data.tokenizer import embedding_rows, load_tokenizer
 from mio_local.errors import DataError
+from mio_local.paths import expanded
 from mio_local.preview.shown import reasons, text_parts, token_parts
-from mio_local.recipe import DataSettings, ModelSettings, build
+from mio_local.recipe import DataSettings, ModelSettings, Recipe, build
 from mio_local.services.serving import Answer, Lines, Send, answered, fields_of, serve
 from mio_local.text import visible_line
 
 PROGRESS_GAP = 0.1  # seconds
 # the settings that change no pair; whether the template is `none` does
-NOT_OF_PAIRS = {"max_tokens", "long_prompt", "bad_rows", "eval_source", "eval_split", "eval_fraction", "template"}
+NOT_OF_PAIRS = {"max_tokens", "long_prompt", "bad_rows", "eval_source", "eval_split", "eval_fraction", "template",
+                "template_args", "thoughts", "score"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Previewer:
         recipe = build({**tables, "train": {"seed": fields["seed"]}} if "seed" in fields else tables, "preview")
         with hub_asked_anew():
             pairs = self._load_pairs(recipe.data)
-            chat = Chat(self._load_tokenizer(recipe.model), recipe.data.template) if recipe.model.name else None
+            chat = self._chat(recipe) if recipe.model.name else None
         self._opened = Opened(pairs, recipe.data, chat, recipe.train.seed)
         return {
             "source": visible_line(recipe.data.source),
@@ -141,6 +143,10 @@ class Previewer:
             self._pairs = None  # two large datasets may not fit
             self._pairs = key, load_pairs(settings.source, settings.model_copy(update={"bad_rows": "skip"}))
         return self._pairs[1]
+
+    def _chat(self, recipe: Recipe) -> Chat:
+        rows = embedding_rows(expanded(recipe.model.name, "--model"))
+        return Chat(self._load_tokenizer(recipe.model), recipe.data.template, settings=recipe.data, rows=rows)
 
     def _load_tokenizer(self, model: ModelSettings) -> Any:
         key = (model.name, model.revision, model.trust_remote_code, stamps(model.name, "*"))

@@ -3,6 +3,7 @@
 import math
 
 from mio_local.data.examples import Tokenised
+from mio_local.data.templating.coverage import told
 from mio_local.objectives.intervals import SURE
 from mio_local.objectives.losses import LOSSES
 from mio_local.objectives.metrics import Metrics
@@ -35,7 +36,7 @@ def data_notes(counts: Tokenised, max_tokens: int) -> list[Event]:
         notes.append(note(0, level, "truncated", text + "; raise --max-tokens to keep their ends"))
     if counts.skipped:
         notes.append(note(0, "info", "skipped", f"{counts.skipped} rows were left out; mio-local data check says why"))
-    return notes
+    return notes + [note(0, "warning", "lost", line) for line in told(counts.lost)]
 
 
 def start_note(step: int, metrics: Metrics, loss: LossSettings) -> Event | None:

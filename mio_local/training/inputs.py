@@ -17,4 +17,4 @@ def tokenised(recipe: Recipe, now: float, report: Report) -> tuple[Tokens, Path]
     split = read_split(recipe, report)
     report("finding the model", 0, 0)
     place = model_folder(recipe.model)
-    return tokenise(recipe, split, chat_of(recipe.model, recipe.data.template, place, now), report), place
+    return tokenise(recipe, split, chat_of(recipe.model, recipe.data, place, now), report), place

@@ -20,7 +20,6 @@ from mio_local.data.examples import Example
 from mio_local.data.task_questions import Question, read_tasks
 from mio_local.data.template import Chat
 from mio_local.data.tokenise import Tokens
-from mio_local.data.tokenizer import padding
 from mio_local.errors import RunError
 from mio_local.memory.rehearsal import Rehearsal
 from mio_local.objectives.losses import PairLogps
@@ -87,7 +86,7 @@ class Job:
     @property
     def pad(self) -> int:
         """The token that fills rows up."""
-        return padding(self.chat.tokenizer)
+        return self.chat.pad
 
     @cached_property
     def order(self) -> Order:

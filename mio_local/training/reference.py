@@ -7,6 +7,7 @@ After that a pair's first value stays: a later epoch, a resumed run and another 
 import errno
 import fcntl
 import hashlib
+import itertools
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -30,8 +31,13 @@ Values = tuple[float, float]  # log-probs of the chosen and of the rejected answ
 def key_of(example: Example) -> bytes:
     """16 bytes that stand for a pair's token ids."""
     lengths = [len(example.prompt), len(example.chosen), len(example.rejected)]
-    ids = np.array([*lengths, *example.prompt, *example.chosen, *example.rejected], "<i4")
+    ids = np.array([*lengths, *example.prompt, *example.chosen, *example.rejected, *_places(example)], "<i4")
     return hashlib.blake2b(ids.tobytes(), digest_size=RECORD["key"].itemsize).digest()
+
+
+def _places(example: Example) -> list[int]:
+    """Which tokens are scored, where that is not all of the answers' and none else."""
+    return [place for spans in example.scored or () for place in (len(spans), *itertools.chain(*spans))]
 
 
 class Store:

@@ -6,7 +6,6 @@ from pathlib import Path
 from mio_local.adapters.adapter import SavedAdapter, choose_layers, draw_adapter
 from mio_local.backends import Backend, Model
 from mio_local.data.tokenise import Tokens
-from mio_local.data.tokenizer import padding
 from mio_local.memory.fitting import allowed
 from mio_local.memory.rehearsal import Rehearsal
 from mio_local.progress import Report
@@ -45,7 +44,7 @@ def adapt(model: Model, recipe: Recipe, names: Sequence[str], initial: SavedAdap
 def try_out(model: Model, recipe: Recipe, tokens: Tokens, rehearsal: Rehearsal, report: Report) -> Optimizations:
     """The savings that the model uses from here on, once the longest pairs went through it with them where memory may
     run out or has a limit."""
-    pad = padding(tokens.chat.tokenizer)
+    pad = tokens.chat.pad
     report("comparing with the plain path", 0, 0)
     savings = settle(model, recipe.speed, tokens.train, pad)
     report("trying the longest pairs", 0, 0)

@@ -151,7 +151,7 @@ def test_end_that_the_data_has_already_is_not_doubled(tokenizer, tmp_path, templ
 @pytest.mark.parametrize("sentencepiece", [False, True])
 @pytest.mark.parametrize(
     ("prompt", "chosen", "rejected"),
-    [("the c", "at sat", "at"), ("the ", "cat", " cat"), ("a\n", "\nmat", "mat"), ("w", "as 🙂", "é"), ("é", "é", "é")],
+    [("the c", "at sat", "at"), ("the ", "cat", " cat"), ("a\n", "\nmat", "mat"), ("w", "as 🙂", "é"), ("é", "é", "w")],
 )
 def test_tokens_that_merge_across_the_border(sentencepiece, prompt, chosen, rejected):
     tokenizer = build(sentencepiece=sentencepiece)

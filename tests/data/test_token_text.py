@@ -83,13 +83,13 @@ def test_an_answer_in_a_conversation_is_trained_on_as_it_was_generated(tiny_mode
 
 
 def test_answers_that_the_template_makes_the_same_are_told(tiny_model, tmp_path):
-    (tmp_path / "t.jinja").write_text("{% for m in messages %}{{ m.content.split('</think>')[-1] + eos_token }}"
+    (tmp_path / "t.jinja").write_text("{% for m in messages %}{{ m.content.split('|')[-1] + eos_token }}"
                                       "{% endfor %}")  # fmt: skip
     chat = Chat(load_tokenizer(ModelSettings(name=str(tiny_model))), str(tmp_path / "t.jinja"))
     talker = Talker(Voices(None, {}), chat)
-    talker.check_pair(ASK, "<think>a</think>7", "<think>a</think>8")
+    talker.check_pair(ASK, "a|\n7", "a|\n8")
     with pytest.raises(DataError, match="the same tokens"):
-        talker.check_pair(ASK, "<think>a</think>7", "<think>b</think>7")
+        talker.check_pair(ASK, "a|\n7", "b|\n7")
 
 
 def test_an_answer_ends_where_the_models_own_settings_say(tiny_model, tmp_path):
