@@ -14,7 +14,7 @@ from mio_local.backends import resolve_backend
 from mio_local.bench.measure import WARM_UP
 from mio_local.bench.trial import Result, Trial, run
 from mio_local.data.collate import Order
-from mio_local.data.examples import Example, pair_tokens
+from mio_local.data.examples import Example, by_length, pair_tokens
 from mio_local.errors import BackendError, RecipeError
 from mio_local.flags import flag_words, recipe_from
 from mio_local.flags import words as words_of
@@ -80,7 +80,7 @@ def groups_of(examples: Sequence[Example], recipe: Recipe, times: int) -> list[l
     """The pairs of each step: the longest first, for the peak of memory, then batches of like lengths, as a run has."""
     size = recipe.train.batch_size
     order = Order.of(examples, size, 1, recipe.train.seed)
-    longest = sorted(examples, key=pair_tokens)[: -size - 1 : -1]
+    longest = [examples[number] for number in by_length(examples)[: -size - 1 : -1]]
     return [longest] + [[examples[i] for i in order.step(k)[0]] for k in range(WARM_UP - 1 + times)]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mio_local.arrays import padded
-from mio_local.data.examples import Example, pair_tokens
+from mio_local.data.examples import Example, by_length, lengths_of
 
 ORDER = "length of the whole pair"  # what `Order.of` sorts by; a run goes on in the order that it began with
 WINDOW = 32  # steps whose pairs are sorted by length together: little padding, and still a shuffled order
@@ -168,7 +168,7 @@ def _predicted(example: Example, rejected: bool, gap: int) -> tuple[list[int], l
 
 def in_batches(examples: Sequence[Example], size: int, pad: int, *, shared: bool = False) -> list[Batch]:
     """All pairs in batches of `size` of similar length, the same ones each time."""
-    near = sorted(range(len(examples)), key=lambda i: pair_tokens(examples[i]))
+    near = by_length(examples)
     return [collate(examples, near[i : i + size], pad, shared=shared) for i in range(0, len(near), size)]
 
 
@@ -197,7 +197,7 @@ class Order:
     @classmethod
     def of(cls, examples: Sequence[Example], batch_size: int, accumulate: int, seed: int) -> "Order":
         """By the length of the rows that are fed where the prompt is shared: else padding would be twice as much."""
-        return cls([pair_tokens(example) for example in examples], batch_size, accumulate, seed)
+        return cls(lengths_of(examples).sum(1).tolist(), batch_size, accumulate, seed)
 
     def step(self, k: int) -> list[list[int]]:
         """The forward passes of step k (from 0): lists of at most batch_size pair indices."""

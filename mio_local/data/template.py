@@ -1,23 +1,27 @@
 """Pairs to tokens: the chat template applied, one BOS, the answer's end scored, the prompt a prefix of both sides."""
 
+import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from mio_local.data.examples import EncodeCounts, Example, Scored
+import numpy as np
+
+from mio_local.data.batched import Batches, Joint
+from mio_local.data.cutting import LongPrompt, fitted
+from mio_local.data.examples import FLAGS, Collected, EncodeCounts, Example, Examples, Scored
 from mio_local.data.messages import BadRow, Message
 from mio_local.data.pairs import Answer, Pair
-from mio_local.data.templating.framing import Framed, Framing, Part, conversation
+from mio_local.data.templating.framing import Framed, Part, conversation
+from mio_local.data.templating.insertion import QuickFraming
 from mio_local.data.templating.rendering import Renderer, template_text
 from mio_local.data.templating.thoughts import without_thoughts, written_inside
 from mio_local.errors import DataError, ModelError
 from mio_local.recipe import DataSettings
 from mio_local.text import visible_line
 
-
-class LongPrompt(DataError):
-    """A prompt that leaves no room for an answer within the token limit."""
+CHUNK = 100  # pairs that are tokenised together
 
 
 class Chat:
@@ -38,6 +42,7 @@ class Chat:
         settings = settings or DataSettings()
         self.tokenizer = tokenizer
         self.rows = rows
+        self._batches = Batches(tokenizer)
         self.bos: int | None = tokenizer.bos_token_id
         self.eos: int | None = tokenizer.eos_token_id
         probe = self._ids("a", special=True)
@@ -51,7 +56,7 @@ class Chat:
         if self.template:
             ends = {str(token) for token in tokenizer.added_tokens_decoder.values() if str(token).strip()}
             renderer = Renderer(tokenizer, self.template, settings.template_args)
-            self._framing = Framing(renderer, ends, settings.thoughts, settings.score)
+            self._framing = QuickFraming(renderer, ends, settings.thoughts, settings.score)
             _, self.opening, tail = self._framing.opening("Q", f"--template {template}")
             if (end := self._framing.end_of(tail)) is not None:
                 self.end_ids.add(self._ids(end)[-1])
@@ -71,8 +76,16 @@ class Chat:
         A prompt of `max_tokens` or more is cut at its start for "cut" (a leading BOS stays, and the longer answer gets
         up to half of the room), else raises `LongPrompt`. Raises `DataError` naming a row that cannot be encoded.
         """
-        framed = self._framing.frame(pair) if self.mode == "chat" else self._plain_frame(pair)
-        return self._fitted(self._tokens(framed, pair.where), max_tokens, long_prompt)
+        framed = self._framed(pair)
+        if isinstance(framed, DataError):
+            raise framed
+        return fitted(self._tokens(framed, pair.where), max_tokens, long_prompt, self.bos)
+
+    def _framed(self, pair: Pair) -> Framed | DataError:
+        try:
+            return self._framing.frame(pair) if self.mode == "chat" else self._plain_frame(pair)
+        except DataError as error:
+            return error
 
     def encode_all(
         self,
@@ -81,42 +94,44 @@ class Chat:
         long_prompt: Literal["error", "skip", "cut"] = "error",
         bad_rows: Literal["error", "skip"] = "error",
         progress: Callable[[int, int], None] | None = None,
-    ) -> tuple[list[Example], EncodeCounts]:
+    ) -> tuple[Examples, EncodeCounts]:
         """Every pair encoded, and the counts; `progress(done, total)` is called after each hundred pairs."""
-        examples: list[Example] = []
+        made = Collected()
         skipped: Counter[str] = Counter()
         lost: dict[str, tuple[int, str]] = {}
         problem = ""
-        for done, pair in enumerate(pairs, 1):
-            try:
-                framed = self._framing.frame(pair) if self.mode == "chat" else self._plain_frame(pair)
-                examples.append(self._fitted(self._tokens(framed, pair.where), max_tokens, long_prompt))
-                for kind in framed.lost:
-                    count, first = lost.get(kind, (0, pair.where))
-                    lost[kind] = count + 1, first
-            except LongPrompt as error:
-                if long_prompt != "skip":
-                    raise
-                skipped["prompt is too long"] += 1
-                problem = problem or str(error)
-            except DataError as error:
-                if bad_rows != "skip":
-                    raise
-                reason = error.reason if isinstance(error, BadRow) else "the chat template does not take it"
-                skipped[reason] += 1
-                problem = problem or str(error)
-            if progress and (done % 100 == 0 or done == len(pairs)):
+        done, coming = 0, iter(pairs)
+        while chunk := list(itertools.islice(coming, CHUNK)):
+            done += len(chunk)
+            framed = [self._framed(pair) for pair in chunk]
+            joint = self._batches.joint([each for each in framed if isinstance(each, Framed)])
+            for pair, each in zip(chunk, framed, strict=True):
+                try:
+                    if isinstance(each, DataError):
+                        raise each
+                    example = self._tokens(each, pair.where, next(joint))
+                    made.add(fitted(example, max_tokens, long_prompt, self.bos))
+                    for kind in each.lost:
+                        count, first = lost.get(kind, (0, pair.where))
+                        lost[kind] = count + 1, first
+                except LongPrompt as error:
+                    if long_prompt != "skip":
+                        raise
+                    skipped["prompt is too long"] += 1
+                    problem = problem or str(error)
+                except DataError as error:
+                    if bad_rows != "skip":
+                        raise
+                    reason = error.reason if isinstance(error, BadRow) else "the chat template does not take it"
+                    skipped[reason] += 1
+                    problem = problem or str(error)
+            if progress:
                 progress(done, len(pairs))
-        counts = EncodeCounts(
-            dict(skipped),
-            sum(example.truncated_chosen for example in examples),
-            sum(example.truncated_rejected for example in examples),
-            sum(example.cut_prompt for example in examples),
-            problem,
-            lost,
-        )
-        return examples, counts
-
+        if self.mode == "chat" and self._framing.misled:  # and so renders every pair from here on
+            return self.encode_all(pairs, max_tokens, long_prompt, bad_rows, progress)
+        examples = made.examples()
+        cut = [int(np.count_nonzero(examples.flags & flag)) for flag in FLAGS]
+        return examples, EncodeCounts(dict(skipped), *cut, problem, lost)
     def lost(self, pair: Pair) -> list[str]:
         """The kinds of text of a pair that reach no token."""
         return self._framing.frame(pair).lost if self.mode == "chat" else []
@@ -142,13 +157,13 @@ class Chat:
         kept = without_thoughts(said) if self.thoughts == "drop" else [written_inside(said[0])]
         return kept[0]["content"]
 
-    def _tokens(self, framed: Framed, where: str) -> Example:
+    def _tokens(self, framed: Framed, where: str, joint: Joint | None = None) -> Example:
         """A framed pair as ids, of any length. Raises BadRow for one that has nothing to tell apart or to score."""
-        text, ids, spans = self._scored("", [], framed.prompt, where)
+        text, ids, spans = self._scored("", [], framed.prompt, where, joint[0] if joint else None)
         answers: list[list[int]] = []
         scored = [spans]
-        for parts in (framed.chosen, framed.rejected):
-            _, answer, spans = self._scored(text, ids, parts, where)
+        for side, parts in enumerate((framed.chosen, framed.rejected), 1):
+            _, answer, spans = self._scored(text, ids, parts, where, joint[side] if joint else None)
             ended = self._ended(answer, not framed.ended)
             if spans and spans[-1][1] in (len(answer), len(ended)):
                 spans[-1] = spans[-1][0], len(ended)
@@ -170,42 +185,20 @@ class Chat:
         return Example(prompt, answers[0], answers[1], False, False, False, where, found)
 
     def _scored(
-        self, before: str, ids: list[int], parts: Sequence[Part], where: str
+        self, before: str, ids: list[int], parts: Sequence[Part], where: str, joint: list[int] | None = None
     ) -> tuple[str, list[int], list[tuple[int, int]]]:
-        """(text, ids of the parts after `before`, whose ids are `ids`, which of them are scored)."""
+        """(text, ids of the parts after `before`, whose ids are `ids`, which of them are scored). `joint` are the ids
+        of it all where those are known."""
         made: list[int] = []
         spans: list[tuple[int, int]] = []
         for part in parts:
-            more = self._continue(before, [*ids, *made], part.text, where) if before else self._ids(part.text)
+            whole = self._ids(before + part.text) if joint is None else joint
+            more = self._continue(whole, [*ids, *made], part.text, where) if before else whole
             if part.scored:
                 spans.append((len(made), len(made) + len(more)))
             made += more
             before += part.text
         return before, made, spans
-
-    def _fitted(self, whole: Example, max_tokens: int, long_prompt: Literal["error", "skip", "cut"]) -> Example:
-        """The example with at most `max_tokens` of prompt and answer."""
-        prompt, chosen, rejected = whole.prompt, whole.chosen, whole.rejected
-        cut = len(prompt) >= max_tokens
-        if cut and long_prompt != "cut":
-            raise LongPrompt(f"{whole.where}: prompt has {len(prompt):,} tokens, --max-tokens is {max_tokens:,}; "
-                             "raise it, or --set data.long_prompt=skip")
-        gone = kept = 0
-        if cut:
-            keep = max_tokens - min(max(len(chosen), len(rejected)), max_tokens // 2)
-            kept = int(prompt[0] == self.bos)
-            gone = len(prompt) - keep
-            prompt = prompt[:kept] + prompt[gone + kept :]
-        room = max_tokens - len(prompt)
-        scored = whole.scored and (
-            _within(whole.scored[0], gone + kept, gone + len(prompt), gone),
-            _within(whole.scored[1], 0, room), _within(whole.scored[2], 0, room),
-        )  # fmt: skip
-        if scored and not all(scored[1:]):
-            raise BadRow(whole.where, "an answer has no scored token within the limit", "; raise --max-tokens")
-        return Example(
-            prompt, chosen[:room], rejected[:room], len(chosen) > room, len(rejected) > room, cut, whole.where, scored
-        )
 
     def _no_row(self, where: str) -> ModelError:
         beyond = sorted((number, name) for name, number in self.tokenizer.get_vocab().items() if number >= self.rows)
@@ -226,13 +219,12 @@ class Chat:
             scored.pop()
         return scored
 
-    def _continue(self, before: str, ids: list[int], text: str, where: str) -> list[int]:
-        """The ids of `text` where it follows `before`, whose ids are `ids`.
+    def _continue(self, joint: list[int], ids: list[int], text: str, where: str) -> list[int]:
+        """The ids of `text` where it follows a text whose ids are `ids`.
 
-        They are the rest of the joint tokenisation when that begins with `ids`. Where tokens merge across the border,
-        `text` is tokenised apart, or after a short text for the tokenizers that put a space before every text.
+        They are the rest of `joint`, of both texts together, when that begins with `ids`. Where tokens merge across the
+        border, `text` is tokenised apart, or after a short text for the tokenizers that put a space before every text.
         """
-        joint = self._ids(before + text)
         if joint[: len(ids)] == ids:
             return joint[len(ids) :]
         wanted = self._decode(joint)
@@ -257,12 +249,6 @@ class Chat:
 
     def _decode(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-
-
-def _within(spans: Sequence[tuple[int, int]], start: int, stop: int, shift: int = 0) -> tuple[tuple[int, int], ...]:
-    """The parts of the spans from `start` to `stop`, moved back by `shift`."""
-    cut = [(max(begin, start) - shift, min(end, stop) - shift) for begin, end in spans]
-    return tuple((begin, end) for begin, end in cut if end > begin)
 
 
 def _plain(prompt: list[Message] | str, where: str) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,17 @@ def load_tokenizer(model: ModelSettings) -> Any:
         )
     except Exception as error:  # transformers raises whatever its readers meet: OSError, ValueError, KeyError, pyo3
         raise _explained(name, model, local, error) from None
+
+
+@contextlib.contextmanager
+def parallel() -> Generator[None]:
+    """Let the tokenizers library use all cores meanwhile."""
+    before = os.environ.get("TOKENIZERS_PARALLELISM")
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"
+    try:
+        yield
+    finally:
+        os.environ["TOKENIZERS_PARALLELISM"] = before or "false"
 
 
 def embedding_rows(folder: Path) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mio_local.backends import Device, Model
 from mio_local.data.collate import collate
-from mio_local.data.examples import Example, longest, pair_tokens
+from mio_local.data.examples import Example, by_length, longest
 from mio_local.errors import MioError, RecipeError, lacks_memory, one_line
 from mio_local.memory.estimate import estimate
 from mio_local.memory.fitting import allowed, remedy, resident
@@ -109,10 +109,12 @@ class Rehearsal:
         if self.kind == "cpu" and not limited:
             return
         loss, size = self.recipe.loss, self.recipe.train.batch_size
-        pairs = sorted(self.train, key=pair_tokens)[-size:]
+        pairs = [self.train[number] for number in by_length(self.train)[-size:]]
         goal = objective(loss.name, loss.beta, loss.reduction)
         model.rehearse(collate(pairs, range(len(pairs)), pad, shared=shared), goal)
-        if held := sorted(self.held_out, key=pair_tokens)[-(self.recipe.eval.batch_size or size) :]:
+        if held := [
+            self.held_out[number] for number in by_length(self.held_out)[-(self.recipe.eval.batch_size or size) :]
+        ]:
             model.logps(collate(held, range(len(held)), pad, shared=shared), reference=False)
         peak = model.memory().peak
         if self.bound != "none" and self.free and peak > self.free:

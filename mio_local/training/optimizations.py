@@ -7,7 +7,7 @@ import numpy as np
 
 from mio_local.backends import NONE_BELOW, Model
 from mio_local.data.collate import collate
-from mio_local.data.examples import Example, pair_tokens
+from mio_local.data.examples import Example, by_length
 from mio_local.errors import lacks_memory, one_line
 from mio_local.objectives.losses import objective
 from mio_local.recipe import PLAIN, SpeedSettings
@@ -44,8 +44,8 @@ def settle(model: Model, wanted: SpeedSettings, examples: Sequence[Example], pad
     """
     refused = model.use(wanted)
     speed = wanted.without(refused)
-    by_length = sorted(examples, key=pair_tokens)
-    pairs = [by_length[len(by_length) // 4], by_length[0]]
+    order = by_length(examples)
+    pairs = [examples[order[len(order) // 4]], examples[order[0]]]
 
     def scored(speed: SpeedSettings) -> np.ndarray:
         batch = collate(pairs, range(len(pairs)), pad, shared=speed.share_prompt)

@@ -92,7 +92,6 @@ class Reference:
     def __init__(self, model: Model, store: Store | None = None) -> None:
         self._model = model
         self._store = store or Store()
-        self._keys: dict[int, tuple[Example, bytes]] = {}  # by id, which stays the example's as long as it is held here
         self.seconds = 0.0
         self.computed = self.found = 0
 
@@ -102,7 +101,7 @@ class Reference:
         Where a pair is not known yet the whole batch is computed, as the policy's is, and what is new is kept.
         """
         began = time.perf_counter()
-        keys = [self._key(examples[pair]) for pair in batch.pairs]
+        keys = [key_of(examples[pair]) for pair in batch.pairs]
         rows = [values for key in keys if (values := self._store.get(key))]
         if len(rows) == batch.size:
             self.found += batch.size
@@ -115,10 +114,6 @@ class Reference:
         self.seconds += time.perf_counter() - began
         return np.array(rows, np.float32).T.flatten()
 
-    def _key(self, example: Example) -> bytes:
-        if id(example) not in self._keys:
-            self._keys[id(example)] = example, key_of(example)
-        return self._keys[id(example)][1]
 
 
 def _read(file: Path) -> dict[bytes, Values]:

@@ -34,7 +34,7 @@ class Sampler:
     def _prompt(self) -> list[int]:
         if asked := self.job.recipe.eval.sample_prompt:
             return self.job.chat.generation_prompt(asked)
-        return [*self.job.held_out, *self.job.examples][0].prompt
+        return (self.job.held_out or self.job.examples)[0].prompt
 
     def _answer(self, prompt: list[int], *, reference: bool) -> str:
         ends = sorted(self.job.chat.end_ids)

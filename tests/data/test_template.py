@@ -2,8 +2,9 @@ import json
 
 import pytest
 
+from mio_local.data.cutting import LongPrompt
 from mio_local.data.pairs import Pair, load_pairs
-from mio_local.data.template import Chat, LongPrompt
+from mio_local.data.template import Chat
 from mio_local.data.tokenizer import load_tokenizer
 from mio_local.errors import DataError, HubError, ModelError
 from mio_local.recipe import DataSettings, ModelSettings

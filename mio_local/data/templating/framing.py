@@ -72,9 +72,9 @@ class Framing:
     def opening(self, prompt: list[Message] | str, where: str, tools: Tools | None = None) -> tuple[str, str, str]:
         """(the text that an answer without a thought follows, what the template writes between the two, what it writes
         after the answer)."""
-        messages = self._messages(prompt)
+        messages = self.messages(prompt)
         opened = self.renderer.render(messages, generate=True, where=where, tools=tools)
-        head, tail = self._around(messages, where, tools)
+        head, tail = self.around(messages, where, tools)
         before = opened if head.startswith(opened) else head
         return before, head[len(before) :], tail
 
@@ -82,9 +82,9 @@ class Framing:
         """Raises BadRow for a pair that the template cannot hold, DataError for what it refuses; both name the row."""
         if pair.tools and not self.renderer.takes_tools:
             raise BadRow(pair.where, FATAL["tool"])
-        messages = self._messages(pair.prompt)
+        messages = self.messages(pair.prompt)
         opened = self.renderer.render(messages, generate=True, where=pair.where, tools=pair.tools)
-        around = self._around(messages, pair.where, pair.tools)
+        around = self.around(messages, pair.where, pair.tools)
         sides = [self._side(messages, answer, opened, around, pair) for answer in (pair.chosen, pair.rejected)]
         before = _before(opened, around[0], sides, messages[-1]["content"].strip(), pair.where)
         lost: dict[str, None] = {}
@@ -98,7 +98,7 @@ class Framing:
         chosen, rejected = (self._answer(side, before, len(messages), pair) for side in sides)
         return Framed(prompt, chosen, rejected, sides[0].ended, list(lost))
 
-    def _messages(self, prompt: list[Message] | str) -> list[Message]:
+    def messages(self, prompt: list[Message] | str) -> list[Message]:
         """A prompt as messages that the template takes: a system message goes into a user's turn where there is no
         place for it, or one that is gone once an answer follows."""
         if isinstance(prompt, str):
@@ -121,7 +121,7 @@ class Framing:
             return [written_inside(message) for message in messages]
         return list(messages)
 
-    def _around(self, messages: list[Message], where: str, tools: Tools | None) -> tuple[str, str]:
+    def around(self, messages: list[Message], where: str, tools: Tools | None) -> tuple[str, str]:
         """What the template writes before and after the last answer's text."""
         text = self.renderer.render([*messages, STAND_IN], generate=False, where=where, tools=tools)
         start = text.rfind(SENTINEL)
@@ -134,7 +134,7 @@ class Framing:
     ) -> Side:
         said = self._thinking(conversation(answer))
         whole = [*messages, *said]
-        head, tail = around if len(said) == 1 else self._around(whole[:-1], pair.where, pair.tools)
+        head, tail = around if len(said) == 1 else self.around(whole[:-1], pair.where, pair.tools)
         full = self.renderer.render(whole, generate=False, where=pair.where, tools=pair.tools)
         if said[-1].get("tool_calls"):  # which many templates end with a token of their own
             tail = next((end for end in self.ends if full.rstrip().endswith(end)), "")

@@ -1,0 +1,78 @@
+"""Many framed pairs tokenised at once, on all cores; of a prompt only what may merge with an answer is repeated."""
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mio_local.data.templating.framing import Framed
+from mio_local.data.tokenizer import parallel
+
+Joint = tuple[list[int], list[int], list[int]]  # ids of a prompt, of it with the chosen, with the rejected answer
+NEAR = 200  # characters from a prompt's end, where its last added token is looked for
+EVERY = 1000  # one text in so many is tokenised whole too
+
+
+class Batches:
+    """Tokenises texts together. A tokenizer splits a text at its added tokens before all else, so what follows the last
+    of them in a prompt (`<|im_start|>assistant`, say) becomes the same tokens without what precedes it: that is checked
+    for each such ending, for the first texts, and for one in EVERY."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        names = sorted(filter(None, map(str, tokenizer.added_tokens_decoder.values())), key=len, reverse=True)
+        self._added = re.compile("|".join(map(re.escape, names))) if names else None
+        self._endings: dict[str, list[int] | None] = {}
+        self._done = 0
+
+    def joint(self, framed: Sequence[Framed]) -> Iterator[Joint | None]:
+        """Of each the ids of the prompt, and of the prompt with either answer; None for frames of more parts."""
+        simple = [len(each.prompt) == len(each.chosen) == len(each.rejected) == 1 for each in framed]
+        endings: list[str] = []
+        texts: list[str] = []
+        for each in itertools.compress(framed, simple):
+            before = each.prompt[0].text
+            ending = self._ending(before)
+            endings.append(ending)
+            texts += [before, (ending or before) + each.chosen[0].text, (ending or before) + each.rejected[0].text]
+        ids = self._ids(texts)
+        found: list[Joint] = []
+        for number, ending in enumerate(endings):
+            prompt, *sides = ids[3 * number : 3 * number + 3]
+            if ending:
+                known = self._endings[ending] or []
+                kept = prompt[: len(prompt) - len(known)]
+                whole = [[*kept, *side] for side in sides]
+                self._done += 1
+                if prompt[len(kept) :] != known or (self._done <= 16 or self._done % EVERY == 0):
+                    rest = [texts[3 * number + side].removeprefix(ending) for side in (1, 2)]
+                    checked = self._ids([texts[3 * number] + text for text in rest])
+                    if checked != whole:
+                        self._endings[ending] = None
+                        whole = checked
+                sides = whole
+            found.append((prompt, sides[0], sides[1]))
+        coming = iter(found)
+        return iter([next(coming) if each else None for each in simple])
+
+    def _ending(self, before: str) -> str:
+        """What of a prompt is tokenised with its answers: from the last added token on; empty for all of it."""
+        if self._added is None:
+            return ""
+        matches = list(self._added.finditer(before, max(0, len(before) - NEAR)))
+        if not matches:
+            return ""
+        last = matches[-1]
+        ending = before[last.start() :]
+        if ending not in self._endings:
+            ids, token = self._ids([ending])[0], self._tokenizer.convert_tokens_to_ids(last.group())
+            self._endings[ending] = ids if ids[:1] == [token] else None
+        return ending if self._endings[ending] else ""
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        with parallel():
+            return self._tokenizer(
+                texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False, verbose=False
+            )["input_ids"]
