@@ -10,7 +10,7 @@ from mio_local import printing
 from mio_local.data.check import Summary, examine, stop_line
 from mio_local.data.examples import Example
 from mio_local.data.layouts import LAYOUTS
-from mio_local.data.pairs import Pairs, load_pairs
+from mio_local.data.pairs import Pairs, held_out_source, load_pairs
 from mio_local.data.template import Chat
 from mio_local.data.token_text import pieces, special_ids
 from mio_local.data.tokenizer import load_tokenizer
@@ -43,10 +43,11 @@ def check(
     `DataError` after all is printed. Raises `ModelError` and `HubError` too.
     """
     out = console or printing.console()
+    settings = settings.model_copy(update={"source": source})
     pairs = load_pairs(source, settings.model_copy(update={"bad_rows": "skip"}))
     if not 0 <= row < len(pairs):
         raise DataError(f"--row {row + 1}: there are pairs 1 to {len(pairs)}")
-    _print_layout(out, source, pairs)
+    _print_layout(out, source, pairs, settings)
     if not model.name:
         _print_text(out, pairs, row)
         _stop_if(stop_line(pairs.problem if settings.bad_rows == "error" else "", sum(pairs.skipped.values())))
@@ -71,11 +72,13 @@ def _line(out: Console, text: str) -> None:
     out.print(Text(text))
 
 
-def _print_layout(out: Console, source: str, pairs: Pairs) -> None:
+def _print_layout(out: Console, source: str, pairs: Pairs, settings: DataSettings) -> None:
     shows = next(layout.shows for layout in LAYOUTS if layout.name == pairs.layout)
     _line(out, f"{visible(source)}: {len(pairs):,} pairs from {pairs.rows:,} rows")
     _line(out, f"  layout   {pairs.layout} ({shows})")
     _line(out, "  columns  " + ", ".join(f"{role}={visible(column)}" for role, column in pairs.columns.items()))
+    if not settings.eval_source and (split := held_out_source(settings)[1]):
+        _line(out, f"  held out the folder's split {split}, whole")
 
 
 def _print_text(out: Console, pairs: Pairs, row: int) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mio_local.data.examples import EncodeCounts, Example, longest
-from mio_local.data.pairs import REMEDY, Pair, Pairs, prompt_key, split_by_prompt
+from mio_local.data.pairs import REMEDY, Pair, Pairs, held_out_source, load_pairs, prompt_key, split_by_prompt
 from mio_local.data.template import Chat
 from mio_local.recipe import DataSettings
 
@@ -167,7 +167,14 @@ def examine(pairs: Pairs, chat: Chat, settings: DataSettings, seed: int) -> Find
     """
     long_prompt = "skip" if settings.long_prompt == "error" else settings.long_prompt
     examples, counts = chat.encode_all(pairs, settings.max_tokens, long_prompt, "skip")
-    held_out = [] if settings.eval_source else split_by_prompt(pairs, settings.eval_fraction, seed)[1]
+    held_out: Sequence[Pair] = []  # of another source nothing is read here
+    if not settings.eval_source:
+        source, split = held_out_source(settings)
+        skipping = settings.model_copy(update={"bad_rows": "skip"})
+        held_out = (
+            load_pairs(source, skipping, split=split) if source
+            else split_by_prompt(pairs, settings.eval_fraction, seed)[1]
+        )  # fmt: skip
     summary = summarise(pairs, examples, counts, held_out, chat)
     problems = [pairs.problem] if settings.bad_rows == "error" else []
     if settings.long_prompt == "error" or settings.bad_rows == "error":

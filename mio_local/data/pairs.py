@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from mio_local.data.detect import ColumnsError, detect
 from mio_local.data.messages import BadRow, Message
-from mio_local.data.rows import read_rows
+from mio_local.data.rows import read_rows, validation_split_of
 from mio_local.errors import DataError
 from mio_local.recipe import DataSettings
 
 DETECT_ROWS = 200  # a column may be null, or a row faulty, in the first rows
+TRAIN = ("train", "training")
 REMEDY = "; repair it, or --set data.bad_rows=skip"
 
 
@@ -83,6 +84,18 @@ def load_pairs(source: str, settings: DataSettings, *, split: str = "", revision
     if not pairs:
         raise ColumnsError(f"{name}: none of its {read} rows is a pair; the first: {problem}", match.found)
     return Pairs(pairs, match.layout.name, dict(match.columns), read, dict(skipped), problem, match.found)
+
+
+def held_out_source(settings: DataSettings) -> tuple[str, str]:
+    """The source and split of the held-out pairs; both empty where a fraction of the data is held out.
+
+    They are `eval_source`, or the validation split of a folder that has one beside the split to train on.
+    """
+    if settings.eval_source:
+        return settings.eval_source, settings.eval_split or settings.split
+    if settings.split in TRAIN and (split := validation_split_of(settings.source)):
+        return settings.source, split
+    return "", ""
 
 
 def prompt_key(prompt: list[Message] | str) -> str:

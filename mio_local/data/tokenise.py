@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mio_local.data.examples import Example, Tokenised
-from mio_local.data.pairs import Pair, Pairs, load_pairs, split_by_prompt
+from mio_local.data.pairs import Pair, Pairs, held_out_source, load_pairs, split_by_prompt
 from mio_local.data.task_questions import read_tasks
 from mio_local.data.template import Chat
 from mio_local.data.tokenizer import load_tokenizer
@@ -62,8 +62,9 @@ def read_split(recipe: Recipe, report: Report) -> Split:
         read_tasks(recipe.eval.tasks)
     report("reading the pairs", 0, 0)
     pairs = load_pairs(data.source, data)
-    if data.eval_source:
-        held = load_pairs(data.eval_source, data, split=data.eval_split or data.split)
+    held_source, held_split = held_out_source(data)
+    if held_source:
+        held = load_pairs(held_source, data, split=held_split)
         train, held_out, left_out = list(pairs), list(held), sum(held.skipped.values())
     else:
         (train, held_out), left_out = split_by_prompt(pairs, data.eval_fraction, recipe.train.seed), 0

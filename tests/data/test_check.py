@@ -108,3 +108,10 @@ def test_check_on_real_data(shared):
     with pytest.raises(DataError, match="--max-tokens is 64"):
         printed(shared / "data/gsm8k/valid.jsonl", model, settings.model_copy(update={"max_tokens": 64}))
     assert "answers cut" in printed.text
+
+
+def test_check_tells_of_a_folder_that_holds_its_own_pairs_out(tmp_path):
+    for name in ("train", "valid"):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"prompt": name, "chosen": "a", "rejected": "b"}))
+    assert "held out the folder's split valid, whole" in printed(tmp_path, ModelSettings(), DataSettings())
+    assert "held out" not in printed(tmp_path / "train.jsonl", ModelSettings(), DataSettings())
