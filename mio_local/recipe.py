@@ -47,13 +47,14 @@ class DataSettings(Section):
     source: str = setting("", "preference pairs: a file, a folder, or a hub dataset", "--data")
     split: str = setting("train", "split of a hub dataset")
     revision: str = setting("", "hub revision of the dataset")
-    eval_source: str = setting("", "held-out pairs; empty holds out a fraction of the data instead", "--eval-data")
+    eval_source: str = setting("", "held-out pairs; empty takes a folder's valid file, else a fraction", "--eval-data")
     eval_split: str = setting("", "split of a hub dataset given as eval_source; empty means the same as split")
-    eval_fraction: float = setting(0.05, "share of the prompts held out when eval_source is empty", ge=0, lt=1)
+    eval_fraction: float = setting(0.05, "share of the prompts held out where there are no held-out pairs", ge=0, lt=1)
     columns: dict[str, str] = setting({}, "columns by role, as role=column,...; empty detects them", "--columns")
-    template: str = setting(
-        "auto", "auto (the tokenizer's chat template), none, or a Jinja file", "--template"
+    ranking: Literal["best-worst", "all"] = setting(
+        "best-worst", "pairs of several scored answers: the best with the worst, or all of different scores"
     )
+    template: str = setting("auto", "auto (the tokenizer's chat template), none, or a Jinja file", "--template")
     system: str = setting("", "system message put before conversations that have none")
     max_tokens: int = setting(1024, "longest prompt plus answer; longer answers are cut", "--max-tokens", ge=8)
     long_prompt: Literal["error", "skip", "cut"] = setting(

@@ -6,9 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from mio_local.data.detect import ColumnsError, detect
-from mio_local.data.messages import BadRow, Message
+from mio_local.data.detect import ColumnsError, Match, detect
+from mio_local.data.formats.row import Row
+from mio_local.data.messages import Answer, BadRow, Message, NoPreference, kind_of
+from mio_local.data.reading.cells import Turns
+from mio_local.data.reading.unpaired import Pairing
 from mio_local.data.rows import read_rows, validation_split_of
 from mio_local.errors import DataError
 from mio_local.recipe import DataSettings
@@ -18,22 +22,25 @@ TRAIN = ("train", "training")
 REMEDY = "; repair it, or --set data.bad_rows=skip"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pair:
     """One prompt with a chosen and a rejected answer.
 
-    `prompt` is a message list ending in a user turn, or the text itself. The answers are the text of one assistant turn
-    (a conversation), or the text that follows the prompt (a text pair). `where` names the source: `train.jsonl line 7`.
+    `prompt` is a message list that ends with the user's or a tool's, or the text itself. An answer that is a text is
+    the content of one plain assistant message (a conversation), or what follows the prompt (a text pair); an answer
+    that is a list is one message or several, the last an assistant's, with thoughts or tool calls among them.
+    `where` names the source: `train.jsonl line 7`. `tools` are the schemas of what the assistant may call.
     """
 
     prompt: list[Message] | str
-    chosen: str
-    rejected: str
+    chosen: Answer
+    rejected: Answer
     where: str
+    tools: list[dict[str, Any]] | None = None
 
 
 class Pairs(list[Pair]):
-    """The pairs of a dataset, with its layout's name, the column of each role, what was skipped, all columns found."""
+    """The pairs of a dataset, with its layout's name, the column of each role, and what is not among them."""
 
     def __init__(
         self,
@@ -44,14 +51,21 @@ class Pairs(list[Pair]):
         skipped: dict[str, int],
         problem: str = "",
         found: Sequence[str] = (),
+        *,
+        unused: Sequence[str] = (),
+        cut_prompts_in_answers: int = 0,
+        undecided: int = 0,
     ) -> None:
         super().__init__(pairs)
         self.layout = layout
         self.columns = columns
         self.rows = rows  # rows read, with the skipped ones
         self.skipped = skipped  # rows by reason
-        self.problem = problem  # what is wrong with the first skipped row
+        self.problem = problem  # what is wrong with the first skipped row that is faulty
         self.found = found  # the columns that the first rows have
+        self.unused = list(unused)  # columns with something in them that play no part, and fields of messages
+        self.cut_prompts_in_answers = cut_prompts_in_answers  # pairs whose answers began with their prompt
+        self.undecided = undecided  # comparisons of ranked answers that make no pair: equal scores, or none
 
 
 def load_pairs(source: str, settings: DataSettings, *, split: str = "", revision: str = "") -> Pairs:
@@ -63,27 +77,73 @@ def load_pairs(source: str, settings: DataSettings, *, split: str = "", revision
     rows = read_rows(source, split=split or settings.split, revision=revision or settings.revision)
     first = list(itertools.islice(rows, DETECT_ROWS))
     name = source.rstrip("/").rpartition("/")[2] or source
-    match = detect(first, settings.columns, name)
-    pairs: list[Pair] = []
-    skipped: Counter[str] = Counter()
-    problem = ""
-    read = 0
+    match = detect(first, settings.columns, name, settings.ranking)
+    loading = _Loading(match, settings)
     for row in itertools.chain(first, rows):
-        read += 1
-        try:
-            prompt, chosen, rejected = match.read(row, text=settings.template == "none", system=settings.system)
-        except BadRow as error:
-            if settings.bad_rows == "error":
-                raise DataError(f"{error}{REMEDY}") from None
-            skipped[error.reason] += 1
-            problem = problem or str(error)
-            continue
-        pairs.append(Pair(prompt, chosen, rejected, row.where))
-        if len(pairs) == settings.limit:
+        loading.take(row)
+        if settings.limit and len(loading.pairs) >= settings.limit:
             break
-    if not pairs:
-        raise ColumnsError(f"{name}: none of its {read} rows is a pair; the first: {problem}", match.found)
-    return Pairs(pairs, match.layout.name, dict(match.columns), read, dict(skipped), problem, match.found)
+    return loading.loaded(name)
+
+
+class _Loading:
+    """Rows on their way to pairs."""
+
+    def __init__(self, match: Match, settings: DataSettings) -> None:
+        self.match, self.settings = match, settings
+        self.pairs: list[Pair] = []
+        self.skipped: Counter[str] = Counter()
+        self.read = 0
+        self.problem = self.undecided = ""
+        self.filled: dict[str, None] = {}  # columns with something in them, in order
+        self.pairing = Pairing()
+
+    def take(self, row: Row) -> None:
+        self.read += 1
+        for column in row.values.keys() - self.filled.keys():
+            if kind_of(row.values[column]) not in ("null", "empty") and row.values[column] != "":
+                self.filled[column] = None
+        try:
+            made = self.match.pairs(row, text=self.settings.template == "none", system=self.settings.system)
+            tools = self.match.tools(row)
+            if self.match.is_unpaired:
+                self._join(row, made[0], tools)
+            else:
+                self.pairs += [Pair(*turns, row.where, tools) for turns in made]
+        except NoPreference as error:
+            self.skipped[error.reason] += 1
+            self.undecided = self.undecided or str(error)
+        except BadRow as error:
+            if self.settings.bad_rows == "error":
+                raise DataError(f"{error}{REMEDY}") from None
+            self.skipped[error.reason] += 1
+            self.problem = self.problem or str(error)
+
+    def _join(self, row: Row, turns: Turns, tools: list[dict[str, Any]] | None) -> None:
+        key = prompt_key(turns[0]) + (json.dumps(tools, sort_keys=True) if tools else "")
+        if pair := self.pairing.add(key, turns, self.match.is_good(row), row.where):
+            self.pairs.append(Pair(*pair[0], pair[1], tools))
+
+    def loaded(self, name: str) -> Pairs:
+        match = self.match
+        if left := self.pairing.left:
+            if not self.pairs:
+                raise ColumnsError(
+                    f"{name}: unpaired data ({', '.join(match.columns.values())}): no prompt has both a good and a bad "
+                    "answer, so there is no pair in it; add answers of the other label to the same prompts", match.found
+                )
+            self.skipped["answers to a prompt without another of the other label"] += left
+        if not self.pairs:
+            first = self.problem or self.undecided
+            raise ColumnsError(f"{name}: none of its {self.read} rows is a pair; the first: {first}", match.found)
+        pairs = self.pairs[: self.settings.limit or None]
+        order = [column for column in match.found if column in self.filled]
+        filled = [*order, *sorted(self.filled.keys() - set(order))]
+        return Pairs(
+            pairs, match.layout.name, dict(match.columns), self.read, dict(self.skipped), self.problem, match.found,
+            unused=match.unused(filled), cut_prompts_in_answers=match.counts["cut"],
+            undecided=match.counts["undecided"],
+        )  # fmt: skip
 
 
 def held_out_source(settings: DataSettings) -> tuple[str, str]:
@@ -99,7 +159,7 @@ def held_out_source(settings: DataSettings) -> tuple[str, str]:
 
 
 def prompt_key(prompt: list[Message] | str) -> str:
-    """A text that is the same for the same prompt."""
+    """A text that is the same for the same prompt, or for the same answer."""
     return prompt if isinstance(prompt, str) else json.dumps(prompt, sort_keys=True, ensure_ascii=False)
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from mio_local.data.examples import EncodeCounts, Example
-from mio_local.data.messages import Message
+from mio_local.data.messages import Answer, Message
 from mio_local.data.pairs import Pair
 from mio_local.errors import DataError, MioError, ModelError, one_line
 from mio_local.paths import expanded
@@ -121,9 +121,9 @@ class Chat:
         return self._one_bos(ids), answers[0], answers[1]
 
     def _chat_answer(
-        self, messages: list[Message], answer: str, before: str, tail: str, ids: list[int], where: str
+        self, messages: list[Message], answer: Answer, before: str, tail: str, ids: list[int], where: str
     ) -> list[int]:
-        full = self._render([*messages, {"role": "assistant", "content": answer}], False, where)
+        full = self._render([*messages, {"role": "assistant", "content": _text(answer, where)}], False, where)
         if not full.startswith(before) or not full.endswith(tail):
             raise DataError(f"{where}: the chat template writes the prompt differently once the answer follows")
         end = self._end_of(tail)
@@ -135,7 +135,7 @@ class Chat:
     def _encode_text(self, pair: Pair) -> tuple[list[int], list[int], list[int]]:
         text = _plain(pair.prompt, pair.where)
         ids = self._ids(text)
-        answers = [self._ended(self._continue(text, ids, answer, pair.where), True)
+        answers = [self._ended(self._continue(text, ids, _text(answer, pair.where), pair.where), True)
                    for answer in (pair.chosen, pair.rejected)]
         prompt = self._one_bos(ids)
         if not prompt:
@@ -252,6 +252,12 @@ def _plain(prompt: list[Message] | str, where: str) -> str:
         return prompt[0]["content"]
     raise DataError(f"{where}: a conversation of {len(prompt)} messages needs a chat template, and there is none; "
                     "pass --template FILE.jinja (or none, for Human/Assistant transcripts)")
+
+
+def _text(answer: Answer, where: str) -> str:
+    if isinstance(answer, str):
+        return answer
+    raise DataError(f"{where}: an answer with a thought, a tool call or several messages cannot be written yet")
 
 
 def _template(tokenizer: Any, template: str) -> str | None:
