@@ -15,7 +15,7 @@ LENGTH_BIAS_SHARE = 0.65
 DUPLICATE_SHARE = 0.01
 MARKS = re.compile(
     r"<\|(?:im_start|im_end|start_header_id|end_header_id|eot_id|begin_of_text|user|assistant|system|end|start|message)\|>"
-    r"|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<\|turn>|<turn\|>|\A\s*<s>|</s>|<｜(?:User|Assistant)｜>"
+    r"|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<\|turn>|<turn\|>|\A\s*<s>|<｜(?:User|Assistant)｜>"
     r"|<\|(?:START|END)_OF_TURN_TOKEN\|>"
 )
 

@@ -71,6 +71,8 @@ LAYOUTS: tuple[Layout, ...] = (
            {"chosen": "any", "rejected": "texts"}, make=make_from_several),
     Layout("several-conversations", "chosen: messages; rejected: a list of messages each",
            {"chosen": "any", "rejected": "conversations"}, make=make_from_several),
+    Layout("ms-swift-several", "messages that end with the chosen answer; rejected: a list of answers",
+           {"prompt": "answered", "chosen": "none", "rejected": "texts"}, make=make_from_several),
     Layout("better-of-two", "two answers, and a column that says which is better",
            {**NONE, "answer_a": "any", "answer_b": "any", "winner": "any"}, make=make_from_two),
     Layout("ranked", "a list of answers, each with its score or rank",

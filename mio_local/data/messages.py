@@ -23,6 +23,7 @@ ROLES = {
     "function_call": "assistant", "tool_call": "assistant",
     "tool": "tool", "function": "tool", "observation": "tool", "ipython": "tool", "tool_response": "tool",
 }  # fmt: skip
+PLAIN = ["system", "user", "assistant"]
 CALLS = ("function_call", "tool_call")  # turns whose text is the call
 CARRIED = {"role", "from", "content", "value", "tool_calls", "function_call", "tool_call_id", "name", *THOUGHTS}
 CARRIED_OF_OTHERS = CARRIED - {*THOUGHTS}  # than the assistant
@@ -40,12 +41,13 @@ def kind_of(value: Any) -> str:
     if isinstance(value, dict):
         return "message" if "role" in value or "from" in value else "other"
     if isinstance(value, list):
-        if not value:
+        kinds = {kind_of(item) for item in value if not is_null(item)}
+        if not kinds:
             return "empty"
-        kinds = {kind_of(item) for item in value}
         if len(kinds) == 1:
             held = {"message": "messages", "text": "texts", "messages": "conversations"}
-            return held.get(kinds.pop()) or ("objects" if isinstance(value[0], dict) else "other")
+            objects = all(isinstance(item, dict) for item in value if not is_null(item))
+            return held.get(kinds.pop()) or ("objects" if objects else "other")
     return "other"
 
 
@@ -74,6 +76,8 @@ def messages_of(value: Any, role: str, where: str) -> list[Message]:
 def _message(item: Any, role: str, where: str) -> Message:
     if not isinstance(item, dict):
         raise BadRow(where, f"{role} must be a list of messages", f" (holds {kind_name(item)})")
+    if len(item) == 2 and isinstance(text := item.get("content"), str) and item.get("role") in PLAIN:
+        return {"role": item["role"], "content": checked(text, role, where)}  # nearly all of them
     speaker = item.get("role") if item.get("role") is not None else item.get("from")
     spelt = str(speaker).lower()
     name = ROLES.get(spelt)
@@ -108,7 +112,7 @@ def fields_left(value: Any) -> set[str]:
     items = value if isinstance(value, list) else [value]
     left: set[str] = set()
     for item in items:
-        if isinstance(item, dict):
+        if isinstance(item, dict) and not item.keys() <= {"role", "content"}:
             thinks = ROLES.get(str(item.get("role") or item.get("from")).lower()) == "assistant"
             unknown = item.keys() - (CARRIED if thinks else CARRIED_OF_OTHERS)
             left.update(key for key in unknown if not is_null(item[key]) and item[key] not in ("", [], {}))

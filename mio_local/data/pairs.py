@@ -81,7 +81,7 @@ def load_pairs(source: str, settings: DataSettings, *, split: str = "", revision
     loading = _Loading(match, settings)
     for row in itertools.chain(first, rows):
         loading.take(row)
-        if settings.limit and len(loading.pairs) >= settings.limit:
+        if loading.is_full:
             break
     return loading.loaded(name)
 
@@ -119,6 +119,10 @@ class _Loading:
             self.skipped[error.reason] += 1
             self.problem = self.problem or str(error)
 
+    @property
+    def is_full(self) -> bool:
+        return 0 < self.settings.limit <= len(self.pairs)
+
     def _join(self, row: Row, turns: Turns, tools: list[dict[str, Any]] | None) -> None:
         key = prompt_key(turns[0]) + (json.dumps(tools, sort_keys=True) if tools else "")
         if pair := self.pairing.add(key, turns, self.match.is_good(row), row.where):
@@ -126,7 +130,7 @@ class _Loading:
 
     def loaded(self, name: str) -> Pairs:
         match = self.match
-        if left := self.pairing.left:
+        if (left := self.pairing.left) and not self.is_full:
             if not self.pairs:
                 raise ColumnsError(
                     f"{name}: unpaired data ({', '.join(match.columns.values())}): no prompt has both a good and a bad "

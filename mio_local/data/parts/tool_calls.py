@@ -42,7 +42,10 @@ def tools_of(value: Any, where: str) -> Calls | None:
     given = [given] if isinstance(given, dict) else given
     if isinstance(given, list):
         given = [_read(one) for one in given]
-    return _objects(given, "tools has a schema", "tools", where) or None
+    try:
+        return _objects(given, "tools has a schema", "tools", where) or None
+    except BadRow as error:
+        raise BadRow(where, error.reason, "; --columns tools= leaves the column out") from None
 
 
 def _read(value: Any) -> Any:

@@ -9,7 +9,7 @@ from mio_local.data.reading.cells import Cells, Made
 from mio_local.text import kind_name, visible_line
 
 SIGNED = ("overall_preference", "preference_strength")  # HelpSteer: below 0 the first is better
-TIES = {"tie", "both", "bothbad", "both_bad", "neither", "equal", "same", "draw"}
+TIES = {"neither", "equal", "same", "draw"}
 
 
 def make_from_two(cells: Cells, columns: Cells, where: str, ranking: str) -> Made:
@@ -52,7 +52,7 @@ def _by_name(value: Any, column: str, answers: tuple[str, str], where: str) -> b
         for first, known in zip((True, False), names, strict=True):
             if name in known:
                 return first
-    if name in TIES or name.startswith("tie"):
+    if name in TIES or name.startswith(("tie", "both")):
         raise NoPreference(where, f"{column} is a tie")
     told = " or ".join(min(known, key=len) for known in names)
     raise BadRow(where, f"{column} does not name an answer", f" ({_shown(value)}; known are {told}, and tie)")
@@ -98,4 +98,6 @@ def _number(value: Any) -> float | None:
 
 
 def _shown(value: Any) -> str:
-    return visible_line(str(value), 40) if isinstance(value, str | bool | float) else kind_name(value)
+    if isinstance(value, str | bool | float) or (isinstance(value, int) and abs(value) < 1e9):
+        return visible_line(str(value), 40)
+    return kind_name(value)

@@ -19,7 +19,7 @@ def make_from_ranked(cells: Cells, columns: Cells, where: str, ranking: str) -> 
     """The best answer with the worst, or for the ranking `all` every two of different scores, in the row's order."""
     name = columns["candidates"]
     answers = _list(cells["candidates"], name, where)
-    texts = [answer if is_null(answer) or isinstance(answer, str | list) else _text(answer, name, where) for answer in answers]
+    texts = [_text(answer, name, where) for answer in answers]
     scores = _own_scores([answer for answer in answers if isinstance(answer, Mapping)])
     if "scores" in columns and scores.count(None) == len(scores):
         scores = _beside(answers, cells["scores"], name, columns["scores"], where)
@@ -70,7 +70,9 @@ def _beside(answers: list[Any], value: Any, name: str, column: str, where: str) 
 
 
 def _text(answer: Any, name: str, where: str) -> Any:
-    """The answer in an object that has its score or its model beside it."""
+    """An answer as it is, or in an object that has its score or its model beside it."""
+    if is_null(answer) or isinstance(answer, str | list):
+        return answer
     if not isinstance(answer, Mapping):
         raise BadRow(where, f"{name} must be a list of answers")
     field = next((field for field in ANSWERS if not is_null(answer.get(field))), None)

@@ -135,8 +135,10 @@ def no_layout(roles: Mapping[str, str], kind: Callable[[str], str], found: Seque
         if "candidates" in roles:
             return (f"{roles['candidates']} has several answers, and no column has their scores ({listed}); "
                     "name it with --columns scores=NAME")
-        if one := next((name for name in SYNONYMS["completion"] if kind(name) == "text"), ""):
-            return (f"no columns for chosen and rejected ({listed}): {one} is one answer to each prompt, and a pair "
+        talk = roles.get("prompt", "")
+        one = next((name for name in SYNONYMS["completion"] if kind(name) == "text"), "")
+        if one := one or (talk if talk and kind(talk) == "answered" else ""):
+            return (f"no columns for chosen and rejected ({listed}): {one} has one answer to each prompt, and a pair "
                     "needs two; add the other, or a label of true or false for each")
     for role in ("chosen", "rejected", "prompt"):
         if role not in roles:
