@@ -14,7 +14,10 @@ from mio_local.recipe import Recipe, Section, build, keys, read_toml
 from mio_local.shipped import recipes
 
 T = TypeVar("T", bound=Section)
-READING = ("data.split", "data.revision", "data.columns", "data.max_tokens", "data.long_prompt", "data.bad_rows")
+READING = (
+    "data.split", "data.revision", "data.columns", "data.ranking", "data.max_tokens", "data.long_prompt",
+    "data.bad_rows",
+)  # fmt: skip
 
 
 def add_recipe_flags(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,6 @@ The TOML file, the command-line flags, the terminal app's form and the README's 
 Loss names are checked against the registry when the recipe is used, so that adding a loss edits one file.
 """
 
-import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from mio_local.errors import RecipeError, nearest, one_line
 from mio_local.objectives.losses import LOSSES
+from mio_local.validation import explained, shown, template_arguments
 
 
 class Section(BaseModel):
@@ -44,28 +44,18 @@ class ModelSettings(Section):
         return {"none": 0, "0": 0, "4": 4, "8": 8}.get(text, value)
 
 
-RESERVED = ("messages", "tools", "documents", "add_generation_prompt", "chat_template", "bos_token", "eos_token")
-
-
-def _json_or_text(value: Any) -> Any:
-    try:
-        read = json.loads(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError):
-        return value
-    return value if read is None else read
-
-
 class DataSettings(Section):
     source: str = setting("", "preference pairs: a file, a folder, or a hub dataset", "--data")
     split: str = setting("train", "split of a hub dataset")
     revision: str = setting("", "hub revision of the dataset")
-    eval_source: str = setting("", "held-out pairs; empty holds out a fraction of the data instead", "--eval-data")
+    eval_source: str = setting("", "held-out pairs; empty takes a folder's valid file, else a fraction", "--eval-data")
     eval_split: str = setting("", "split of a hub dataset given as eval_source; empty means the same as split")
-    eval_fraction: float = setting(0.05, "share of the prompts held out when eval_source is empty", ge=0, lt=1)
+    eval_fraction: float = setting(0.05, "share of the prompts held out where there are no held-out pairs", ge=0, lt=1)
     columns: dict[str, str] = setting({}, "columns by role, as role=column,...; empty detects them", "--columns")
-    template: str = setting(
-        "auto", "auto (the tokenizer's chat template), none, or a Jinja file", "--template"
+    ranking: Literal["best-worst", "all"] = setting(
+        "best-worst", "pairs of several scored answers: the best with the worst, or all of different scores"
     )
+    template: str = setting("auto", "auto (the tokenizer's chat template), none, or a Jinja file", "--template")
     template_args: dict[str, Any] = setting({}, "the template's own arguments, as enable_thinking=false,...")
     system: str = setting("", "system message put before conversations that have none")
     thoughts: Literal["keep", "drop"] = setting("keep", "score answers with their thoughts, or leave thoughts out")
@@ -81,11 +71,7 @@ class DataSettings(Section):
     @classmethod
     def _values(cls, value: Any) -> Any:
         """Words that are JSON, as false and 3 are, become what they say."""
-        if not isinstance(value, Mapping):
-            return value
-        if reserved := next((key for key in value if key in RESERVED), None):
-            raise ValueError(f"{reserved} is given to every template; give it no value here")
-        return {key: _json_or_text(each) for key, each in value.items()}
+        return template_arguments(value) if isinstance(value, Mapping) else value
 
 
 class LoraSettings(Section):
@@ -251,7 +237,7 @@ def _existing(key: str, value: str) -> str:
         path = Path(value).expanduser()
         return str(path.resolve()) if value and path.exists() else ""
     except (RuntimeError, ValueError) as error:  # no such user, a loop of links
-        raise RecipeError(f"{key} = {_shown(value)}: no path ({one_line(error)}); write it from / or ./") from None
+        raise RecipeError(f"{key} = {shown(value)}: no path ({one_line(error)}); write it from / or ./") from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -285,7 +271,7 @@ def build(tables: Mapping[str, Any], source: str, overrides: Mapping[str, tuple[
     try:
         return Recipe.model_validate(merged)
     except ValidationError as error:
-        raise RecipeError(_explain(error, source, origin)) from None
+        raise RecipeError(explained(error, source, origin, list(Recipe.model_fields), list(keys()))) from None
 
 
 def keys() -> dict[str, Any]:
@@ -295,30 +281,3 @@ def keys() -> dict[str, Any]:
         for section, outer in Recipe.model_fields.items()
         for key, field in outer.annotation.model_fields.items()  # type: ignore[union-attr]
     }
-
-
-def _explain(error: ValidationError, source: str, origin: Mapping[str, str]) -> str:
-    problems = error.errors(include_url=False, include_context=False)
-    first = problems[0]
-    path = [str(part) for part in first["loc"]]
-    key = ".".join(path[:2])
-    where = f"{origin[key]} {_shown(first['input'])}" if key in origin else f"{source}: {'.'.join(path)}"
-    if first["type"] == "extra_forbidden":
-        known = list(keys()) if len(path) > 1 else list(Recipe.model_fields)
-        text = f"{origin.get(key, source)}: unknown key {key}{nearest(key, known)}"
-    elif key in origin:
-        text = f"{where}: {_reason(first)} ({key})"
-    else:
-        text = f"{where} = {_shown(first['input'])}: {_reason(first)}"
-    more = len(problems) - 1
-    return text + (f" (and {more} more problem{'s' if more > 1 else ''})" if more else "")
-
-
-def _reason(problem: Any) -> str:
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    return message[0].lower() + message[1:]
-
-
-def _shown(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:59] + "…"

@@ -1,6 +1,7 @@
 """`mio-local data check FILE`: the layout, one pair exactly as tokenised, statistics, and what looks wrong."""
 
 import argparse
+import json
 import shlex
 
 from rich.console import Console
@@ -10,7 +11,8 @@ from mio_local import printing
 from mio_local.data.check import Summary, examine, stop_line
 from mio_local.data.examples import Example
 from mio_local.data.layouts import LAYOUTS
-from mio_local.data.pairs import Pairs, load_pairs, turns_of
+from mio_local.data.messages import shown_text
+from mio_local.data.pairs import Pairs, held_out_source, load_pairs
 from mio_local.data.template import Chat
 from mio_local.data.token_text import pieces, special_ids
 from mio_local.data.tokenizer import embedding_rows, load_tokenizer
@@ -44,10 +46,11 @@ def check(
     `DataError` after all is printed. Raises `ModelError` and `HubError` too.
     """
     out = console or printing.console()
+    settings = settings.model_copy(update={"source": source})
     pairs = load_pairs(source, settings.model_copy(update={"bad_rows": "skip"}))
     if not 0 <= row < len(pairs):
         raise DataError(f"--row {row + 1}: there are pairs 1 to {len(pairs)}")
-    _print_layout(out, source, pairs)
+    _print_layout(out, source, pairs, settings)
     if not model.name:
         _print_text(out, pairs, row)
         _stop_if(stop_line(pairs.problem if settings.bad_rows == "error" else "", sum(pairs.skipped.values())))
@@ -77,18 +80,31 @@ def _line(out: Console, text: str) -> None:
     out.print(Text(text))
 
 
-def _print_layout(out: Console, source: str, pairs: Pairs) -> None:
+def _print_layout(out: Console, source: str, pairs: Pairs, settings: DataSettings) -> None:
     shows = next(layout.shows for layout in LAYOUTS if layout.name == pairs.layout)
     _line(out, f"{visible(source)}: {len(pairs):,} pairs from {pairs.rows:,} rows")
     _line(out, f"  layout   {pairs.layout} ({shows})")
     _line(out, "  columns  " + ", ".join(f"{role}={visible(column)}" for role, column in pairs.columns.items()))
+    if pairs.unused:
+        _line(out, "  not used: " + ", ".join(map(visible, pairs.unused)))
+    if pairs.cut_prompts_in_answers:
+        _line(out, f"  prompts  taken off the start of both answers of {pairs.cut_prompts_in_answers:,} pairs")
+    if pairs.undecided:
+        _line(out, f"  ranking  {pairs.undecided:,} comparisons make no pair: equal scores, or none")
+    if not settings.eval_source and (split := held_out_source(settings)[1]):
+        _line(out, f"  held out the folder's split {split}, whole")
 
 
 def _print_text(out: Console, pairs: Pairs, row: int) -> None:
     pair = pairs[row]
     _line(out, f"\npair {row + 1}, {visible(pair.where)}")
-    for name, text in turns_of(pair):
+    turns = [("prompt", pair.prompt)] if isinstance(pair.prompt, str) else [
+        (message["role"], shown_text(message)) for message in pair.prompt
+    ]
+    for name, text in (*turns, ("chosen", shown_text(pair.chosen)), ("rejected", shown_text(pair.rejected))):
         _line(out, f"  {name:<9} {visible(text)}")
+    if pair.tools:
+        _line(out, f"  {'tools':<9} {visible(json.dumps(pair.tools, ensure_ascii=False))}")
 
 
 def _print_tokens(out: Console, chat: Chat, example: Example) -> None:
@@ -145,7 +161,7 @@ def _train_command(source: str, model: ModelSettings, settings: DataSettings) ->
         words += ["--max-tokens", str(settings.max_tokens)]
     if settings.columns:
         words += ["--columns", ",".join(f"{role}={column}" for role, column in settings.columns.items())]
-    for key in ("split", "revision", "system", "long_prompt", "bad_rows", "limit"):
+    for key in ("split", "revision", "ranking", "system", "long_prompt", "bad_rows", "limit"):
         if getattr(settings, key) != getattr(defaults, key):
             words += ["--set", f"data.{key}={getattr(settings, key)}"]
     return shlex.join(words)

@@ -1,11 +1,12 @@
 """What can be said of preference data before any training: counts, lengths, what looks wrong, what would stop it."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mio_local.data.examples import EncodeCounts, Example, longest
-from mio_local.data.pairs import REMEDY, Pair, Pairs, answer_key, prompt_key, split_by_prompt
+from mio_local.data.pairs import REMEDY, Pair, Pairs, held_out_source, load_pairs, prompt_key, split_by_prompt
 from mio_local.data.template import Chat
 from mio_local.data.templating.coverage import told
 from mio_local.recipe import DataSettings
@@ -13,6 +14,11 @@ from mio_local.recipe import DataSettings
 TRUNCATED_SHARE = 0.05
 LENGTH_BIAS_SHARE = 0.65
 DUPLICATE_SHARE = 0.01
+MARKS = re.compile(
+    r"<\|(?:im_start|im_end|start_header_id|end_header_id|eot_id|begin_of_text|user|assistant|system|end|start|message)\|>"
+    r"|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<\|turn>|<turn\|>|\A\s*<s>|<｜(?:User|Assistant)｜>"
+    r"|<\|(?:START|END)_OF_TURN_TOKEN\|>"
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class Summary:
     extra_tokens: float
     special_in_answers: int
     joined_words: int
+    marked_prompts: int = 0  # prompts with a chat template's own marks in them
 
     @property
     def truncated_share(self) -> float:
@@ -73,7 +80,7 @@ def summarise(
     pairs: Pairs, examples: Sequence[Example], counts: EncodeCounts, held_out: Sequence[Pair], chat: Chat
 ) -> Summary:
     """Statistics over `pairs`, over their `examples`, and over the pairs of them that are held out."""
-    keys = Counter((prompt_key(pair.prompt), answer_key(pair.chosen), answer_key(pair.rejected)) for pair in pairs)
+    keys = Counter((prompt_key(pair.prompt), prompt_key(pair.chosen), prompt_key(pair.rejected)) for pair in pairs)
     differences = [len(example.chosen) - len(example.rejected) for example in examples]
     ends = chat.end_ids
     return Summary(
@@ -101,6 +108,7 @@ def summarise(
         longer_rejected=sum(difference < 0 for difference in differences),
         extra_tokens=sum(differences) / max(1, len(differences)),
         special_in_answers=sum(not ends.isdisjoint((*e.chosen[:-1], *e.rejected[:-1])) for e in examples),
+        marked_prompts=sum(map(_is_marked, pairs)) if chat.mode == "chat" else 0,
         joined_words=sum(_joined(pair) for pair in pairs) if chat.mode == "text" else 0,
     )
 
@@ -119,6 +127,12 @@ def _joined(pair: Pair) -> bool:
     if not isinstance(pair.prompt, str) or not isinstance(pair.chosen, str):
         return False
     return not pair.prompt[-1].isspace() and not pair.chosen[0].isspace()
+
+
+def _is_marked(pair: Pair) -> bool:
+    """Whether a prompt holds the marks that a chat template writes: it would be framed twice."""
+    texts = [pair.prompt] if isinstance(pair.prompt, str) else [message["content"] for message in pair.prompt]
+    return any(MARKS.search(text) for text in texts)
 
 
 def warnings(summary: Summary, max_tokens: int) -> list[str]:
@@ -146,6 +160,9 @@ def warnings(summary: Summary, max_tokens: int) -> list[str]:
     if summary.special_in_answers:
         found.append(f"{summary.special_in_answers:,} pairs have an end token inside an answer; "
                      "take such markers out of the data")
+    if summary.marked_prompts:
+        found.append(f"{summary.marked_prompts:,} prompts hold a chat template's own marks, and a template is put "
+                     "around them once more; pass --template none where they are written out whole")
     if summary.joined_words > 0.5 * total:
         found.append("prompts run into their answers without a space, and no chat template is used; "
                      "end the prompts with a newline, or pass --template FILE.jinja")
@@ -170,7 +187,14 @@ def examine(pairs: Pairs, chat: Chat, settings: DataSettings, seed: int) -> Find
     """
     long_prompt = "skip" if settings.long_prompt == "error" else settings.long_prompt
     examples, counts = chat.encode_all(pairs, settings.max_tokens, long_prompt, "skip")
-    held_out = [] if settings.eval_source else split_by_prompt(pairs, settings.eval_fraction, seed)[1]
+    held_out: Sequence[Pair] = []  # of another source nothing is read here
+    if not settings.eval_source:
+        source, split = held_out_source(settings)
+        skipping = settings.model_copy(update={"bad_rows": "skip"})
+        held_out = (
+            load_pairs(source, skipping, split=split) if source
+            else split_by_prompt(pairs, settings.eval_fraction, seed)[1]
+        )  # fmt: skip
     summary = summarise(pairs, examples, counts, held_out, chat)
     problems = [pairs.problem] if settings.bad_rows == "error" else []
     if settings.long_prompt == "error" or settings.bad_rows == "error":

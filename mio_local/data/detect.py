@@ -1,67 +1,119 @@
 """Recognising the layout of a dataset from its columns, and reading its rows by it."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from mio_local.data.layouts import LAYOUTS, PAIR, Layout, Turns, optional_text
-from mio_local.data.messages import BadRow, Message, is_transcript, kind_of, text_of
-from mio_local.data.rows import Row
-from mio_local.errors import DataError, nearest
+from mio_local.data.formats.row import Row
+from mio_local.data.formats.written_values import looks_written, messages_in, written
+from mio_local.data.layouts import LAYOUTS, PAIR, READ, UNPAIRED, Layout
+from mio_local.data.messages import ROLES, BadRow, Message, fields_left, is_transcript, kind_of, text_of
+from mio_local.data.parts.tool_calls import Calls, tools_of
+from mio_local.data.reading import lookup
+from mio_local.data.reading.cells import Cells, Turns, optional_text
+from mio_local.data.reading.media import MEDIA, check_media
+from mio_local.data.reading.plain_texts import SURE, repeats_prompt, whole_prompt
+from mio_local.data.reading.roles import KIND_NAMES, SYNONYMS, ColumnsError, find_roles, no_layout
+from mio_local.data.reading.unpaired import is_good
 from mio_local.text import kind_name
 
-# The first spelling that a dataset has is taken, so a more telling name stands before a vaguer one.
-SYNONYMS: dict[str, tuple[str, ...]] = {
-    "prompt": (
-        "prompt", "question", "instruction", "messages", "conversations", "conversation", "query", "input", "context",
-    ),
-    "chosen": ("chosen", "chosen_response", "response_chosen", "accepted", "preferred", "better", "good"),
-    "rejected": ("rejected", "rejected_response", "response_rejected", "dispreferred", "worse", "bad"),
-    "answers": ("output",),
-    "system": ("system", "system_prompt"),
-    "input": ("input",),
-    "history": ("history",),
-}  # fmt: skip
-ALIASES = {"messages": "prompt", "conversations": "prompt", "instruction": "prompt", "output": "answers"}
-KIND_NAMES = {
-    "text": "text", "transcript": "text", "messages": "a list of messages", "message": "one message",
-    "texts": "a list of texts",
-}  # fmt: skip
-OPTIONAL = ("input", "history", "system")
-BESIDE_INSTRUCTION = ("answers", "input", "history")  # roles that their columns' names mean beside an instruction alone
-
-
-class ColumnsError(DataError):
-    """Columns that make no pair; `found` are those that the source has."""
-
-    def __init__(self, message: str, found: Sequence[str]) -> None:
-        super().__init__(message)
-        self.found = found
+__all__ = ["SYNONYMS", "ColumnsError", "Match", "detect"]
+OPTIONAL = ("input", "history", "system", "context", "tools")
+TEXTS = ("text", "transcript")
+WRITTEN = "looks like messages written as text"
+WRITTEN_REMEDY = "; write them as JSON (json.dumps), or the file as Parquet or JSONL"
 
 
 @dataclass(frozen=True)
 class Match:
-    """The layout of a dataset, the column that plays each role, and all the columns found."""
+    """The layout of a dataset, the column that plays each role, and all the columns found.
+
+    `reader` is the layout that reads what `layout` makes, or `layout` itself. What rows are told of by reading them is
+    kept in `counts` (`cut`: prompts taken off their answers, `undecided`: comparisons that make no pair) and in `left`
+    (fields of messages that are not used).
+    """
 
     layout: Layout
     columns: Mapping[str, str]
     found: Sequence[str]
+    reader: Layout
+    written: frozenset[str] = frozenset()  # roles with messages in their cells, which may be written as text
+    ranking: str = "best-worst"
+    repeats: bool = False  # most answers begin with their prompt
+    counts: Counter[str] = field(default_factory=Counter[str])
+    left: set[str] = field(default_factory=set[str])
+
+    @property
+    def is_unpaired(self) -> bool:
+        return self.layout.name.startswith(UNPAIRED)
 
     def read(self, row: Row, *, text: bool = False, system: str = "") -> Turns:
-        """Prompt, chosen and rejected answer of a row, after `system` where the row has no system message of its own.
+        """The first pair of a row; most layouts have one in each."""
+        return self.pairs(row, text=text, system=system)[0]
+
+    def pairs(self, row: Row, *, text: bool = False, system: str = "") -> list[Turns]:
+        """Prompt, chosen and rejected answers of a row, after `system` where it has no system message of its own.
 
         Raises `BadRow` naming the row and what is wrong with it.
         """
-        cells = {role: row.values.get(column) for role, column in self.columns.items()}
-        for role, kind in self.layout.kinds.items():
+        try:
+            cells = self.cells(row)
+            check_media({name: row.values[name] for name in MEDIA if name in row.values
+                         and name not in self.columns.values()}, cells.get("prompt"), row.where)
+            made: Sequence[Cells] = [cells]
+            if self.layout.make:
+                both = self.layout.make(cells, self.columns, row.where, self.ranking)
+                made = both.cells
+                self.counts["undecided"] += both.undecided
+            return [self._pair(cells, row.where, text, system) for cells in made]
+        except RecursionError:
+            raise BadRow(row.where, "is nested too deep") from None
+
+    def tools(self, row: Row) -> Calls | None:
+        """The schemas of a row's tools."""
+        get = lookup.reader(self.columns["tools"], self.found) if "tools" in self.columns else None
+        return tools_of(get(row.values), row.where) if get else None
+
+    def is_good(self, row: Row) -> bool:
+        """The label of an unpaired row."""
+        column = self.columns["label"]
+        return is_good(lookup.reader(column, self.found)(row.values), column, row.where)
+
+    def cells(self, row: Row) -> dict[str, Any]:
+        """A row's values by role, messages as such."""
+        cells: dict[str, Any] = {}
+        for role, column in self.columns.items():
+            value = row.values.get(column)
+            if value is None and column not in self.found:
+                value = lookup.reader(column, self.found)(row.values)
+            if role in self.written and isinstance(value, str) and (messages := messages_in(value)) is not None:
+                value = messages
+            cells[role] = value
+        return cells
+
+    def unused(self, filled: Iterable[str]) -> list[str]:
+        """Of the columns with something in them those that play no part, and the fields of messages left out."""
+        used = {lookup.top_of(column, self.found) for column in self.columns.values()}
+        return [column for column in filled if column not in used] + sorted(self.left)
+
+    def _pair(self, cells: Cells, where: str, text: bool, system: str) -> Turns:
+        for role, kind in self.reader.kinds.items():
             if kind != "none" and role not in OPTIONAL:
-                _check(cells[role], kind, self._shown(role), row.where)
-        prompt, chosen, rejected = self.layout.read(cells, row.where, text)
-        return with_system(prompt, optional_text(cells, "system", row.where) or system), chosen, rejected
+                _check(cells.get(role), kind, self._shown(role), where)
+                if not isinstance(cells[role], str):
+                    self.left.update(f"{self.columns.get(role, role)}[].{name}" for name in fields_left(cells[role]))
+        if self.reader.kinds["prompt"] in TEXTS and self.reader.kinds["chosen"] == "text":
+            cells = {**cells, "prompt": whole_prompt(cells, where)}
+            if (self.repeats or len(cells["prompt"]) >= SURE) and repeats_prompt(cells):
+                cells = {**cells, **{role: cells[role][len(cells["prompt"]) :] for role in PAIR}}
+                self.counts["cut"] += 1
+        prompt, chosen, rejected = self.reader.read(cells, where, text)
+        return with_system(prompt, optional_text(cells, "system", where) or system), chosen, rejected
 
     def _shown(self, role: str) -> str:
-        column = self.columns[role]
+        column = self.columns.get(role, role)
         return column if column == role or role in ("prompt", "answers") else f"{role} ({column})"
 
 
@@ -71,9 +123,11 @@ def _check(value: Any, kind: str, role: str, where: str) -> None:
         raise BadRow(where, f"{role} is missing")
     if found == "empty":
         raise BadRow(where, f"{role} is empty")
-    if kind in ("text", "transcript"):
+    if found == "text" and looks_written(value):
+        raise BadRow(where, f"{role} {WRITTEN}", WRITTEN_REMEDY)
+    if kind in TEXTS:
         text_of(value, role, where)
-    elif found != kind:
+    elif found != kind.replace("answered", "messages"):
         raise BadRow(where, f"{role} must be {KIND_NAMES[kind]}, not {KIND_NAMES.get(found) or kind_name(value)}")
 
 
@@ -81,82 +135,112 @@ def with_system(prompt: list[Message] | str, system: str) -> list[Message] | str
     """The prompt after a system message, where it has none of its own."""
     if not system or (not isinstance(prompt, str) and prompt[0]["role"] == "system"):
         return prompt
-    turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    turns: list[Message] = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     return [{"role": "system", "content": system}, *turns]
 
 
-def detect(rows: Sequence[Row], columns: Mapping[str, str], source: str) -> Match:
+def detect(rows: Sequence[Row], columns: Mapping[str, str], source: str, ranking: str = "best-worst") -> Match:
     """The layout of `rows` (the first few hundred of a dataset), with `columns` as role -> column where given.
 
-    Raises `ColumnsError` that lists the columns found and proposes the nearest one.
+    `ranking` says which pairs several ranked answers make. Raises `ColumnsError` that lists the columns found and
+    proposes the nearest one.
     """
     found = list(dict.fromkeys(column for row in rows for column in row.values))
-    kinds = {column: _column_kind(column, rows) for column in found}
-    roles = _roles(columns, found, kinds, source)
-    role_kinds = {role: kinds[column] for role, column in roles.items()}
-    if "prompt" in roles:
+
+    @cache
+    def kind(column: str) -> str:
+        if column not in found and not any(lookup.nested(row.values, column) is not lookup.MISSING for row in rows):
+            return "none"
+        get = lookup.reader(column, found)
+        values = [get(row.values) for row in rows]
+        if column in (*SYNONYMS["candidates"], *SYNONYMS["scores"]):  # lists, also where they are written as text
+            values = [given if isinstance(v, str) and (given := written(v)) is not None else v for v in values]
+        return _commonest(values)
+
+    roles = find_roles(columns, found, kind, source)
+    kinds = {role: kind(column) for role, column in roles.items()}
+    for role in ("prompt", *PAIR, "answer_a", "answer_b", "completion"):
+        if kinds.get(role) == "written":
+            raise ColumnsError(f"{source}: {roles[role]} {WRITTEN}{WRITTEN_REMEDY}", found)
+    layout = _fitting(LAYOUTS, kinds)
+    if layout is None:
+        known = "; ".join(layout.shows for layout in LAYOUTS)
+        raise ColumnsError(f"{source}: {no_layout(roles, kind, found, known)}", found)
+    needed = {role for role, wanted in layout.kinds.items() if wanted != "none"} | {"system", "tools"}
+    text = kinds.get("prompt") in TEXTS
+    used = {role: column for role, column in roles.items()
+            if role in needed or role == "prompt" or (role in OPTIONAL and text) or (
+                layout.make and role in ("scores", "winner_b", "tie", "completion"))}
+    talks = frozenset(role for role in used if kinds[role] not in TEXTS)
+    match = Match(layout, used, found, layout, talks, ranking)
+    return _with_reader(match, rows)
+
+
+def _with_reader(match: Match, rows: Sequence[Row]) -> Match:
+    """The match with the layout that reads what its own makes, and with what most answers begin with."""
+    made: list[Cells] = []
+    for row in rows:
+        try:
+            cells = match.cells(row)
+            make = match.layout.make
+            made += make(cells, match.columns, row.where, match.ranking).cells if make else [cells]
+        except (BadRow, RecursionError):
+            continue  # reading the row will say so
+    reader = match.layout
+    if match.layout.make:
+        kinds = {role: _commonest([cells.get(role) for cells in made]) for role in ("prompt", "input", *PAIR)}
+        kinds = {role: "none" if kind == "null" else kind for role, kind in kinds.items()}
+        reader = _fitting(READ, kinds) or next(layout for layout in READ if layout.name == "text")
+    repeats = [_repeats(cells) for cells in made] if reader.kinds["prompt"] in TEXTS else []
+    return Match(match.layout, match.columns, match.found, reader, match.written, match.ranking,
+                 2 * sum(repeats) >= max(1, len(repeats)))
+
+
+def _repeats(cells: Cells) -> bool:
+    try:
+        return repeats_prompt({**cells, "prompt": whole_prompt(cells, "")})
+    except (BadRow, AttributeError, TypeError):
+        return False
+
+
+def _fitting(layouts: Sequence[Layout], kinds: Mapping[str, str]) -> Layout | None:
+    """The first of the layouts that these kinds of cells show."""
+    kinds = dict(kinds)
+    if "prompt" in kinds and kinds["prompt"] != "none":
         for role in PAIR:  # only a dataset without a prompt column has transcripts for answers
-            role_kinds[role] = role_kinds.get(role, "none").replace("transcript", "text")
-    for fits in (_same, _unclear):  # the second names what is wrong with a row, where no column has the right kind
-        for layout in LAYOUTS:
-            if all(fits(role_kinds.get(role, "none"), kind) for role, kind in layout.kinds.items()):
-                return Match(layout, roles, found)
-    raise ColumnsError(f"{source}: {_no_layout(roles, role_kinds, found)}", found)
+            kinds[role] = kinds.get(role, "none").replace("transcript", "text")
+    fitting: tuple[Callable[[str, str], bool], ...] = (_same, _unclear)
+    for fits in fitting:  # the second names what is wrong with a row, where no column has the right kind
+        for layout in layouts:
+            if all(fits(kinds.get(role, "none"), kind) for role, kind in layout.kinds.items()):
+                return layout
+    return None
 
 
 def _same(found: str, kind: str) -> bool:
-    return found == kind
+    return found == kind or (found, kind) == ("answered", "messages") or (
+        kind == "any" and found not in ("none", "null"))
 
 
 def _unclear(found: str, kind: str) -> bool:
-    return found == kind or (kind != "none" and found in ("other", "null"))
+    return _same(found, kind) or (kind != "none" and found in ("other", "null", "objects", "conversations"))
 
 
-def _column_kind(column: str, rows: Sequence[Row]) -> str:
+def _commonest(values: Sequence[Any]) -> str:
     """The commonest kind of cell that is not null."""
-    values = [row.values.get(column) for row in rows]
-    counts = Counter("transcript" if is_transcript(value) else kind_of(value) for value in values)
+    counts = Counter(map(_kind, values))
     del counts["null"], counts["empty"]
     return counts.most_common(1)[0][0] if counts else "null"
 
 
-def _roles(
-    columns: Mapping[str, str], found: Sequence[str], kinds: Mapping[str, str], source: str
-) -> dict[str, str]:
-    roles: dict[str, str] = {}
-    named: set[str] = set()
-    for given, column in columns.items():
-        role = ALIASES.get(given, given)
-        if role not in SYNONYMS:
-            raise ColumnsError(f"--columns {given}={column}: no such role{nearest(given, SYNONYMS)}; "
-                               f"roles are {', '.join(SYNONYMS)}", found)
-        if column and column not in found:
-            raise ColumnsError(f"{source}: no column {column}{nearest(column, found)} for {given}; "
-                               f"found {', '.join(found)}", found)
-        named.add(role)
-        if column:
-            roles[role] = column
-    for role, spellings in SYNONYMS.items():
-        free = [name for name in spellings if name in found and name not in roles.values()]
-        if role in named or not free:
-            continue
-        if role == "prompt":
-            usable = [name for name in free if kinds[name] in ("text", "transcript", "messages", "message")]
-            filled = [name for name in free if kinds[name] != "null"]
-            if usable or filled:
-                roles[role] = (usable or filled)[0]
-        elif role not in BESIDE_INSTRUCTION or roles.get("prompt") == "instruction":
-            roles[role] = free[0]
-    return roles
-
-
-def _no_layout(roles: Mapping[str, str], kinds: Mapping[str, str], found: Sequence[str]) -> str:
-    listed = f"found {', '.join(found) or 'no columns'}"
-    for role in ("chosen", "rejected", "prompt"):
-        if role not in roles:
-            close = nearest(role, [column for column in found if column not in roles.values()])
-            name = close.removeprefix(" (nearest: ").removesuffix(")") or "NAME"
-            tail = f"; {close[2:-1]}" if close else ""
-            return f"no column for {role} ({listed}{tail}); name it with --columns {role}={name}"
-    shapes = ", ".join(f"{roles[role]} is {KIND_NAMES.get(kinds[role], kinds[role])}" for role in roles)
-    return f"no known layout has these columns ({shapes}); known: " + "; ".join(layout.shows for layout in LAYOUTS)
+def _kind(value: Any) -> str:
+    """`kind_of`, and `transcript`, `answered` (messages that end with an answer), `written` (that nothing reads)."""
+    if isinstance(value, str):
+        messages = messages_in(value)
+        if messages is None:
+            return "written" if looks_written(value) else "transcript" if is_transcript(value) else "text"
+        value = messages
+    kind = kind_of(value)
+    if kind == "messages" and ROLES.get(str(value[-1].get("role") or value[-1].get("from")).lower()) == "assistant":
+        return "answered"
+    return kind

@@ -1,45 +1,53 @@
 """Cells of a row as text and as messages: the spellings of a chat that datasets use, made one."""
 
+import json
 import re
 from typing import Any
 
-from mio_local.errors import DataError
+from mio_local.data.parts.bad_row import BadRow, NoPreference, checked, is_null
+from mio_local.data.parts.contents import THOUGHTS, content_of
+from mio_local.data.parts.tool_calls import calls_in, calls_of
 from mio_local.text import kind_name
 
-Message = dict[str, Any]  # {"role": "system" | "user" | "assistant", "content": text}
+__all__ = ["BadRow", "NoPreference", "checked", "is_null"]
+
+# {"role": "system" | "user" | "assistant" | "tool", "content": text}, and only where the data has them
+# "reasoning_content" (text), "tool_calls" (a list of objects), "tool_call_id", "name"
+Message = dict[str, Any]
+Answer = str | list[Message]  # the content of one plain assistant message, or messages that end with an assistant's
 
 ROLES = {
     "system": "system", "developer": "system",
     "user": "user", "human": "user", "prompter": "user",
     "assistant": "assistant", "gpt": "assistant", "model": "assistant", "bot": "assistant",
+    "function_call": "assistant", "tool_call": "assistant",
+    "tool": "tool", "function": "tool", "observation": "tool", "ipython": "tool", "tool_response": "tool",
 }  # fmt: skip
+PLAIN = ["system", "user", "assistant"]
+CALLS = ("function_call", "tool_call")  # turns whose text is the call
+CARRIED = {"role", "from", "content", "value", "tool_calls", "function_call", "tool_call_id", "name", *THOUGHTS}
+CARRIED_OF_OTHERS = CARRIED - {*THOUGHTS}  # than the assistant
 MARKER = re.compile(r"(?:\A|\n\n)(Human|Assistant): ?")
 ANSWER = "\n\nAssistant:"
 
 
-class BadRow(DataError):
-    """A row that is no pair. `reason` is the same for every row with this fault; the text adds the row's details."""
-
-    def __init__(self, where: str, reason: str, detail: str = "") -> None:
-        super().__init__(f"{where}: {reason}{detail}")
-        self.reason = reason
-
-
 def kind_of(value: Any) -> str:
-    """`null`, `text`, `message` (an object with a role), `messages`, `texts`, `empty` (list) or `other`."""
-    if value is None:
+    """`null`, `text`, `message` (an object with a role), `empty` (a list), `other`, or of a list what it holds:
+    `messages`, `texts`, `objects`, `conversations` (lists of messages)."""
+    if is_null(value):
         return "null"
     if isinstance(value, str):
         return "text"
     if isinstance(value, dict):
         return "message" if "role" in value or "from" in value else "other"
     if isinstance(value, list):
-        if not value:
+        kinds = {kind_of(item) for item in value if not is_null(item)}
+        if not kinds:
             return "empty"
-        if all(isinstance(item, dict) and ("role" in item or "from" in item) for item in value):
-            return "messages"
-        if all(isinstance(item, str) for item in value):
-            return "texts"
+        if len(kinds) == 1:
+            held = {"message": "messages", "text": "texts", "messages": "conversations"}
+            objects = all(isinstance(item, dict) for item in value if not is_null(item))
+            return held.get(kinds.pop()) or ("objects" if objects else "other")
     return "other"
 
 
@@ -52,16 +60,9 @@ def text_of(value: Any, role: str, where: str) -> str:
     return checked(value, role, where)
 
 
-def checked(text: str, role: str, where: str) -> str:
-    """`text`, refused when it has half of a surrogate pair, which JSON can spell and no tokenizer can read."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise BadRow(where, f"{role} is not Unicode text", f" (half a surrogate pair at {error.start})") from None
-    return text
-
-
 def _shown(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 200:
+        return ""  # Python writes no number of more than 4,300 digits
     return f" ({value})" if isinstance(value, bool | int | float) else ""
 
 
@@ -75,32 +76,70 @@ def messages_of(value: Any, role: str, where: str) -> list[Message]:
 def _message(item: Any, role: str, where: str) -> Message:
     if not isinstance(item, dict):
         raise BadRow(where, f"{role} must be a list of messages", f" (holds {kind_name(item)})")
+    if len(item) == 2 and isinstance(text := item.get("content"), str) and item.get("role") in PLAIN:
+        return {"role": item["role"], "content": checked(text, role, where)}  # nearly all of them
     speaker = item.get("role") if item.get("role") is not None else item.get("from")
-    name = ROLES.get(str(speaker).lower())
+    spelt = str(speaker).lower()
+    name = ROLES.get(spelt)
     if name is None:
-        raise BadRow(where, f"{role} has a turn by {speaker!r}", "; known are system, user (human) and assistant (gpt)")
-    if item.get("tool_calls") or item.get("function_call"):
-        raise BadRow(where, f"{role} has a tool call", "; tool use is not supported")
-    content = item.get("content") if item.get("content") is not None else item.get("value")
-    return {"role": name, "content": checked(_content(content, name, role, where), role, where)}
+        raise BadRow(where, f"{role} has a turn by {speaker!r}",
+                     "; known are system, user (human), assistant (gpt) and tool")
+    text, thought = content_of(item, role, where)
+    calls = calls_of(item, role, where)
+    if spelt in CALLS and not calls:
+        calls, text = calls_in(text, role, where), None
+    if calls and name != "assistant":
+        raise BadRow(where, f"{role} has a tool call by the {name}", "; only the assistant calls tools")
+    if name != "assistant":
+        thought = ""
+    if text is None:
+        if not calls and not thought and name != "system":
+            raise BadRow(where, f"{role} has {a_message_of(name)} without text", f" ({kind_name(text)})")
+        text = ""
+    message: Message = {"role": name, "content": checked(text, role, where)}
+    if thought.strip():
+        message["reasoning_content"] = checked(thought, role, where)
+    if calls:
+        message["tool_calls"] = calls
+    for key in ("tool_call_id", "name"):
+        if isinstance(item.get(key), str) and item[key]:
+            message[key] = checked(item[key], role, where)
+    return message
+
+
+def fields_left(value: Any) -> set[str]:
+    """The fields of messages that `messages_of` does not carry, where there is something in them."""
+    items = value if isinstance(value, list) else [value]
+    left: set[str] = set()
+    for item in items:
+        if isinstance(item, dict) and not item.keys() <= {"role", "content"}:
+            thinks = ROLES.get(str(item.get("role") or item.get("from")).lower()) == "assistant"
+            unknown = item.keys() - (CARRIED if thinks else CARRIED_OF_OTHERS)
+            left.update(key for key in unknown if not is_null(item[key]) and item[key] not in ("", [], {}))
+    return left
+
+
+def is_plain(message: Message) -> bool:
+    """Whether a message has a text alone."""
+    return message.keys() == {"role", "content"}
+
+
+def shown_text(answer: Answer | Message) -> str:
+    """A message or an answer as one text for the eye: the thought before the content, the calls after it."""
+    if isinstance(answer, str):
+        return answer
+    if isinstance(answer, list):
+        if len(answer) == 1:
+            return shown_text(answer[0])
+        return "\n".join(f"{message['role']}: {shown_text(message)}" for message in answer)
+    parts = [f"<think>{thought}</think>" if (thought := answer.get("reasoning_content")) else "", answer["content"]]
+    if calls := answer.get("tool_calls"):
+        parts.append(f"calls {json.dumps(calls, ensure_ascii=False)}")
+    return "\n".join(filter(None, parts))
 
 
 def a_message_of(speaker: str) -> str:
     return f"{'an' if speaker == 'assistant' else 'a'} {speaker} message"
-
-
-def _content(content: Any, speaker: str, role: str, where: str) -> str:
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        parts = []
-        for part in content:
-            if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
-                kind = part.get("type") if isinstance(part, dict) else kind_name(part)
-                raise BadRow(where, f"{role} has a part that is not text", f" ({kind})")
-            parts.append(part["text"])
-        return "".join(parts)
-    raise BadRow(where, f"{role} has {a_message_of(speaker)} without text", f" ({kind_name(content)})")
 
 
 def is_transcript(value: Any) -> bool:

@@ -8,25 +8,28 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mio_local.data.detect import ColumnsError, detect
-from mio_local.data.messages import BadRow, Message
-from mio_local.data.rows import read_rows
+from mio_local.data.detect import ColumnsError, Match, detect
+from mio_local.data.formats.row import Row
+from mio_local.data.messages import Answer, BadRow, Message, NoPreference, kind_of
+from mio_local.data.reading.cells import Turns
+from mio_local.data.reading.unpaired import Pairing
+from mio_local.data.rows import read_rows, validation_split_of
 from mio_local.errors import DataError
 from mio_local.recipe import DataSettings
 
 DETECT_ROWS = 200  # a column may be null, or a row faulty, in the first rows
+TRAIN = ("train", "training")
 REMEDY = "; repair it, or --set data.bad_rows=skip"
 
 
-Answer = str | list[Message]
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pair:
     """One prompt with a chosen and a rejected answer.
 
-    `prompt` is a message list ending in a user turn, or the text itself. The answers are the text of one assistant turn
-    (a conversation), or the text that follows the prompt (a text pair). `where` names the source: `train.jsonl line 7`.
+    `prompt` is a message list that ends with the user's or a tool's, or the text itself. An answer that is a text is
+    the content of one plain assistant message (a conversation), or what follows the prompt (a text pair); an answer
+    that is a list is one message or several, the last an assistant's, with thoughts or tool calls among them.
+    `where` names the source: `train.jsonl line 7`. `tools` are the schemas of what the assistant may call.
     """
 
     prompt: list[Message] | str
@@ -37,7 +40,7 @@ class Pair:
 
 
 class Pairs(list[Pair]):
-    """The pairs of a dataset, with its layout's name, the column of each role, what was skipped, all columns found."""
+    """The pairs of a dataset, with its layout's name, the column of each role, and what is not among them."""
 
     def __init__(
         self,
@@ -48,14 +51,21 @@ class Pairs(list[Pair]):
         skipped: dict[str, int],
         problem: str = "",
         found: Sequence[str] = (),
+        *,
+        unused: Sequence[str] = (),
+        cut_prompts_in_answers: int = 0,
+        undecided: int = 0,
     ) -> None:
         super().__init__(pairs)
         self.layout = layout
         self.columns = columns
         self.rows = rows  # rows read, with the skipped ones
         self.skipped = skipped  # rows by reason
-        self.problem = problem  # what is wrong with the first skipped row
+        self.problem = problem  # what is wrong with the first skipped row that is faulty
         self.found = found  # the columns that the first rows have
+        self.unused = list(unused)  # columns with something in them that play no part, and fields of messages
+        self.cut_prompts_in_answers = cut_prompts_in_answers  # pairs whose answers began with their prompt
+        self.undecided = undecided  # comparisons of ranked answers that make no pair: equal scores, or none
 
 
 def load_pairs(source: str, settings: DataSettings, *, split: str = "", revision: str = "") -> Pairs:
@@ -67,59 +77,94 @@ def load_pairs(source: str, settings: DataSettings, *, split: str = "", revision
     rows = read_rows(source, split=split or settings.split, revision=revision or settings.revision)
     first = list(itertools.islice(rows, DETECT_ROWS))
     name = source.rstrip("/").rpartition("/")[2] or source
-    match = detect(first, settings.columns, name)
-    pairs: list[Pair] = []
-    skipped: Counter[str] = Counter()
-    problem = ""
-    read = 0
+    match = detect(first, settings.columns, name, settings.ranking)
+    loading = _Loading(match, settings)
     for row in itertools.chain(first, rows):
-        read += 1
-        try:
-            prompt, chosen, rejected = match.read(row, text=settings.template == "none", system=settings.system)
-        except BadRow as error:
-            if settings.bad_rows == "error":
-                raise DataError(f"{error}{REMEDY}") from None
-            skipped[error.reason] += 1
-            problem = problem or str(error)
-            continue
-        pairs.append(Pair(prompt, chosen, rejected, row.where))
-        if len(pairs) == settings.limit:
+        loading.take(row)
+        if loading.is_full:
             break
-    if not pairs:
-        raise ColumnsError(f"{name}: none of its {read} rows is a pair; the first: {problem}", match.found)
-    return Pairs(pairs, match.layout.name, dict(match.columns), read, dict(skipped), problem, match.found)
+    return loading.loaded(name)
+
+
+class _Loading:
+    """Rows on their way to pairs."""
+
+    def __init__(self, match: Match, settings: DataSettings) -> None:
+        self.match, self.settings = match, settings
+        self.pairs: list[Pair] = []
+        self.skipped: Counter[str] = Counter()
+        self.read = 0
+        self.problem = self.undecided = ""
+        self.filled: dict[str, None] = {}  # columns with something in them, in order
+        self.pairing = Pairing()
+
+    def take(self, row: Row) -> None:
+        self.read += 1
+        for column in row.values.keys() - self.filled.keys():
+            if kind_of(row.values[column]) not in ("null", "empty") and row.values[column] != "":
+                self.filled[column] = None
+        try:
+            made = self.match.pairs(row, text=self.settings.template == "none", system=self.settings.system)
+            tools = self.match.tools(row)
+            if self.match.is_unpaired:
+                self._join(row, made[0], tools)
+            else:
+                self.pairs += [Pair(*turns, row.where, tools) for turns in made]
+        except NoPreference as error:
+            self.skipped[error.reason] += 1
+            self.undecided = self.undecided or str(error)
+        except BadRow as error:
+            if self.settings.bad_rows == "error":
+                raise DataError(f"{error}{REMEDY}") from None
+            self.skipped[error.reason] += 1
+            self.problem = self.problem or str(error)
+
+    @property
+    def is_full(self) -> bool:
+        return 0 < self.settings.limit <= len(self.pairs)
+
+    def _join(self, row: Row, turns: Turns, tools: list[dict[str, Any]] | None) -> None:
+        key = prompt_key(turns[0]) + (json.dumps(tools, sort_keys=True) if tools else "")
+        if pair := self.pairing.add(key, turns, self.match.is_good(row), row.where):
+            self.pairs.append(Pair(*pair[0], pair[1], tools))
+
+    def loaded(self, name: str) -> Pairs:
+        match = self.match
+        if (left := self.pairing.left) and not self.is_full:
+            if not self.pairs:
+                raise ColumnsError(
+                    f"{name}: unpaired data ({', '.join(match.columns.values())}): no prompt has both a good and a bad "
+                    "answer, so there is no pair in it; add answers of the other label to the same prompts", match.found
+                )
+            self.skipped["answers to a prompt without another of the other label"] += left
+        if not self.pairs:
+            first = self.problem or self.undecided
+            raise ColumnsError(f"{name}: none of its {self.read} rows is a pair; the first: {first}", match.found)
+        pairs = self.pairs[: self.settings.limit or None]
+        order = [column for column in match.found if column in self.filled]
+        filled = [*order, *sorted(self.filled.keys() - set(order))]
+        return Pairs(
+            pairs, match.layout.name, dict(match.columns), self.read, dict(self.skipped), self.problem, match.found,
+            unused=match.unused(filled), cut_prompts_in_answers=match.counts["cut"],
+            undecided=match.counts["undecided"],
+        )  # fmt: skip
+
+
+def held_out_source(settings: DataSettings) -> tuple[str, str]:
+    """The source and split of the held-out pairs; both empty where a fraction of the data is held out.
+
+    They are `eval_source`, or the validation split of a folder that has one beside the split to train on.
+    """
+    if settings.eval_source:
+        return settings.eval_source, settings.eval_split or settings.split
+    if settings.split in TRAIN and (split := validation_split_of(settings.source)):
+        return settings.source, split
+    return "", ""
 
 
 def prompt_key(prompt: list[Message] | str) -> str:
-    """A text that is the same for the same prompt."""
+    """A text that is the same for the same prompt, or for the same answer."""
     return prompt if isinstance(prompt, str) else json.dumps(prompt, sort_keys=True, ensure_ascii=False)
-
-
-def turns_of(pair: Pair) -> list[tuple[str, str]]:
-    """(role, text) of the prompt's messages and of both answers, as a person reads them."""
-    turns = [("prompt", pair.prompt)] if isinstance(pair.prompt, str) else [
-        (message["role"], shown(message)) for message in pair.prompt
-    ]
-    for role, answer in (("chosen", pair.chosen), ("rejected", pair.rejected)):
-        texts = [answer] if isinstance(answer, str) else [
-            shown(message) if message["role"] == "assistant" else f"{message['role']}: {shown(message)}"
-            for message in answer
-        ]
-        turns.append((role, "\n\n".join(texts)))
-    return turns
-
-
-def shown(message: Message) -> str:
-    """A message's thought, text and calls of tools, one after the other."""
-    thought, calls = message.get("reasoning_content"), message.get("tool_calls")
-    parts = [f"<think>\n{thought}\n</think>" if thought else "", message["content"],
-             json.dumps(calls, ensure_ascii=False) if calls else ""]
-    return "\n\n".join(filter(None, parts))
-
-
-def answer_key(answer: Answer) -> str:
-    """A text that is the same for the same answer."""
-    return answer if isinstance(answer, str) else json.dumps(answer, sort_keys=True, ensure_ascii=False)
 
 
 def split_by_prompt(pairs: Sequence[Pair], fraction: float, seed: int) -> tuple[list[Pair], list[Pair]]:

@@ -25,7 +25,7 @@ def read_tasks(path: str, said: str = "eval.tasks: ") -> list[Question]:
     """Rows of `question` and `answer`. Raises DataError naming file and line; `said` goes before the file's name."""
     file = expanded(path, said.rstrip(": "))
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").split("\n")  # U+2028 may stand in a text
     except FileNotFoundError:
         raise DataError(f"{said}{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -37,7 +37,7 @@ def read_tasks(path: str, said: str = "eval.tasks: ") -> list[Question]:
         try:
             row = json.loads(line)
             found.append(Question(row["question"], str(row["answer"])))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise DataError(f"{path} line {number}: not a JSON object with question and answer") from None
     if not found:
         raise DataError(f"{path}: holds no questions")

@@ -11,8 +11,8 @@ import numpy as np
 from mio_local.data.batched import Batches, Joint
 from mio_local.data.cutting import LongPrompt, fitted
 from mio_local.data.examples import FLAGS, Collected, EncodeCounts, Example, Examples, Scored
-from mio_local.data.messages import BadRow, Message
-from mio_local.data.pairs import Answer, Pair
+from mio_local.data.messages import Answer, BadRow, Message
+from mio_local.data.pairs import Pair
 from mio_local.data.templating.framing import Framed, Part, conversation
 from mio_local.data.templating.insertion import QuickFraming
 from mio_local.data.templating.rendering import Renderer, template_text
@@ -144,8 +144,10 @@ class Chat:
     def _plain_frame(self, pair: Pair) -> Framed:
         if pair.tools:
             raise BadRow(pair.where, "tools need a chat template", ", and there is none; pass --template FILE.jinja")
-        answers = [[Part(self._plain_answer(answer, pair.where), True)] for answer in (pair.chosen, pair.rejected)]
-        return Framed([Part(_plain(pair.prompt, pair.where), False)], *answers, ended=False, lost=[])
+        chosen, rejected = (
+            [Part(self._plain_answer(answer, pair.where), True)] for answer in (pair.chosen, pair.rejected)
+        )
+        return Framed([Part(_plain(pair.prompt, pair.where), False)], chosen, rejected, ended=False, lost=[])
 
     def _plain_answer(self, answer: Answer, where: str) -> str:
         if isinstance(answer, str) and self.thoughts == "keep":

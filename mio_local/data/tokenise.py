@@ -1,12 +1,12 @@
 """A recipe's pairs, read, split and tokenised."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mio_local.data.examples import Example, Tokenised
-from mio_local.data.pairs import Pair, Pairs, load_pairs, split_by_prompt
+from mio_local.data.pairs import Pair, Pairs, held_out_source, load_pairs, split_by_prompt
 from mio_local.data.task_questions import read_tasks
 from mio_local.data.template import Chat
 from mio_local.data.tokenizer import embedding_rows, load_tokenizer
@@ -30,8 +30,8 @@ class Tokens:
     """The tokenised data of a recipe."""
 
     chat: Chat
-    train: list[Example]
-    held_out: list[Example]
+    train: Sequence[Example]
+    held_out: Sequence[Example]
     counts: Tokenised
     layout: str
 
@@ -64,8 +64,9 @@ def read_split(recipe: Recipe, report: Report) -> Split:
         read_tasks(recipe.eval.tasks)
     report("reading the pairs", 0, 0)
     pairs = load_pairs(data.source, data)
-    if data.eval_source:
-        held = load_pairs(data.eval_source, data, split=data.eval_split or data.split)
+    held_source, held_split = held_out_source(data)
+    if held_source:
+        held = load_pairs(held_source, data, split=held_split)
         train, held_out, left_out = list(pairs), list(held), sum(held.skipped.values())
     else:
         (train, held_out), left_out = split_by_prompt(pairs, data.eval_fraction, recipe.train.seed), 0
@@ -85,7 +86,7 @@ def tokenise(recipe: Recipe, split: Split, chat: Chat, report: Report) -> Tokens
     return Tokens(chat, examples, held_examples, made, split.pairs.layout)
 
 
-def examples_of(recipe: Recipe, chat: Chat, source: str, report: Report) -> list[Example]:
+def examples_of(recipe: Recipe, chat: Chat, source: str, report: Report) -> Sequence[Example]:
     """The pairs of another file, folder or hub dataset, read and tokenised as the recipe's."""
     report("reading the pairs", 0, 0)
     data = recipe.data

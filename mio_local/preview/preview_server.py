@@ -69,7 +69,8 @@ class Watched(Pairs):
     """Pairs that call `watch(number)` before each one they give, so that long work over them can be broken off."""
 
     def __init__(self, pairs: Pairs, watch: Callable[[int], None]) -> None:
-        super().__init__(pairs, pairs.layout, pairs.columns, pairs.rows, pairs.skipped, pairs.problem, pairs.found)
+        super().__init__(pairs, pairs.layout, pairs.columns, pairs.rows, pairs.skipped)
+        vars(self).update(vars(pairs))
         self._watch = watch
 
     def __iter__(self) -> Iterator[Pair]:
@@ -130,6 +131,7 @@ class Previewer:
             "columns": pairs.columns,
             "roles": list(SYNONYMS),
             "available": list(pairs.found),
+            "unused": pairs.unused,
             "pairs": len(pairs),
             "rows": pairs.rows,
             "skipped": reasons(pairs.skipped),

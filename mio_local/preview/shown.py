@@ -5,7 +5,8 @@ from typing import Any
 
 from mio_local.data.examples import Example
 from mio_local.data.layouts import PAIR
-from mio_local.data.pairs import Pair, turns_of
+from mio_local.data.messages import shown_text
+from mio_local.data.pairs import Pair
 from mio_local.data.template import Chat
 from mio_local.data.token_text import pieces, special_ids
 from mio_local.text import visible_line, visible_within
@@ -40,10 +41,13 @@ def text_parts(pair: Pair) -> list[Answer]:
 
     `more` counts the characters left out, of the first message shown with those of the messages before it.
     """
-    *turns, chosen, rejected = turns_of(pair)
+    turns = [("prompt", pair.prompt)] if isinstance(pair.prompt, str) else [
+        (message["role"], shown_text(message)) for message in pair.prompt
+    ]
+    answers = [("chosen", shown_text(pair.chosen)), ("rejected", shown_text(pair.rejected))]
     unseen = sum(len(text) for _, text in turns[:-SHOWN_MESSAGES])
     made: list[Answer] = []
-    for role, text in (*turns[-SHOWN_MESSAGES:], chosen, rejected):
+    for role, text in (*turns[-SHOWN_MESSAGES:], *answers):
         shown = visible_within(text[:SHOWN_CHARACTERS], SHOWN_CHARACTERS)
         made.append({"role": role, "tokens": 0, "scored": role in PAIR, "cut": False,
                      "pieces": [["".join(shown), False]], "more": unseen + len(text) - len(shown)})

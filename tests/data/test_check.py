@@ -108,3 +108,58 @@ def test_check_on_real_data(shared):
     with pytest.raises(DataError, match="--max-tokens is 64"):
         printed(shared / "data/gsm8k/valid.jsonl", model, settings.model_copy(update={"max_tokens": 64}))
     assert "answers cut" in printed.text
+
+
+def test_check_tells_of_a_folder_that_holds_its_own_pairs_out(tmp_path):
+    for name in ("train", "valid"):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"prompt": name, "chosen": "a", "rejected": "b"}))
+    assert "held out the folder's split valid, whole" in printed(tmp_path, ModelSettings(), DataSettings())
+    assert "held out" not in printed(tmp_path / "train.jsonl", ModelSettings(), DataSettings())
+
+
+def test_check_tells_what_is_not_used_and_what_was_taken_off(tmp_path):
+    row = {"prompt": "q?\n", "chosen": "q?\na", "rejected": "q?\nb", "source": "x", "note": None, "images_note": "y"}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+    text = printed(tmp_path / "a.jsonl", ModelSettings(), DataSettings())
+    assert "  not used: source, images_note\n" in text
+    assert "taken off the start of both answers of 1 pairs" in text
+    ranked = {"prompt": "q", "completions": [{"response": x, "score": n} for x, n in (("a", 1), ("b", 1), ("c", 0))]}
+    (tmp_path / "a.jsonl").write_text(json.dumps(ranked))
+    assert "1 comparisons make no pair" in printed(tmp_path / "a.jsonl", ModelSettings(), DataSettings(ranking="all"))
+
+
+def test_check_shows_calls_and_thoughts(tmp_path):
+    call = {"type": "function", "function": {"name": "rain", "arguments": {}}}
+    row = {"prompt": [{"role": "user", "content": "q"}], "tools": [call],
+           "chosen": [{"role": "assistant", "content": None, "tool_calls": [call]}],
+           "rejected": [{"role": "assistant", "content": "b", "thinking": "hm"}]}  # fmt: skip
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+    text = printed(tmp_path / "a.jsonl", ModelSettings(), DataSettings())
+    assert 'chosen    calls [{"type": "function"' in text
+    assert "rejected  <think>hm</think>⏎b" in text
+    assert 'tools     [{"type": "function"' in text
+
+
+@pytest.mark.parametrize(
+    ("prompt", "marked"),
+    [
+        ("<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n", True),
+        ("<s>[INST] q [/INST]", True),
+        ("<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nq<|eot_id|>", True),
+        ("<start_of_turn>user\nq<end_of_turn>\n", True),
+        ("<|user|>\nq</s>\n<|assistant|>\n", True),
+        ("<｜User｜>q<｜Assistant｜>", True),
+        ([{"role": "user", "content": "### q <|im_end|>"}], True),
+        ("is <s>this</s> struck through in [INSTANT] HTML?\n", False),
+        ("what is |user| and <user> and [inst]?", False),
+    ],
+)
+def test_prompts_that_a_template_has_framed_already(prompt, marked):
+    pairs = [Pair(prompt, "a", "b", "1"), Pair("q\n", "a", "b", "2")]
+    chat = object.__new__(Chat)
+    chat.end_ids = {0}
+    for mode in ("chat", "text"):
+        chat.mode = mode
+        found = summarise(Pairs(pairs, "text", {}, 2, {}), [], EncodeCounts(), [], chat)
+        told = any("--template none" in line for line in warnings(found, 64))
+        assert told == (marked and mode == "chat")

@@ -5,7 +5,7 @@ from mio_local.data.layouts import LAYOUTS
 from mio_local.data.messages import BadRow, transcript_turns
 from mio_local.data.rows import Row
 from mio_local.errors import DataError
-from tests.helpers.layout_rows import HH, ROWS, TALK, bot, system, user
+from tests.helpers.layout_rows import HH, ROWS, TALK, UNPAIRED, bot, system, user
 
 
 def read(values, columns=None, text=False, others=()):
@@ -21,7 +21,7 @@ def test_layout(name, values, prompt):
 
 
 def test_every_layout_has_a_row_here():
-    assert {layout.name for layout in LAYOUTS} == {name for name, _, _ in ROWS}
+    assert {layout.name for layout in LAYOUTS} == {name for name, _, _ in ROWS} | {name for name, _ in UNPAIRED}
 
 
 def test_default_system_message():
@@ -86,8 +86,9 @@ TEXT = {"prompt": "q", "chosen": "good", "rejected": "bad"}
         ({**MESSAGES, "chosen": [bot(None)]}, "chosen has an assistant message without text (null)"),
         ({**MESSAGES, "chosen": [user("other"), bot("good")]}, "chosen is a conversation that does not hold the"),
         ({**MESSAGES, "prompt": [user("q"), bot("a")]}, "prompt ends with an assistant message; it must end with"),
-        ({**MESSAGES, "prompt": [user("q"), {"role": "tool", "content": "x"}]}, "prompt has a turn by 'tool'"),
-        ({**MESSAGES, "prompt": [{"from": "function_call", "value": "x"}]}, "prompt has a turn by 'function_call'"),
+        ({**MESSAGES, "prompt": [user("q"), {"role": "tool", "content": None}]}, "prompt has a tool message without"),
+        ({**MESSAGES, "prompt": [{"role": "judge", "content": "x"}]}, "prompt has a turn by 'judge'; known are system"),
+        ({**MESSAGES, "prompt": [{"from": "function_call", "value": "x"}]}, "prompt has a function call that is not"),
         ({**MESSAGES, "prompt": [{**user("q"), "tool_calls": [1]}]}, "prompt has a tool call"),
         ({**MESSAGES, "prompt": [user([{"type": "image"}])]}, "prompt has a part that is not text (image)"),
     ],
@@ -106,8 +107,8 @@ def test_bad_rows_name_line_and_fault(values, fault):
         ({"chosen": HH + " a", "rejected": HH[:-10] + "?\n\nAssistant: b"}, "differ before the last Assistant: turn"),
         ({"chosen": HH + " ", "rejected": HH + " b"}, "chosen is empty"),
         ({"chosen": "Hi" + HH + " a", "rejected": "Hi" + HH + " b"}, "has text before its first Human:"),
-        ({"chosen": [*TALK, bot("a")], "rejected": [user("q1"), bot("other"), user("q2"), bot("b")]},
-         "chosen and rejected differ before the last answer (at message 2)"),
+        ({"chosen": [*TALK, bot("a")], "rejected": [user("other"), bot("a1"), user("q2"), bot("b")]},
+         "chosen and rejected differ before the first answer (at message 1)"),
         ({"chosen": [*TALK, bot("a")], "rejected": [user("q1"), bot("a1")]},
          "chosen and rejected differ before the last answer (at message 2)"),
         ({"chosen": [bot("a")], "rejected": [bot("b")]}, "chosen has an answer alone; there is no prompt column"),

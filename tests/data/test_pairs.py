@@ -3,9 +3,11 @@ import random
 
 import pytest
 
-from mio_local.data.pairs import Pair, load_pairs, prompt_key, split_by_prompt
+from mio_local.data.pairs import Pair, held_out_source, load_pairs, prompt_key, split_by_prompt
+from mio_local.data.tokenise import read_split
 from mio_local.errors import DataError
-from mio_local.recipe import DataSettings
+from mio_local.progress import silent
+from mio_local.recipe import DataSettings, Recipe
 
 GOOD = {"prompt": "q", "chosen": "a", "rejected": "b"}
 
@@ -99,3 +101,17 @@ def test_real_data(shared):
     talks = load_pairs(str(shared / "data/sharegpt/dpo_en_demo.json"), DataSettings())
     assert (len(talks), talks.layout, talks.skipped) == (299, "sharegpt", {})
     assert {message["role"] for pair in talks for message in pair.prompt} == {"system", "user", "assistant"}
+
+
+def test_a_folder_holds_its_own_pairs_out(tmp_path):
+    for name, rows in (("train", [GOOD, GOOD]), ("valid", [{**GOOD, "prompt": "other"}]), ("test", [GOOD])):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    folder = str(tmp_path)
+    data = DataSettings(source=folder)
+    assert held_out_source(data) == (folder, "valid")
+    split = read_split(Recipe(data=data), silent)
+    assert [pair.where for pair in split.train] == ["train.jsonl line 1", "train.jsonl line 2"]
+    assert [pair.where for pair in split.held_out] == ["valid.jsonl line 1"]
+    assert held_out_source(DataSettings(source=folder, eval_source="a", eval_split="b")) == ("a", "b")
+    for other in (DataSettings(source=folder, split="test"), DataSettings(source=f"{folder}/train.jsonl")):
+        assert held_out_source(other) == ("", "")

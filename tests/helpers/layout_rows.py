@@ -1,5 +1,7 @@
 """A row of every layout, and the prompt in it."""
 
+import json
+
 
 def system(text):
     return {"role": "system", "content": text}
@@ -74,5 +76,60 @@ ROWS = [
     ("sharegpt", {"messages": TALK, "chosen": bot("good"), "rejected": bot("bad")}, TALK),
     ("sharegpt", {"prompt": TALK, "chosen": bot("good"), "rejected": bot("bad")}, TALK),
     ("messages-text", {"messages": TALK, "chosen": "good", "rejected": "bad"}, TALK),
+    ("text", {"prompt": "q", "context": "c", "chosen": "good", "rejected": "bad"}, "c\n\nq"),
+    ("text", {"question": "q", "context": None, "chosen": "good", "rejected": "bad", "system_message": "be"},
+     [system("be"), user("q")]),
+    ("messages", {"input": {"messages": TALK, "tools": [], "parallel_tool_calls": True},
+                  "preferred_output": [bot("good")], "non_preferred_output": [bot("bad")]}, TALK),
+    ("messages", {"prompt": json.dumps(TALK), "chosen": json.dumps([bot("good")]), "rejected": str([bot("bad")])},
+     TALK),
+    ("messages-text", {"prompt": str(TALK), "chosen": "good", "rejected": "bad"}, TALK),
+    ("implicit", {"chosen": str([*TALK, bot("good")]), "rejected": json.dumps([*TALK, bot("bad")])}, TALK),
+    ("ms-swift", {"messages": [*TALK, bot("good")], "rejected_response": "bad"}, TALK),
+    ("ms-swift-several", {"messages": [*TALK, bot("good")], "rejected_response": ["bad"]}, TALK),
+    ("ms-swift-messages", {"messages": [*TALK, bot("good")], "rejected_messages": [*TALK, bot("bad")]}, TALK),
+    ("ms-swift-messages", {"messages": [*TALK, bot("good")], "rejected_messages": [bot("bad")]}, TALK),
+    ("several-rejected", {"prompt": "q", "chosen": "good", "rejected": ["bad"]}, "q"),
+    ("several-conversations", {"prompt": TALK, "chosen": [bot("good")], "rejected": [[bot("bad")]]},
+     TALK),
+    ("several-conversations", {"chosen": [*TALK, bot("good")], "rejected": [[*TALK, bot("bad")]]}, TALK),
+    ("better-of-two", {"prompt": "q", "response_0": "bad", "response_1": "good", "better_response_id": 1,
+                       "safer_response_id": 0}, "q"),
+    ("better-of-two", {"prompt": "q", "response_0": "good", "response_1": "bad", "better_response_id": 0.0}, "q"),
+    ("better-of-two", {"history": "q", "human_ref_A": "good", "human_ref_B": "bad", "labels": 1}, "q"),
+    ("better-of-two", {"history": "q", "human_ref_A": "bad", "human_ref_B": "good", "labels": "0"}, "q"),
+    ("better-of-two", {"context": TALK, "response1": "good", "response2": "bad", "overall_preference": -1}, TALK),
+    ("better-of-two", {"context": TALK, "response1": "bad", "response2": "good", "overall_preference": 3}, TALK),
+    ("better-of-two", {"prompt": "q", "response_1": "good", "response_2": "bad", "preference_strength": -2}, "q"),
+    ("better-of-two", {"conversation_a": [*TALK, bot("bad")], "conversation_b": [*TALK, bot("good")],
+                       "model_a": "x", "winner": "model_b"}, TALK),
+    ("better-of-two", {"prompt": "q", "response_a": "good", "response_b": "bad", "winner": "a"}, "q"),
+    ("better-of-two", {"prompt": "q", "response_a": "bad", "response_b": "good", "winner_model_a": 0,
+                       "winner_model_b": 1, "winner_tie": 0}, "q"),
+    ("better-of-two", {"prompt": '["q1", "q2"]', "response_a": '["a1", "good"]', "response_b": '["a1", "bad"]',
+                       "winner_model_a": 1, "winner_model_b": 0, "winner_tie": 0}, TALK),
+    ("ranked", {"instruction": "q", "completions": [
+        {"response": "fair", "overall_score": 6.0}, {"response": "good", "overall_score": 8.5},
+        {"response": "bad", "overall_score": 2.0}]}, "q"),
+    ("ranked", {"instruction": "q", "completions": [
+        {"response": "bad", "annotations": {"helpfulness": {"Rating": "2"}, "honesty": {"Rating": "N/A"}}},
+        {"response": "good", "annotations": {"helpfulness": {"Rating": "3"}, "honesty": {"Rating": "4"}}}]}, "q"),
+    ("ranked", {"prompt": HH, "answers": [
+        {"answer": "good", "rank": 1.0, "model": "x"}, {"answer": "bad", "rank": 7.0, "model": "y"},
+        {"answer": "fair", "rank": 2.0, "model": "z"}]}, TALK),
+    ("rated", {"instruction": "q", "generations": ["bad", "good", "none"], "ratings": [1, 5, None]}, "q"),
+    ("rated", {"prompt": TALK, "responses": [[bot("good")], [bot("bad")]], "ranks": [1, 2]}, TALK),
     ("text-message", {"prompt": "q", "chosen": bot("good"), "rejected": bot("bad")}, "q"),
 ]  # fmt: skip
+
+# unpaired rows: (layout, the good row and the bad one), of which the prompt is TALK or its text
+UNPAIRED = [
+    ("unpaired", [{"prompt": "q", "completion": "good", "label": True}, {"prompt": "q", "completion": "bad",
+                                                                        "label": False}]),
+    ("unpaired", [{"prompt": TALK, "completion": [bot("good")], "label": 1}, {"prompt": TALK,
+                                                                            "completion": [bot("bad")], "label": 0}]),
+    ("unpaired", [{"instruction": "q", "output": "good", "kto_tag": "true"}, {"instruction": "q", "output": "bad",
+                                                                              "kto_tag": "false"}]),
+    ("unpaired-messages", [{"messages": [*TALK, bot("good")], "label": True},
+                           {"messages": [*TALK, bot("bad")], "label": False}]),
+]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from os.path import commonprefix
 from typing import Literal, NamedTuple
 
-from mio_local.data.messages import BadRow, Message
-from mio_local.data.pairs import Answer, Pair
+from mio_local.data.messages import Answer, BadRow, Message
+from mio_local.data.pairs import Pair
 from mio_local.data.templating.coverage import RESTORED, missing, pieces_of
 from mio_local.data.templating.rendering import SENTINEL, Renderer, Tools
 from mio_local.data.templating.thoughts import put_beside, thought_of, without_thoughts, written_inside

@@ -70,8 +70,8 @@ class QuickFraming(Framing):
         if shape is None or (shape.opens and chosen.startswith(shape.opens) and rejected.startswith(shape.opens)):
             return None
         text = [part for both in zip(shape.between, [*contents, ""], strict=True) for part in both]
-        sides = [[Part(f"{shape.opening}{answer}{shape.end}", True)] for answer in (chosen, rejected)]
-        return Framed([Part("".join(text), False)], *sides, shape.ended, [])
+        good, bad = ([Part(f"{shape.opening}{answer}{shape.end}", True)] for answer in (chosen, rejected))
+        return Framed([Part("".join(text), False)], good, bad, shape.ended, [])
 
     def _shape(self, roles: tuple[str, ...], where: str) -> Shape | None:
         stand_ins = [STAND_IN.format(number) for number in range(len(roles))]
