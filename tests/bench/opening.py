@@ -2,8 +2,8 @@
 
     python tests/bench/opening.py --events 50000 --size 140x45 --times 3
 
-The app runs without a terminal; a run of `tests/helpers/fakes.py` is written to a temporary folder. `longest` is the longest
-that the event loop, and with it every key, had to wait meanwhile.
+The app runs without a terminal; a run of `tests/helpers/fakes.py` is written to a temporary folder. `longest` is
+the longest that the event loop, and with it every key, had to wait meanwhile.
 """
 
 import argparse
