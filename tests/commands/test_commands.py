@@ -119,6 +119,7 @@ def test_recipes_lists_each_with_its_purpose(capsys: pytest.CaptureFixture[str])
     assert all(name in shown for name in ("demo", "mac-16gb", "mac-64gb", "gpu-24gb", "gpu-80gb"))
 
 
+@pytest.mark.slow
 def test_the_demo_trains_both_objectives_and_compares_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

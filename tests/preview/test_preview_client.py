@@ -36,6 +36,7 @@ from mio_local.errors import MioError
 from mio_local.preview.preview_client import Preview
 
 async def main():
+    asyncio.get_running_loop().slow_callback_duration = 60  # on a busy machine every callback is slow
     preview = Preview()
     await preview.start()
     asking = asyncio.create_task(preview.ask("open", data={"source": sys.argv[1]}))

@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 
 from mio_tui.app import MioApp
+from mio_tui.key_bar import KeyBar
+from mio_tui.screens.help import HelpScreen
 from tests.helpers import fakes
+from tests.helpers.tui.screens import screen_text, until
 from tests.helpers.tui.terminal import app_paint, first_paint
 
 HEAVY = ("torch", "mlx", "transformers", "datasets")
@@ -68,3 +71,16 @@ async def test_the_one_living_run_is_open_at_once(tmp_path: Path) -> None:
             await pilot.press("escape")
             await pilot.pause(0.3)
             assert type(app.screen).__name__ == "RunsScreen"
+
+
+async def test_a_click_on_a_key_of_the_last_line_presses_it(folder):
+    app = MioApp(folder)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        last = screen_text(app)[-1]
+        await pilot.click(KeyBar, offset=(last.index("Help"), 0))
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen))
+        await pilot.press("escape")
+        await pilot.click(KeyBar, offset=(79, 0))  # nothing stands there
+        await pilot.pause()
+        assert screen_text(app)[-1] == last

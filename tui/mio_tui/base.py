@@ -8,11 +8,12 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from mio_local.chat.start import ChatStart
 from mio_local.runs.directory import Run
 from mio_tui.formatting import line
+from mio_tui.key_bar import KeyBar
 
 LEAST = (60, 16)
 WIDE = (110, 32)
@@ -54,7 +55,7 @@ class MioScreen(Screen[T], Generic[T]):
     def compose(self) -> ComposeResult:
         yield Static(id="too-small", markup=False)
         yield from self.body()
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyBar()
 
     def body(self) -> ComposeResult:
         """The screen's own widgets."""

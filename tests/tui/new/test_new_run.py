@@ -237,6 +237,7 @@ async def test_a_resize_changes_the_columns_of_the_list(folder: Path) -> None:
 # the real parts
 
 
+@pytest.mark.slow
 async def test_a_run_is_set_up_with_the_real_preview_and_trains(
     tmp_path: Path, tiny_model: Path, tiny_pairs: Path, monkeypatch: Any
 ) -> None:

@@ -73,19 +73,23 @@ class Download:
             self._end("failed", f"{self.name}: the download cannot be started: {one_line(error)}")
             return
         process = self._process
-        try:
-            if self.state != "running":  # stopped before there was a process
-                return
-            await self._follow(process)
-        finally:
-            kill(process)
-            await process.wait()
-
-    async def _follow(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout
         assert process.stderr
         said = asyncio.create_task(last_line(process.stderr))
-        async for line in process.stdout:
+        try:
+            if self.state != "running":  # stopped before there was a process
+                return
+            await self._follow(process, process.stdout, said)
+        finally:
+            kill(process)
+            await process.stdout.read()  # asyncio closes what it holds of a process once both pipes have ended
+            await said
+            await process.wait()
+
+    async def _follow(
+        self, process: asyncio.subprocess.Process, stdout: asyncio.StreamReader, said: asyncio.Task[str]
+    ) -> None:
+        async for line in stdout:
             self._take(line)
         code = await process.wait()
         words = await said
