@@ -110,7 +110,7 @@ def _reading(on: Subject, arguments: argparse.Namespace) -> Recipe:
     return build(on.recipe.model_dump(), "command line", overrides)
 
 
-def _examples(on: Subject, chat: Chat, source: str, reading: Recipe, report: Report) -> list[Example]:
+def _examples(on: Subject, chat: Chat, source: str, reading: Recipe, report: Report) -> Sequence[Example]:
     """The pairs of `source`, or the run's held-out ones. Raises RunError where those, or the reference, are not what
     they were when the run began."""
     info = on.run.read_info() if on.run else {}

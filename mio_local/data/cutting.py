@@ -38,8 +38,6 @@ def fitted(
     )  # fmt: skip
     if scored and not all(scored[1:]):
         raise BadRow(whole.where, "an answer has no scored token within the limit", "; raise --max-tokens")
-    if chosen[:room] == rejected[:room]:
-        raise BadRow(whole.where, "chosen and rejected are the same up to the limit", "; raise --max-tokens")
     return Example(
         prompt, chosen[:room], rejected[:room], len(chosen) > room, len(rejected) > room, cut, whole.where, scored
     )

@@ -4,16 +4,17 @@ import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, overload
 
 from mio_local.data.detect import ColumnsError, Match, detect
 from mio_local.data.formats.row import Row
-from mio_local.data.messages import Answer, BadRow, Message, NoPreference, kind_of
+from mio_local.data.messages import BadRow, Message, NoPreference, kind_of
 from mio_local.data.reading.cells import Turns
 from mio_local.data.reading.unpaired import Pairing
 from mio_local.data.rows import read_rows, validation_split_of
+from mio_local.data.stored.packed import Packed, Packing, packed
+from mio_local.data.stored.pair import Pair
 from mio_local.errors import DataError
 from mio_local.recipe import DataSettings
 
@@ -22,24 +23,7 @@ TRAIN = ("train", "training")
 REMEDY = "; repair it, or --set data.bad_rows=skip"
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """One prompt with a chosen and a rejected answer.
-
-    `prompt` is a message list that ends with the user's or a tool's, or the text itself. An answer that is a text is
-    the content of one plain assistant message (a conversation), or what follows the prompt (a text pair); an answer
-    that is a list is one message or several, the last an assistant's, with thoughts or tool calls among them.
-    `where` names the source: `train.jsonl line 7`. `tools` are the schemas of what the assistant may call.
-    """
-
-    prompt: list[Message] | str
-    chosen: Answer
-    rejected: Answer
-    where: str
-    tools: list[dict[str, Any]] | None = None
-
-
-class Pairs(list[Pair]):
+class Pairs(Sequence[Pair]):
     """The pairs of a dataset, with its layout's name, the column of each role, and what is not among them."""
 
     def __init__(
@@ -56,16 +40,34 @@ class Pairs(list[Pair]):
         cut_prompts_in_answers: int = 0,
         undecided: int = 0,
     ) -> None:
-        super().__init__(pairs)
+        self.packed = pairs if isinstance(pairs, Packed) else packed(pairs)
         self.layout = layout
         self.columns = columns
         self.rows = rows  # rows read, with the skipped ones
         self.skipped = skipped  # rows by reason
         self.problem = problem  # what is wrong with the first skipped row that is faulty
-        self.found = found  # the columns that the first rows have
+        self.found = list(found)  # the columns that the first rows have
         self.unused = list(unused)  # columns with something in them that play no part, and fields of messages
         self.cut_prompts_in_answers = cut_prompts_in_answers  # pairs whose answers began with their prompt
         self.undecided = undecided  # comparisons of ranked answers that make no pair: equal scores, or none
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+    @overload
+    def __getitem__(self, index: int) -> Pair: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Pair]: ...
+    def __getitem__(self, index: int | slice) -> Pair | list[Pair]:
+        return self.packed[index]
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(self.packed)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def load_pairs(source: str, settings: DataSettings, *, split: str = "", revision: str = "") -> Pairs:
@@ -91,7 +93,7 @@ class _Loading:
 
     def __init__(self, match: Match, settings: DataSettings) -> None:
         self.match, self.settings = match, settings
-        self.pairs: list[Pair] = []
+        self.pairs = Packing()
         self.skipped: Counter[str] = Counter()
         self.read = 0
         self.problem = self.undecided = ""
@@ -109,7 +111,8 @@ class _Loading:
             if self.match.is_unpaired:
                 self._join(row, made[0], tools)
             else:
-                self.pairs += [Pair(*turns, row.where, tools) for turns in made]
+                for turns in made:
+                    self.pairs.add(Pair(*turns, row.where, tools))
         except NoPreference as error:
             self.skipped[error.reason] += 1
             self.undecided = self.undecided or str(error)
@@ -126,7 +129,7 @@ class _Loading:
     def _join(self, row: Row, turns: Turns, tools: list[dict[str, Any]] | None) -> None:
         key = prompt_key(turns[0]) + (json.dumps(tools, sort_keys=True) if tools else "")
         if pair := self.pairing.add(key, turns, self.match.is_good(row), row.where):
-            self.pairs.append(Pair(*pair[0], pair[1], tools))
+            self.pairs.add(Pair(*pair[0], pair[1], tools))
 
     def loaded(self, name: str) -> Pairs:
         match = self.match
@@ -140,7 +143,7 @@ class _Loading:
         if not self.pairs:
             first = self.problem or self.undecided
             raise ColumnsError(f"{name}: none of its {self.read} rows is a pair; the first: {first}", match.found)
-        pairs = self.pairs[: self.settings.limit or None]
+        pairs = self.pairs.packed(self.settings.limit)
         order = [column for column in match.found if column in self.filled]
         filled = [*order, *sorted(self.filled.keys() - set(order))]
         return Pairs(
@@ -167,17 +170,43 @@ def prompt_key(prompt: list[Message] | str) -> str:
     return prompt if isinstance(prompt, str) else json.dumps(prompt, sort_keys=True, ensure_ascii=False)
 
 
-def split_by_prompt(pairs: Sequence[Pair], fraction: float, seed: int) -> tuple[list[Pair], list[Pair]]:
+def split_by_prompt(pairs: Sequence[Pair], fraction: float, seed: int) -> tuple["Some", "Some"]:
     """(train, held out): all pairs of one prompt on one side, and each side in the order of `pairs`.
 
     Holds out the given fraction of the prompts, rounded, and at least one where there are two or more; which ones
     depends on the seed and on the set of prompts, not on the order of the rows.
     """
-    keys = [prompt_key(pair.prompt) for pair in pairs]
-    prompts = sorted(set(keys), key=lambda key: hashlib.sha256(f"{seed} {key}".encode()).digest())
+    digests = [hashlib.sha256(f"{seed} {prompt_key(pair.prompt)}".encode()).digest() for pair in pairs]
+    prompts = sorted(set(digests))
     count = round(fraction * len(prompts))
     if fraction > 0 and len(prompts) > 1:
         count = min(max(count, 1), len(prompts) - 1)
     held = set(prompts[:count])
-    train = [pair for pair, key in zip(pairs, keys, strict=True) if key not in held]
-    return train, [pair for pair, key in zip(pairs, keys, strict=True) if key in held]
+    sides: tuple[list[int], list[int]] = [], []
+    for number, digest in enumerate(digests):
+        sides[digest in held].append(number)
+    return Some(pairs, sides[0]), Some(pairs, sides[1])
+
+
+class Some(Sequence[Pair]):
+    """Those of some pairs that have these `numbers`."""
+
+    def __init__(self, pairs: Sequence[Pair], numbers: Sequence[int]) -> None:
+        self.pairs, self.numbers = pairs, numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> Pair: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Some": ...
+    def __getitem__(self, index: int | slice) -> "Pair | Some":
+        if isinstance(index, slice):
+            return Some(self.pairs, self.numbers[index])
+        return self.pairs[self.numbers[index]]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Some) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]

@@ -130,8 +130,9 @@ class Chat:
         if self.mode == "chat" and self._framing.misled:  # and so renders every pair from here on
             return self.encode_all(pairs, max_tokens, long_prompt, bad_rows, progress)
         examples = made.examples()
-        cut = [int(np.count_nonzero(examples.flags & flag)) for flag in FLAGS]
-        return examples, EncodeCounts(dict(skipped), *cut, problem, lost)
+        chosen, rejected, prompts = (int(np.count_nonzero(examples.flags & flag)) for flag in FLAGS)
+        return examples, EncodeCounts(dict(skipped), chosen, rejected, prompts, problem, lost)
+
     def lost(self, pair: Pair) -> list[str]:
         """The kinds of text of a pair that reach no token."""
         return self._framing.frame(pair).lost if self.mode == "chat" else []

@@ -20,8 +20,8 @@ class Split:
     """Pairs as read, those to train on, those held out, and how many rows of a held-out file were skipped."""
 
     pairs: Pairs
-    train: list[Pair]
-    held_out: list[Pair]
+    train: Sequence[Pair]
+    held_out: Sequence[Pair]
     left_out: int
 
 
@@ -67,7 +67,7 @@ def read_split(recipe: Recipe, report: Report) -> Split:
     held_source, held_split = held_out_source(data)
     if held_source:
         held = load_pairs(held_source, data, split=held_split)
-        train, held_out, left_out = list(pairs), list(held), sum(held.skipped.values())
+        train, held_out, left_out = pairs, held, sum(held.skipped.values())
     else:
         (train, held_out), left_out = split_by_prompt(pairs, data.eval_fraction, recipe.train.seed), 0
     return Split(pairs, train, held_out[: recipe.eval.pairs or None], left_out)

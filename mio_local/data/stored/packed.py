@@ -1,0 +1,63 @@
+"""Pairs in one stretch of bytes: a million of them take what their text takes."""
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import overload
+
+import numpy as np
+from pydantic_core import from_json, to_json
+
+from mio_local.data.stored.pair import Pair
+
+
+class Packed(Sequence[Pair]):
+    """Pairs as JSON, one after the other in `blob`; number i ends at `ends[i]`. One is made when it is asked for."""
+
+    def __init__(self, blob: bytes | bytearray | memoryview, ends: np.ndarray) -> None:
+        self.blob, self.ends = memoryview(blob), ends
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    @overload
+    def __getitem__(self, index: int) -> Pair: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Pair]: ...
+    def __getitem__(self, index: int | slice) -> Pair | list[Pair]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = range(len(self))[index]
+        start = int(self.ends[number - 1]) if number else 0
+        return Pair(*from_json(bytes(self.blob[start : int(self.ends[number])])))
+
+    def __iter__(self) -> Iterator[Pair]:
+        start = 0
+        for end in self.ends.tolist():
+            yield Pair(*from_json(bytes(self.blob[start:end])))
+            start = end
+
+
+class Packing:
+    """Pairs as they come."""
+
+    def __init__(self) -> None:
+        self._blob, self._ends = bytearray(), array("q")
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def add(self, pair: Pair) -> None:
+        self._blob += to_json([pair.prompt, pair.chosen, pair.rejected, pair.where, pair.tools])
+        self._ends.append(len(self._blob))
+
+    def packed(self, most: int = 0) -> Packed:
+        """The pairs, or the first `most` of them."""
+        return Packed(self._blob, np.frombuffer(self._ends, np.int64)[: most or None])
+
+
+def packed(pairs: Iterable[Pair]) -> Packed:
+    """The pairs in one stretch of bytes."""
+    packing = Packing()
+    for pair in pairs:
+        packing.add(pair)
+    return packing.packed()
