@@ -44,7 +44,7 @@ def _rows(values: Any, path: Path, split: str) -> list[Any]:
         return values
     if not isinstance(values, dict):
         raise DataError(f"{path}: must hold a list of objects, not {kind_name(values)}")
-    if (rows := _table(values, path)) is not None:
+    if not isinstance(values.get(split), list) and (rows := _table(values, path)) is not None:
         return rows
     if "chosen" in values and "rejected" in values:
         return [values]

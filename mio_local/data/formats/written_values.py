@@ -7,7 +7,7 @@ from typing import Any
 from mio_local.data.formats.json_values import parse
 
 ROLE = re.compile(r"""['"](?:role|from)['"]\s*:""")
-OPENING = re.compile(r"""\s*(?:array\(\s*)?[\[\s]*\{\s*['"](?:role|from|content|value)['"]\s*:""")
+OPENING = re.compile(r"""(?:\s*array\()?[\[\s]*\{\s*['"](?:role|from|content|value)['"]\s*:""")
 LONGEST_REPR = 1_000_000  # characters; Python's own reader takes a hundred times the memory
 
 

@@ -138,6 +138,11 @@ def test_a_json_file_of_one_row(tmp_path, row):
     assert values(tmp_path / "a.json") == [row]
 
 
+def test_the_list_of_a_split_is_no_column(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps({"train": [ROW], "notes": ["a", "b"]}))
+    assert values(tmp_path / "a.json") == [ROW]
+
+
 def test_columns_of_conversations(tmp_path):
     columns = {"chosen": [TALK, TALK], "rejected": [TALK, TALK[:1]]}
     (tmp_path / "a.json").write_text(json.dumps(columns))

@@ -80,6 +80,12 @@ def test_messages_that_nothing_reads(tmp_path, text, prompt):
     assert "--columns" not in told
 
 
+@pytest.mark.parametrize("value", ["-" * 90_000 + "1", "1+" * 90_000 + "1", "(" * 300 + ")" * 300, "[" * 90_000])
+def test_a_repr_that_python_cannot_hold(tmp_path, value):
+    text = f"[{{'role': 'user', 'content': {value}}}]"
+    assert "looks like messages written as text" in fault(tmp_path, {"prompt": "q", "chosen": text, "rejected": text})
+
+
 def test_messages_in_a_column_of_texts_are_refused_by_row(tmp_path):
     rows = [TEXT, TEXT, {**TEXT, "chosen": json.dumps([bot("a")])}]
     assert "f.jsonl line 3: chosen looks like messages written as text" in fault(tmp_path, *rows)
