@@ -23,6 +23,19 @@ def expanded(name: str, said: str) -> Path:
         raise RecipeError(f"{said} {name}: there is no such user; write the whole path") from None
 
 
+def cache_folder() -> Path:
+    """Where things are kept that can be made again: MIO_LOCAL_CACHE, else the user's cache folder. Raises RunError for
+    the home of a user that is not there."""
+    if chosen := os.environ.get("MIO_LOCAL_CACHE"):
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError:
+            raise RunError(f"MIO_LOCAL_CACHE {chosen}: there is no such user; choose another folder") from None
+    import platformdirs
+
+    return platformdirs.user_cache_path("mio-local")
+
+
 @contextmanager
 def building(place: Path, inside: str = "") -> Generator[Path]:
     """A folder beside `place` that becomes it at the end, or of which the file `inside` does; what is left of it goes,

@@ -1,12 +1,15 @@
 """What can be said of preference data before any training: counts, lengths, what looks wrong, what would stop it."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mio_local.data.examples import EncodeCounts, Example, longest
-from mio_local.data.pairs import REMEDY, Pair, Pairs, held_out_source, load_pairs, prompt_key, split_by_prompt
+import numpy as np
+
+from mio_local.data.encoding import encode
+from mio_local.data.examples import CUT_CHOSEN, CUT_PROMPT, CUT_REJECTED, END_INSIDE, longest
+from mio_local.data.pairs import REMEDY, Pair, Pairs, held_out_source, load_pairs, prompt_key
+from mio_local.data.stored.encoded import Encoded
 from mio_local.data.template import Chat
 from mio_local.data.templating.coverage import told
 from mio_local.recipe import DataSettings
@@ -14,11 +17,6 @@ from mio_local.recipe import DataSettings
 TRUNCATED_SHARE = 0.05
 LENGTH_BIAS_SHARE = 0.65
 DUPLICATE_SHARE = 0.01
-MARKS = re.compile(
-    r"<\|(?:im_start|im_end|start_header_id|end_header_id|eot_id|begin_of_text|user|assistant|system|end|start|message)\|>"
-    r"|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<\|turn>|<turn\|>|\A\s*<s>|<｜(?:User|Assistant)｜>"
-    r"|<\|(?:START|END)_OF_TURN_TOKEN\|>"
-)
 
 
 @dataclass(frozen=True)
@@ -76,63 +74,46 @@ class Summary:
         return self.longer_chosen / max(1, self.longer_chosen + self.longer_rejected)
 
 
-def summarise(
-    pairs: Pairs, examples: Sequence[Example], counts: EncodeCounts, held_out: Sequence[Pair], chat: Chat
-) -> Summary:
-    """Statistics over `pairs`, over their `examples`, and over the pairs of them that are held out."""
-    keys = Counter((prompt_key(pair.prompt), prompt_key(pair.chosen), prompt_key(pair.rejected)) for pair in pairs)
-    differences = [len(example.chosen) - len(example.rejected) for example in examples]
-    ends = chat.end_ids
+def summarise(pairs: Pairs, encoded: Encoded, held_out: Sequence[Pair], chat: Chat) -> Summary:
+    """Statistics over `pairs`, over what became of them, and over the pairs that are held out."""
+    found, examples = pairs.repetitions(), encoded.examples
+    prompt, chosen, rejected = examples.lengths.T
+    differences = chosen - rejected
     return Summary(
         layout=pairs.layout,
         rows=pairs.rows,
         pairs=len(pairs),
-        prompts=len({prompt for prompt, _, _ in keys}),
+        prompts=found.prompts,
         held_out_pairs=len(held_out),
         held_out_prompts=len({prompt_key(pair.prompt) for pair in held_out}),
-        skipped=dict(Counter(pairs.skipped) + Counter(counts.skipped)),
-        duplicates=len(pairs) - len(keys),
-        identical=sum(pair.chosen == pair.rejected for pair in pairs),
-        contradictory=sum(
-            count for (prompt, a, b), count in keys.items() if a != b and (prompt, b, a) in keys
-        ),
+        skipped=dict(Counter(pairs.skipped) + Counter(encoded.skipped)),
+        duplicates=found.duplicates,
+        identical=found.identical,
+        contradictory=found.contradictory,
         encoded=len(examples),
-        prompt=lengths([len(example.prompt) for example in examples]),
-        chosen=lengths([len(example.chosen) for example in examples]),
-        rejected=lengths([len(example.rejected) for example in examples]),
+        prompt=lengths(prompt),
+        chosen=lengths(chosen),
+        rejected=lengths(rejected),
         longest=longest(examples)[0],
         longest_pair=longest(examples)[1],
-        truncated=sum(example.truncated_chosen or example.truncated_rejected for example in examples),
-        cut_prompts=counts.cut_prompts,
-        longer_chosen=sum(difference > 0 for difference in differences),
-        longer_rejected=sum(difference < 0 for difference in differences),
-        extra_tokens=sum(differences) / max(1, len(differences)),
-        special_in_answers=sum(not ends.isdisjoint((*e.chosen[:-1], *e.rejected[:-1])) for e in examples),
-        marked_prompts=sum(map(_is_marked, pairs)) if chat.mode == "chat" else 0,
-        joined_words=sum(_joined(pair) for pair in pairs) if chat.mode == "text" else 0,
+        truncated=examples.count(CUT_CHOSEN | CUT_REJECTED),
+        cut_prompts=examples.count(CUT_PROMPT),
+        longer_chosen=int((differences > 0).sum()),
+        longer_rejected=int((differences < 0).sum()),
+        extra_tokens=float(differences.mean()) if len(examples) else 0.0,
+        special_in_answers=examples.count(END_INSIDE),
+        marked_prompts=found.marked if chat.mode == "chat" else 0,
+        joined_words=found.joined if chat.mode == "text" else 0,
     )
 
 
-def lengths(counts: Sequence[int]) -> Lengths | None:
+def lengths(counts: np.ndarray) -> Lengths | None:
     """Quantiles of token counts; each is one of the counts."""
-    if not counts:
+    if not len(counts):
         return None
-    ordered = sorted(counts)
+    ordered = np.sort(counts).tolist()
     last = len(ordered) - 1
     return Lengths(ordered[0], ordered[round(0.5 * last)], ordered[round(0.95 * last)], ordered[-1])
-
-
-def _joined(pair: Pair) -> bool:
-    """Whether a text pair's prompt runs into its answer without any space."""
-    if not isinstance(pair.prompt, str) or not isinstance(pair.chosen, str):
-        return False
-    return not pair.prompt[-1].isspace() and not pair.chosen[0].isspace()
-
-
-def _is_marked(pair: Pair) -> bool:
-    """Whether a prompt holds the marks that a chat template writes: it would be framed twice."""
-    texts = [pair.prompt] if isinstance(pair.prompt, str) else [message["content"] for message in pair.prompt]
-    return any(MARKS.search(text) for text in texts)
 
 
 def warnings(summary: Summary, max_tokens: int) -> list[str]:
@@ -185,22 +166,21 @@ def examine(pairs: Pairs, chat: Chat, settings: DataSettings, seed: int) -> Find
 
     `pairs` are loaded with their bad rows skipped; `seed` chooses the held out.
     """
-    long_prompt = "skip" if settings.long_prompt == "error" else settings.long_prompt
-    examples, counts = chat.encode_all(pairs, settings.max_tokens, long_prompt, "skip")
+    encoded = encode(pairs, chat, settings, skipping=True)
     held_out: Sequence[Pair] = []  # of another source nothing is read here
     if not settings.eval_source:
         source, split = held_out_source(settings)
         skipping = settings.model_copy(update={"bad_rows": "skip"})
         held_out = (
             load_pairs(source, skipping, split=split) if source
-            else split_by_prompt(pairs, settings.eval_fraction, seed)[1]
+            else pairs.split(settings.eval_fraction, seed)[1]
         )  # fmt: skip
-    summary = summarise(pairs, examples, counts, held_out, chat)
+    summary = summarise(pairs, encoded, held_out, chat)
     problems = [pairs.problem] if settings.bad_rows == "error" else []
     if settings.long_prompt == "error" or settings.bad_rows == "error":
-        problems.append(counts.problem)
+        problems.append(encoded.problem)
     stops = stop_line(next(filter(None, problems), ""), sum(summary.skipped.values()))
-    return Findings(summary, [*told(counts.lost), *warnings(summary, settings.max_tokens)], stops)
+    return Findings(summary, [*told(encoded.lost), *warnings(summary, settings.max_tokens)], stops)
 
 
 def stop_line(problem: str, rows: int) -> str:

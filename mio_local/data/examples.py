@@ -1,7 +1,6 @@
 """Tokenised pairs as flat arrays, how long they are, and what tokenising did to them."""
 
-from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import overload
 
@@ -36,23 +35,25 @@ class Example:
         return prompt + chosen, prompt + rejected
 
 
-FLAGS = (1, 2, 4)  # of a truncated chosen, a truncated rejected answer, a cut prompt
+CUT_CHOSEN, CUT_REJECTED, CUT_PROMPT, END_INSIDE = 1, 2, 4, 8  # flags: the last, of an end token inside an answer
 
 
 class Examples(Sequence[Example]):
-    """Examples in flat arrays, which may be mapped from a file: an example is made when it is asked for.
+    """Examples in flat arrays, which may be mapped from a file: one is made when it is asked for.
 
-    tokens (T,) int32: the prompts, chosen and rejected answers of all pairs, one after the other. lengths (n, 3) int32:
-    of each. flags (n,) uint8: truncated chosen (1), truncated rejected (2), cut prompt (4). places: the pairs' own.
-    scored: by number, where not all of the answers' tokens are scored, or others too.
+    tokens (T,) int32: prompt, chosen and rejected answer of the pairs, one after the other. starts (n,) int64: where
+    each example's begin. lengths (n, 3) int32: of the three. flags (n,) uint8: CUT_CHOSEN and so on. numbers (n,)
+    int32: the pairs that they are of, whose places `places` tells. scored: by number, where not just the tokens of the
+    answers are scored.
     """
 
     def __init__(
-        self, tokens: np.ndarray, lengths: np.ndarray, flags: np.ndarray, places: Sequence[str],
-        scored: dict[int, Scored],
+        self, tokens: np.ndarray, starts: np.ndarray, lengths: np.ndarray, flags: np.ndarray, numbers: np.ndarray,
+        places: Callable[[int], str], scored: Mapping[int, Scored], key: str = "",
     ) -> None:  # fmt: skip
-        self.tokens, self.lengths, self.flags, self.places, self.scored = tokens, lengths, flags, places, scored
-        self._ends = np.cumsum(lengths.ravel(), dtype=np.int64).reshape(-1, 3)
+        self.key = key  # what those of all pairs are kept by, where they are
+        self.tokens, self.starts, self.lengths, self.flags, self.numbers = tokens, starts, lengths, flags, numbers
+        self.places, self.scored = places, scored
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -63,69 +64,34 @@ class Examples(Sequence[Example]):
     def __getitem__(self, index: slice) -> list[Example]: ...
     def __getitem__(self, index: int | slice) -> Example | list[Example]:
         if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        number = range(len(self))[index]
-        prompt, chosen, rejected = self._ends[number].tolist()
-        start = prompt - int(self.lengths[number, 0])
-        ids = self.tokens[start:rejected].tolist()
-        flags = int(self.flags[number])
+            return [self[place] for place in range(*index.indices(len(self)))]
+        place = range(len(self))[index]
+        prompt, chosen, rejected = self.lengths[place].tolist()
+        start = int(self.starts[place])
+        ids = self.tokens[start : start + prompt + chosen + rejected].tolist()
+        flags, number = int(self.flags[place]), int(self.numbers[place])
         return Example(
-            ids[: prompt - start], ids[prompt - start : chosen - start], ids[chosen - start :],
-            bool(flags & 1), bool(flags & 2), bool(flags & 4), self.places[number], self.scored.get(number),
+            ids[:prompt], ids[prompt : prompt + chosen], ids[prompt + chosen :],
+            bool(flags & CUT_CHOSEN), bool(flags & CUT_REJECTED), bool(flags & CUT_PROMPT), self.places(number),
+            self.scored.get(number),
         )  # fmt: skip
 
-    def __iter__(self) -> Iterator[Example]:
-        return (self[number] for number in range(len(self)))
-
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and len(other) == len(self) and all(map(Example.__eq__, self, other))
+        return isinstance(other, Sequence) and list(self) == list(other)
 
     __hash__ = None  # type: ignore[assignment]
 
-
-class Collected:
-    """Examples as they come, kept as flat arrays."""
-
-    def __init__(self) -> None:
-        self._tokens, self._lengths, self._flags = array("i"), array("i"), array("B")
-        self._places: list[str] = []
-        self._scored: dict[int, Scored] = {}
-
-    def add(self, example: Example) -> None:
-        if example.scored:
-            self._scored[len(self._places)] = example.scored
-        for ids in (example.prompt, example.chosen, example.rejected):
-            self._tokens.extend(ids)
-            self._lengths.append(len(ids))
-        self._flags.append(example.truncated_chosen | example.truncated_rejected << 1 | example.cut_prompt << 2)
-        self._places.append(example.where)
-
-    def examples(self) -> Examples:
+    def of(self, numbers: Sequence[int]) -> "Examples":
+        """Those of the pairs with these numbers, in their order."""
+        chosen = np.isin(self.numbers, np.asarray(numbers, np.int32))
         return Examples(
-            np.frombuffer(self._tokens, np.int32), np.frombuffer(self._lengths, np.int32).reshape(-1, 3),
-            np.frombuffer(self._flags, np.uint8), self._places, self._scored,
+            self.tokens, self.starts[chosen], self.lengths[chosen], self.flags[chosen], self.numbers[chosen],
+            self.places, self.scored, self.key,
         )  # fmt: skip
 
-
-def collected(examples: Iterable[Example]) -> Examples:
-    """The examples as flat arrays."""
-    made = Collected()
-    for example in examples:
-        made.add(example)
-    return made.examples()
-
-
-@dataclass
-class EncodeCounts:
-    """What encoding did to the pairs: the skipped ones by reason, and how many were shortened."""
-
-    skipped: dict[str, int] = field(default_factory=dict)
-    truncated_chosen: int = 0
-    truncated_rejected: int = 0
-    cut_prompts: int = 0
-    problem: str = ""  # what is wrong with the first skipped pair
-    # by kind of text that reached no token: how many pairs have such, and where the first of them stands
-    lost: dict[str, tuple[int, str]] = field(default_factory=dict)
+    def count(self, flags: int) -> int:
+        """How many have one of these flags."""
+        return int(np.count_nonzero(self.flags & flags))
 
 
 @dataclass(frozen=True)
@@ -135,7 +101,7 @@ class Tokenised:
     pairs: int
     truncated: int
     skipped: int
-    lost: dict[str, tuple[int, str]] = field(default_factory=dict)  # as in `EncodeCounts`
+    lost: dict[str, tuple[int, str]] = field(default_factory=dict)  # as in `Encoded`
 
 
 def row_tokens(example: Example) -> int:

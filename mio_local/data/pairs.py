@@ -3,23 +3,33 @@
 import hashlib
 import itertools
 import json
+import mmap
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any, overload
+
+import numpy as np
 
 from mio_local.data.detect import ColumnsError, Match, detect
 from mio_local.data.formats.row import Row
-from mio_local.data.messages import BadRow, Message, NoPreference, kind_of
+from mio_local.data.messages import BadRow, NoPreference, kind_of
 from mio_local.data.reading.cells import Turns
 from mio_local.data.reading.unpaired import Pairing
 from mio_local.data.rows import read_rows, validation_split_of
+from mio_local.data.stored import cache
+from mio_local.data.stored.cache import content_of
 from mio_local.data.stored.packed import Packed, Packing, packed
-from mio_local.data.stored.pair import Pair
+from mio_local.data.stored.preference_pair import Pair, prompt_key
+from mio_local.data.stored.repetitions import Repetitions, repetitions
 from mio_local.errors import DataError
 from mio_local.recipe import DataSettings
 
 DETECT_ROWS = 200  # a column may be null, or a row faulty, in the first rows
 TRAIN = ("train", "training")
+BLOB, ENDS, HELD = "pairs.bin", "ends.npy", "held.npy"  # files of the cache
 REMEDY = "; repair it, or --set data.bad_rows=skip"
 
 
@@ -40,6 +50,7 @@ class Pairs(Sequence[Pair]):
         cut_prompts_in_answers: int = 0,
         undecided: int = 0,
     ) -> None:
+        self.key = ""  # what they are kept by, where they are
         self.packed = pairs if isinstance(pairs, Packed) else packed(pairs)
         self.layout = layout
         self.columns = columns
@@ -50,6 +61,42 @@ class Pairs(Sequence[Pair]):
         self.unused = list(unused)  # columns with something in them that play no part, and fields of messages
         self.cut_prompts_in_answers = cut_prompts_in_answers  # pairs whose answers began with their prompt
         self.undecided = undecided  # comparisons of ranked answers that make no pair: equal scores, or none
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Into files of a folder, and meta data."""
+        (folder / BLOB).write_bytes(self.packed.blob)
+        np.save(folder / ENDS, self.packed.ends)
+        return {name: value for name, value in vars(self).items() if name not in ("packed", "key")}
+
+    @property
+    def all(self) -> "Some":
+        """Every one."""
+        return Some(self, range(len(self)))
+
+    def repetitions(self) -> Repetitions:
+        """What a pass over them counts."""
+        key = cache.key_of("repetitions", self.key) if self.key else ""
+        if found := cache.find("repetitions", key):
+            return Repetitions(**found[1])
+        made = repetitions(self)
+        cache.keep("repetitions", key, lambda _: asdict(made))
+        return made
+
+    def split(self, fraction: float, seed: int) -> tuple["Some", "Some"]:
+        """`split_by_prompt` of them."""
+        key = cache.key_of("split", self.key, fraction, seed) if self.key else ""
+        if found := cache.find("split", key):
+            held = np.load(found[0] / HELD, allow_pickle=False)
+            train = np.setdiff1d(np.arange(len(self)), held, assume_unique=True)
+            return Some(self, train.tolist()), Some(self, held.tolist())
+        train, held_out = split_by_prompt(self, fraction, seed)
+
+        def write(folder: Path) -> dict[str, Any]:
+            np.save(folder / HELD, np.array(held_out.numbers, np.int64))
+            return {}
+
+        cache.keep("split", key, write)
+        return train, held_out
 
     def __len__(self) -> int:
         return len(self.packed)
@@ -75,8 +122,42 @@ def load_pairs(source: str, settings: DataSettings, *, split: str = "", revision
 
     Reads at most `settings.limit` pairs when that is not 0. Raises `DataError` naming the row that is no pair, unless
     `settings.bad_rows` is "skip": then they are counted by reason. Raises `HubError` for what the hub cannot give.
+    What was read before, by content, is mapped from the user's cache.
     """
-    rows = read_rows(source, split=split or settings.split, revision=revision or settings.revision)
+    split = split or settings.split
+    key = _key(source, settings, split)
+    if found := cache.find("pairs", key):
+        pairs = _mapped(*found)
+    else:
+        pairs = _read(source, settings, split, revision or settings.revision)
+        if cache.keep("pairs", key, pairs.write) and (found := cache.find("pairs", key)):
+            pairs = _mapped(*found)
+    pairs.key = key
+    if pairs.problem and settings.bad_rows == "error":
+        raise DataError(f"{pairs.problem}{REMEDY}")
+    return pairs
+
+
+def _key(source: str, settings: DataSettings, split: str) -> str:
+    """What the pairs of a local source are kept by; empty where it cannot be read, or is none."""
+    path = Path(os.path.expanduser(source))
+    try:
+        content = content_of(path) if source and path.exists() else None
+    except OSError:
+        return ""
+    reading = [settings.columns, settings.template == "none", settings.system, settings.ranking, settings.limit]
+    return cache.key_of("pairs", content, split, *reading) if content else ""
+
+
+def _mapped(folder: Path, meta: dict[str, Any]) -> Pairs:
+    ends = np.load(folder / ENDS, allow_pickle=False)
+    with (folder / BLOB).open("rb") as file:
+        blob = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return Pairs(Packed(memoryview(blob), ends), **meta)
+
+
+def _read(source: str, settings: DataSettings, split: str, revision: str) -> Pairs:
+    rows = read_rows(source, split=split, revision=revision)
     first = list(itertools.islice(rows, DETECT_ROWS))
     name = source.rstrip("/").rpartition("/")[2] or source
     match = detect(first, settings.columns, name, settings.ranking)
@@ -165,12 +246,7 @@ def held_out_source(settings: DataSettings) -> tuple[str, str]:
     return "", ""
 
 
-def prompt_key(prompt: list[Message] | str) -> str:
-    """A text that is the same for the same prompt, or for the same answer."""
-    return prompt if isinstance(prompt, str) else json.dumps(prompt, sort_keys=True, ensure_ascii=False)
-
-
-def split_by_prompt(pairs: Sequence[Pair], fraction: float, seed: int) -> tuple["Some", "Some"]:
+def split_by_prompt(pairs: "Pairs", fraction: float, seed: int) -> tuple["Some", "Some"]:
     """(train, held out): all pairs of one prompt on one side, and each side in the order of `pairs`.
 
     Holds out the given fraction of the prompts, rounded, and at least one where there are two or more; which ones
@@ -191,7 +267,7 @@ def split_by_prompt(pairs: Sequence[Pair], fraction: float, seed: int) -> tuple[
 class Some(Sequence[Pair]):
     """Those of some pairs that have these `numbers`."""
 
-    def __init__(self, pairs: Sequence[Pair], numbers: Sequence[int]) -> None:
+    def __init__(self, pairs: "Pairs", numbers: Sequence[int]) -> None:
         self.pairs, self.numbers = pairs, numbers
 
     def __len__(self) -> int:

@@ -2,17 +2,20 @@
 
 import itertools
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
-from mio_local.data.batched import Batches, Joint
-from mio_local.data.cutting import LongPrompt, fitted
-from mio_local.data.examples import FLAGS, Collected, EncodeCounts, Example, Examples, Scored
+from mio_local.data.examples import Example, Scored
 from mio_local.data.messages import Answer, BadRow, Message
 from mio_local.data.pairs import Pair
+from mio_local.data.stored import cache
+from mio_local.data.stored.collected import Collected
+from mio_local.data.stored.encoded import Encoded, Left
+from mio_local.data.templating.batched import Batches, Joint
+from mio_local.data.templating.cutting import LongPrompt, fitted
 from mio_local.data.templating.framing import Framed, Part, conversation
 from mio_local.data.templating.insertion import QuickFraming
 from mio_local.data.templating.rendering import Renderer, template_text
@@ -21,6 +24,7 @@ from mio_local.errors import DataError, ModelError
 from mio_local.recipe import DataSettings
 from mio_local.text import visible_line
 
+WRITTEN = {"template_args", "thoughts", "score"}  # settings that change the tokens of a pair
 CHUNK = 100  # pairs that are tokenised together
 
 
@@ -50,7 +54,7 @@ class Chat:
         self.template = template_text(tokenizer, template, time.time() if now is None else now)
         self.template_name = template
         self.mode: Literal["chat", "text"] = "chat" if self.template else "text"
-        self.thoughts = settings.thoughts
+        self.settings = settings
         self.opening = ""
         self.end_ids: set[int] = set() if self.eos is None else {self.eos}
         if self.template:
@@ -63,6 +67,17 @@ class Chat:
         if not self.end_ids:
             raise ModelError("the tokenizer has no end-of-sequence token, so no answer could end; "
                              "set eos_token in tokenizer_config.json")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What tokens are kept by: all that they depend on beside the pairs; empty for a tokenizer without a Rust part,
+        whose rules are code."""
+        if not self.tokenizer.is_fast:
+            return ""
+        rules: str = self.tokenizer.backend_tokenizer.to_str()
+        named = [type(self.tokenizer).__name__, self.tokenizer.special_tokens_map, self.tokenizer.init_kwargs.get(
+            "clean_up_tokenization_spaces"), self._adds_bos, self.rows, metadata.version("tokenizers")]  # fmt: skip
+        return cache.key_of("chat", rules, self.template, self.settings.model_dump(include=WRITTEN), *named)
 
     @property
     def pad(self) -> int:
@@ -94,44 +109,37 @@ class Chat:
         long_prompt: Literal["error", "skip", "cut"] = "error",
         bad_rows: Literal["error", "skip"] = "error",
         progress: Callable[[int, int], None] | None = None,
-    ) -> tuple[Examples, EncodeCounts]:
-        """Every pair encoded, and the counts; `progress(done, total)` is called after each hundred pairs."""
-        made = Collected()
-        skipped: Counter[str] = Counter()
+        file: Path | None = None,
+    ) -> Encoded:
+        """Every pair encoded, and what was left out; `progress(done, total)` is called after each hundred pairs. The
+        tokens go to `file` where one is given."""
+        made = Collected(self.end_ids, file)
         lost: dict[str, tuple[int, str]] = {}
-        problem = ""
+        left: list[Left] = []
         done, coming = 0, iter(pairs)
         while chunk := list(itertools.islice(coming, CHUNK)):
-            done += len(chunk)
             framed = [self._framed(pair) for pair in chunk]
             joint = self._batches.joint([each for each in framed if isinstance(each, Framed)])
-            for pair, each in zip(chunk, framed, strict=True):
+            for number, (pair, each) in enumerate(zip(chunk, framed, strict=True), done):
                 try:
                     if isinstance(each, DataError):
                         raise each
                     example = self._tokens(each, pair.where, next(joint))
-                    made.add(fitted(example, max_tokens, long_prompt, self.bos))
+                    made.add(fitted(example, max_tokens, long_prompt, self.bos), number)
                     for kind in each.lost:
                         count, first = lost.get(kind, (0, pair.where))
                         lost[kind] = count + 1, first
-                except LongPrompt as error:
-                    if long_prompt != "skip":
-                        raise
-                    skipped["prompt is too long"] += 1
-                    problem = problem or str(error)
                 except DataError as error:
-                    if bad_rows != "skip":
+                    is_long = isinstance(error, LongPrompt)
+                    if (long_prompt if is_long else bad_rows) != "skip":
                         raise
-                    reason = error.reason if isinstance(error, BadRow) else "the chat template does not take it"
-                    skipped[reason] += 1
-                    problem = problem or str(error)
+                    left.append(Left(number, _reason(error), str(error), is_long))
+            done += len(chunk)
             if progress:
                 progress(done, len(pairs))
         if self.mode == "chat" and self._framing.misled:  # and so renders every pair from here on
-            return self.encode_all(pairs, max_tokens, long_prompt, bad_rows, progress)
-        examples = made.examples()
-        chosen, rejected, prompts = (int(np.count_nonzero(examples.flags & flag)) for flag in FLAGS)
-        return examples, EncodeCounts(dict(skipped), chosen, rejected, prompts, problem, lost)
+            return self.encode_all(pairs, max_tokens, long_prompt, bad_rows, progress, file)
+        return Encoded(made.examples(lambda number: pairs[number].where), left, lost)
 
     def lost(self, pair: Pair) -> list[str]:
         """The kinds of text of a pair that reach no token."""
@@ -151,13 +159,13 @@ class Chat:
         return Framed([Part(_plain(pair.prompt, pair.where), False)], chosen, rejected, ended=False, lost=[])
 
     def _plain_answer(self, answer: Answer, where: str) -> str:
-        if isinstance(answer, str) and self.thoughts == "keep":
+        if isinstance(answer, str) and self.settings.thoughts == "keep":
             return answer
         said = conversation(answer)
         if len(said) > 1 or said[0].get("tool_calls"):
             raise BadRow(where, "an answer of several messages, or with a tool call, needs a chat template",
                          ", and there is none; pass --template FILE.jinja")
-        kept = without_thoughts(said) if self.thoughts == "drop" else [written_inside(said[0])]
+        kept = without_thoughts(said) if self.settings.thoughts == "drop" else [written_inside(said[0])]
         return kept[0]["content"]
 
     def _tokens(self, framed: Framed, where: str, joint: Joint | None = None) -> Example:
@@ -252,6 +260,12 @@ class Chat:
 
     def _decode(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def _reason(error: DataError) -> str:
+    if isinstance(error, LongPrompt):
+        return "prompt is too long"
+    return error.reason if isinstance(error, BadRow) else "the chat template does not take it"
 
 
 def _plain(prompt: list[Message] | str, where: str) -> str:

@@ -1,12 +1,16 @@
 """A recipe's pairs, read, split and tokenised."""
 
 import hashlib
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from mio_local.data.examples import Example, Tokenised
-from mio_local.data.pairs import Pair, Pairs, held_out_source, load_pairs, split_by_prompt
+from mio_local.data.encoding import encode
+from mio_local.data.examples import CUT_CHOSEN, CUT_REJECTED, Example, Examples, Tokenised
+from mio_local.data.pairs import Pairs, Some, held_out_source, load_pairs
+from mio_local.data.stored import cache
 from mio_local.data.task_questions import read_tasks
 from mio_local.data.template import Chat
 from mio_local.data.tokenizer import embedding_rows, load_tokenizer
@@ -20,8 +24,8 @@ class Split:
     """Pairs as read, those to train on, those held out, and how many rows of a held-out file were skipped."""
 
     pairs: Pairs
-    train: Sequence[Pair]
-    held_out: Sequence[Pair]
+    train: Some
+    held_out: Some
     left_out: int
 
 
@@ -30,8 +34,8 @@ class Tokens:
     """The tokenised data of a recipe."""
 
     chat: Chat
-    train: Sequence[Example]
-    held_out: Sequence[Example]
+    train: Examples
+    held_out: Examples
     counts: Tokenised
     layout: str
 
@@ -39,16 +43,23 @@ class Tokens:
     def inverse_tokens(self) -> float:
         """Mean of 1 / tokens over the chosen answers: what turns a target for sums into one for per-token means."""
         examples = self.held_out or self.train
+        if not examples.scored:
+            return float((1 / examples.lengths[:, 1]).mean())
         return sum(1 / example.scored_tokens[0] for example in examples) / len(examples)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """A fingerprint of every token: a resumed run must see the same."""
+        parts = [[each.key, hashlib.sha256(each.numbers.tobytes()).hexdigest()] for each in (self.train, self.held_out)]
+        key = cache.key_of("digest", parts) if self.train.key else ""
+        if found := cache.find("digest", key):
+            return found[1]["digest"]
         sha = hashlib.sha256()
-        for example in (*self.train, *self.held_out):
+        for example in itertools.chain(self.train, self.held_out):
             sha.update(repr((example.prompt, example.chosen, example.rejected)).encode())
             if example.scored:
                 sha.update(repr(example.scored).encode())
+        cache.keep("digest", key, lambda _: {"digest": sha.hexdigest()})
         return sha.hexdigest()
 
 
@@ -67,32 +78,31 @@ def read_split(recipe: Recipe, report: Report) -> Split:
     held_source, held_split = held_out_source(data)
     if held_source:
         held = load_pairs(held_source, data, split=held_split)
-        train, held_out, left_out = pairs, held, sum(held.skipped.values())
+        train, held_out, left_out = pairs.all, held.all, sum(held.skipped.values())
     else:
-        (train, held_out), left_out = split_by_prompt(pairs, data.eval_fraction, recipe.train.seed), 0
+        (train, held_out), left_out = pairs.split(data.eval_fraction, recipe.train.seed), 0
     return Split(pairs, train, held_out[: recipe.eval.pairs or None], left_out)
 
 
 def tokenise(recipe: Recipe, split: Split, chat: Chat, report: Report) -> Tokens:
     """Both parts of the recipe's pairs as tokens. Raises DataError where none is left to train on."""
     data = recipe.data
-    examples, counts = chat.encode_all(split.train, data.max_tokens, data.long_prompt, data.bad_rows, _progress(report))
-    held_examples, _ = chat.encode_all(split.held_out, data.max_tokens, data.long_prompt, data.bad_rows)
-    if not examples:
-        raise DataError(f"{data.source}: no pair is left to train on after skipping {sum(counts.skipped.values())}")
-    truncated = sum(example.truncated_chosen or example.truncated_rejected for example in examples)
-    skipped = sum(split.pairs.skipped.values()) + split.left_out + sum(counts.skipped.values())
-    made = Tokenised(len(examples), truncated, skipped, counts.lost)
-    return Tokens(chat, examples, held_examples, made, split.pairs.layout)
+    whole = encode(split.pairs, chat, data, progress=_progress(report))
+    train = whole.of(split.train.numbers)
+    other = split.held_out.pairs
+    held_out = (whole if other is split.pairs else encode(other, chat, data)).of(split.held_out.numbers)
+    if not train.examples:
+        raise DataError(f"{data.source}: no pair is left to train on after skipping {len(train.left)}")
+    truncated = train.examples.count(CUT_CHOSEN | CUT_REJECTED)
+    skipped = sum(split.pairs.skipped.values()) + split.left_out + len(train.left)
+    made = Tokenised(len(train.examples), truncated, skipped, train.lost)
+    return Tokens(chat, train.examples, held_out.examples, made, split.pairs.layout)
 
 
 def examples_of(recipe: Recipe, chat: Chat, source: str, report: Report) -> Sequence[Example]:
     """The pairs of another file, folder or hub dataset, read and tokenised as the recipe's."""
     report("reading the pairs", 0, 0)
-    data = recipe.data
-    return chat.encode_all(
-        load_pairs(source, data), data.max_tokens, data.long_prompt, data.bad_rows, _progress(report)
-    )[0]  # fmt: skip
+    return encode(load_pairs(source, recipe.data), chat, recipe.data, progress=_progress(report)).examples
 
 
 def chat_of(model: ModelSettings, data: DataSettings, place: Path, now: float | None = None) -> Chat:

@@ -69,7 +69,7 @@ class Watched(Pairs):
     """Pairs that call `watch(number)` before each one they give, so that long work over them can be broken off."""
 
     def __init__(self, pairs: Pairs, watch: Callable[[int], None]) -> None:
-        super().__init__(pairs, pairs.layout, pairs.columns, pairs.rows, pairs.skipped)
+        super().__init__(pairs.packed, pairs.layout, pairs.columns, pairs.rows, pairs.skipped)
         vars(self).update(vars(pairs))
         self._watch = watch
 

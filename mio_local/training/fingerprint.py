@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import os
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,8 @@ import numpy as np
 from mio_local.adapters.adapter import SavedAdapter
 from mio_local.backends import Backend, Device
 from mio_local.blas import cores, threads
-from mio_local.errors import ModelError, RunError
+from mio_local.errors import ModelError
+from mio_local.paths import cache_folder
 from mio_local.progress import Report, silent
 from mio_local.recipe import Recipe
 from mio_local.runs.directory import write_atomically
@@ -30,19 +30,6 @@ SETTLED = 2 * 10**9  # ns since the last change; within a file system's tick ano
 
 Memo = dict[str, list[Any]]  # resolved path: [*its mark, its digest]
 _READ: Memo = {}  # by this process, which may have no cache folder that it can write to
-
-
-def cache_folder() -> Path:
-    """Where things are kept that can be made again: MIO_LOCAL_CACHE, else the user's cache folder. Raises RunError for
-    the home of a user that is not there."""
-    if chosen := os.environ.get("MIO_LOCAL_CACHE"):
-        try:
-            return Path(chosen).expanduser()
-        except RuntimeError:
-            raise RunError(f"MIO_LOCAL_CACHE {chosen}: there is no such user; choose another folder") from None
-    import platformdirs
-
-    return platformdirs.user_cache_path("mio-local")
 
 
 def fingerprint(

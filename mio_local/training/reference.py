@@ -20,7 +20,7 @@ from mio_local.backends import Model
 from mio_local.data.collate import Batch
 from mio_local.data.examples import Example
 from mio_local.errors import one_line
-from mio_local.training.fingerprint import cache_folder
+from mio_local.paths import cache_folder
 
 RECORD = np.dtype([("key", "V16"), ("chosen", "<f4"), ("rejected", "<f4")])
 TRIES = 100  # ms to wait for another trainer's write, which takes microseconds

@@ -6,8 +6,10 @@ from rich.console import Console
 
 from mio_local.commands.data import check, tokens_line, visible
 from mio_local.data.check import Lengths, summarise, warnings
-from mio_local.data.examples import EncodeCounts, Example
+from mio_local.data.examples import Example
 from mio_local.data.pairs import Pair, Pairs
+from mio_local.data.stored.collected import Collected
+from mio_local.data.stored.encoded import Encoded
 from mio_local.data.template import Chat
 from mio_local.errors import DataError
 from mio_local.recipe import DataSettings, ModelSettings
@@ -17,7 +19,14 @@ def summary(pairs, examples=(), skipped=None):
     chat = object.__new__(Chat)
     chat.mode, chat.end_ids = "text", {0}
     made = Pairs(pairs, "text", {}, len(pairs), skipped or {})
-    return summarise(made, examples, EncodeCounts(), pairs[:1], chat)
+    return summarise(made, encoded(examples), pairs[:1], chat)
+
+
+def encoded(examples=()):
+    made = Collected({0})
+    for number, each in enumerate(examples):
+        made.add(each, number)
+    return Encoded(made.examples(str))
 
 
 def example(chosen, rejected, truncated=False):
@@ -160,6 +169,6 @@ def test_prompts_that_a_template_has_framed_already(prompt, marked):
     chat.end_ids = {0}
     for mode in ("chat", "text"):
         chat.mode = mode
-        found = summarise(Pairs(pairs, "text", {}, 2, {}), [], EncodeCounts(), [], chat)
+        found = summarise(Pairs(pairs, "text", {}, 2, {}), encoded(), [], chat)
         told = any("--template none" in line for line in warnings(found, 64))
         assert told == (marked and mode == "chat")

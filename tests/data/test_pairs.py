@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from mio_local.data.pairs import Pair, held_out_source, load_pairs, prompt_key, split_by_prompt
+from mio_local.data.pairs import Pair, Pairs, held_out_source, load_pairs, prompt_key, split_by_prompt
 from mio_local.data.tokenise import read_split
 from mio_local.errors import DataError
 from mio_local.progress import silent
@@ -71,7 +71,11 @@ def test_transcripts_are_texts_when_no_template_is_asked_for(tmp_path):
 
 
 def made(prompts, each=3):
-    return [Pair(f"p{p}", f"a{i}", "b", f"line {p} {i}") for p in range(prompts) for i in range(each)]
+    return pairs_of(Pair(f"p{p}", f"a{i}", "b", f"line {p} {i}") for p in range(prompts) for i in range(each))
+
+
+def pairs_of(pairs):
+    return Pairs(pairs, "text", {}, 0, {})
 
 
 @pytest.mark.parametrize(
@@ -87,7 +91,7 @@ def test_split_holds_out_whole_prompts(prompts, fraction, held):
 
 def test_split_depends_on_the_seed_and_not_on_the_order():
     pairs = made(50)
-    shuffled = random.Random(1).sample(pairs, len(pairs))
+    shuffled = pairs_of(random.Random(1).sample(list(pairs), len(pairs)))
     _, held = split_by_prompt(pairs, 0.1, 0)
     assert {pair.where for pair in split_by_prompt(shuffled, 0.1, 0)[1]} == {pair.where for pair in held}
     assert split_by_prompt(pairs, 0.1, 1)[1] != held

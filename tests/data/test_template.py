@@ -2,9 +2,10 @@ import json
 
 import pytest
 
-from mio_local.data.cutting import LongPrompt
+from mio_local.data.examples import CUT_CHOSEN, CUT_PROMPT, CUT_REJECTED
 from mio_local.data.pairs import Pair, load_pairs
 from mio_local.data.template import Chat
+from mio_local.data.templating.cutting import LongPrompt
 from mio_local.data.tokenizer import load_tokenizer
 from mio_local.errors import DataError, HubError, ModelError
 from mio_local.recipe import DataSettings, ModelSettings
@@ -194,17 +195,17 @@ def test_long_prompt(tokenizer):
     assert example.prompt[1:] == whole.prompt[len(whole.prompt) - len(example.prompt) + 1 :]
     assert len(example.prompt) + len(example.chosen) <= 16
     assert len(example.chosen) >= min(8, len(whole.chosen))
-    examples, counts = chat.encode_all([long, pair()], 16, "skip")
-    assert [example.where for example in examples] == ["train.jsonl line 3"]
-    assert counts.skipped == {"prompt is too long": 1}
+    encoded = chat.encode_all([long, pair()], 16, "skip")
+    assert [example.where for example in encoded.examples] == ["train.jsonl line 3"]
+    assert encoded.skipped == {"prompt is too long": 1}
 
 
 def test_encode_all_counts_and_reports(tokenizer):
     calls = []
     pairs = [pair("the cat", " sat on a mat and it was good", " ran")] * 150
-    _, counts = Chat(tokenizer, "none").encode_all(pairs, 8, progress=lambda *call: calls.append(call))
+    made = Chat(tokenizer, "none").encode_all(pairs, 8, progress=lambda *call: calls.append(call))
     assert calls == [(100, 150), (150, 150)]
-    assert (counts.truncated_chosen, counts.truncated_rejected, counts.cut_prompts) == (150, 0, 0)
+    assert [made.examples.count(flag) for flag in (CUT_CHOSEN, CUT_REJECTED, CUT_PROMPT)] == [150, 0, 0]
 
 
 def test_conversation_without_template(tokenizer):
@@ -227,7 +228,7 @@ def test_template_faults(tokenizer, tmp_path):
     twice = pair([TALK[0], TALK[2]])
     with pytest.raises(DataError, match=r"train\.jsonl line 3: the chat template refuses this conversation: Roles"):
         chat.encode(twice, 100)
-    assert chat.encode_all([twice], 100, bad_rows="skip")[1].skipped == {"the chat template does not take it": 1}
+    assert chat.encode_all([twice], 100, bad_rows="skip").skipped == {"the chat template does not take it": 1}
 
 
 def test_tokenizer_without_end_token():
@@ -284,9 +285,9 @@ def test_real_templates_and_tokenizers(shared, conversations, model, template):
         pytest.skip(f"{model} has no chat template")
     path = template if template == "auto" else str(shared / f"data/chat_templates/{template}.jinja")
     chat = Chat(tokenizer, path)
-    examples, counts = chat.encode_all(conversations, 8192)
-    assert (len(examples), counts.skipped) == (50, {})
-    for example, each in zip(examples, conversations, strict=True):
+    encoded = chat.encode_all(conversations, 8192)
+    assert (len(encoded.examples), encoded.skipped) == (50, {})
+    for example, each in zip(encoded.examples, conversations, strict=True):
         check(tokenizer, chat, example)
         assert chat.generation_prompt(each.prompt) == example.prompt
         for answer, text in ((example.chosen, each.chosen), (example.rejected, each.rejected)):

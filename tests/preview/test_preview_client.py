@@ -97,6 +97,7 @@ async def test_a_summary_with_progress_and_one_cancelled(preview: Preview, tmp_p
     assert told
     assert told == sorted(set(told))
     assert {total for _, total in told} == {3000}
+    await preview.ask("open", data=data | {"system": "be"}, model=model)  # as what was summed up is known by now
     begun = asyncio.Event()
     summary = asyncio.create_task(preview.summary(lambda done, total: begun.set()))
     await begun.wait()

@@ -7,7 +7,7 @@ from typing import overload
 import numpy as np
 from pydantic_core import from_json, to_json
 
-from mio_local.data.stored.pair import Pair
+from mio_local.data.stored.preference_pair import Pair
 
 
 class Packed(Sequence[Pair]):

@@ -25,6 +25,7 @@ TESTS = frozenset((
     "string", "none", "mapping", "iterable", "defined", "undefined", "sequence", "true", "false", "boolean", "number",
     "integer", "eq", "equalto", "ne", "in",
 ))  # fmt: skip
+ESCAPED = re.compile(r'["\\\x00-\x1f]')  # what JSON writes otherwise
 GENERATION = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")  # TRL's mark of what is scored, which writes nothing
 
 
@@ -34,6 +35,7 @@ class LiteralContents:
     def __init__(self, template: str) -> None:
         self._equals: set[str] = set()
         self._sought = set(ALWAYS)
+        self._escapes = False
         self.usable = self._read(template)
         self._pattern = re.compile("|".join(re.escape(text) for text in sorted(self._sought)))
 
@@ -41,7 +43,7 @@ class LiteralContents:
         """Whether the template writes this content as it is."""
         if not content or content[0].isspace() or content[-1].isspace() or content in self._equals:
             return False
-        return not self._pattern.search(content)
+        return not self._pattern.search(content) and not (self._escapes and ESCAPED.search(content))
 
     def _read(self, template: str) -> bool:
         from jinja2 import Environment, TemplateError, nodes
@@ -51,6 +53,7 @@ class LiteralContents:
             tree = environment.parse(GENERATION.sub("", template))
         except (TemplateError, RecursionError):
             return False
+        self._escapes = any(node.name == "tojson" for node in tree.find_all(nodes.Filter))
         for node in tree.find_all(nodes.Assign):  # a text that is sought may have a name
             self._sought |= {const.value for const in node.find_all(nodes.Const) if _sayable(const.value)}
         return (

@@ -1,5 +1,6 @@
 """A preference pair."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,3 +22,8 @@ class Pair:
     rejected: Answer
     where: str
     tools: list[dict[str, Any]] | None = None
+
+
+def prompt_key(prompt: list[Message] | str) -> str:
+    """A text that is the same for the same prompt, or for the same answer."""
+    return prompt if isinstance(prompt, str) else json.dumps(prompt, sort_keys=True, ensure_ascii=False)
