@@ -152,12 +152,14 @@ class Framing:
         return Side(whole, full, stop, end is not None, restored)
 
     def end_of(self, tail: str) -> str | None:
-        """`tail` up to and with its first token that may end an answer, or None when it has none."""
+        """`tail` up to and with its first token that may end an answer, or None when it has none; and with the
+        tokenizer's own end where that follows at once, as after Cohere's <|END_RESPONSE|>."""
         found = [(tail.find(end), -len(end), end) for end in self.ends if end in tail]
         if not found:
             return None
         start, _, end = min(found)
-        return tail[: start + len(end)]
+        stop, eos = start + len(end), self.renderer.tokenizer.eos_token
+        return tail[: stop + len(eos) if eos and tail.startswith(eos, stop) else stop]
 
     def _answer(self, side: Side, before: str, prompt: int, pair: Pair) -> list[Part]:
         """What follows the prompt's text: of several messages the last answer is scored, or every turn of its side."""

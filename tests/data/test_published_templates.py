@@ -1,0 +1,230 @@
+"""What becomes of a conversation in the templates that models are published with, beside `apply_chat_template`.
+
+Each kind of conversation must be, in each template, the tokens of `apply_chat_template` up to the answer's end; or
+those of the nearest conversation that the template can hold, told where a text is gone; or be refused in one line,
+because of the template. `python tests/data/test_published_templates.py` prints the table.
+"""
+
+import ast
+import copy
+import re
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import pytest
+
+from mio_local.data.pairs import Pair
+from mio_local.data.template import Chat
+from mio_local.errors import DataError
+from tests.helpers.templates import published, tokenizer_for
+
+FILES = published()
+DAY = datetime(2024, 7, 26, 12)
+CLOCK = """{%- macro strftime_now(form) -%}
+{{- {'%Y-%m-%d': '2024-07-26', '%d %b %Y': '26 Jul 2024'}[form] -}}
+{%- endmacro -%}"""
+Messages = list[dict[str, Any]]
+
+
+def system(text: str) -> dict[str, Any]:
+    return {"role": "system", "content": text}
+
+
+def user(text: str) -> dict[str, Any]:
+    return {"role": "user", "content": text}
+
+
+def said(text: str, **more: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": text, **more}
+
+
+def call(town: str) -> dict[str, Any]:
+    return said("", tool_calls=[{
+        "type": "function", "id": "abcdefghi", "function": {"name": "get_rain", "arguments": {"town": town}},
+    }])  # fmt: skip
+
+
+def inside(thought: str, text: str) -> str:
+    return f"<think>\n{thought}\n</think>\n\n{text}"
+
+
+TOWN = {"town": {"type": "string", "description": "Which town"}}
+RAIN = {"name": "get_rain", "description": "Rain of a town",
+        "parameters": {"type": "object", "properties": TOWN, "required": ["town"]}}  # fmt: skip
+TOOLS = [{"type": "function", "function": RAIN}]
+RESULT = {"role": "tool", "content": "9 mm", "name": "get_rain", "tool_call_id": "abcdefghi"}
+ASKED, RAINS = user("What is 3 plus 4?"), user("Rain in Ghent?")
+TALK = [user("hello you"), said("hi there"), ASKED]
+PIRATE = system("Be a pirate.")
+KINDS: dict[str, tuple[Messages, Any, Any, Any]] = {
+    "plain": ([ASKED], "It is 7.", "It is 8.", None),
+    "spaces": ([ASKED], "  It is 7. \n\n", "\n\nIt is 8.", None),
+    "system": ([PIRATE, ASKED], "It is 7.", "It is 8.", None),
+    "turns": (TALK, "It is 7.", "It is 8.", None),
+    "system, turns": ([PIRATE, *TALK], "It is 7.", "It is 8.", None),
+    "thought beside": ([ASKED], [said("It is 7.", reasoning_content="count zz1")],
+                       [said("It is 7.", reasoning_content="just guess")], None),
+    "thought inside": ([ASKED], inside("count zz1", "It is 7."), inside("just guess", "It is 7."), None),
+    "empty thought": ([ASKED], inside("", "It is 7."), inside("", "It is 8."), None),
+    "one thought": ([ASKED], inside("count zz1", "It is 7."), "It is 8.", None),
+    "earlier thought": ([user("hello you"), said("hi there", reasoning_content="greet zz2"), ASKED],
+                        [said("It is 7.", reasoning_content="count zz1")], "It is 8.", None),
+    "tools": ([RAINS], "It rains.", "It is dry.", TOOLS),
+    "earlier call": ([RAINS, call("Ghent"), RESULT], "It rains.", "It is dry.", TOOLS),
+    "call": ([RAINS], [call("Ghent")], [call("Paris")], TOOLS),
+    "end inside": ([ASKED], "It is <|im_end|> 7.", "It is 8.", None),
+}  # fmt: skip
+
+
+class Oracle:
+    """A template as transformers applies it, on a day of ours."""
+
+    def __init__(self, text: str) -> None:
+        self.text = CLOCK + text if "strftime_now" in text else text
+        self.tokenizer = tokenizer_for(text)
+
+    @cache  # noqa: B019 - as long as the tests run
+    def _parts(self) -> bool:
+        """Whether it reads content as a list of parts alone, as those of models that see do."""
+        return "zz9" not in self._apply([user("Q"), said("zz9")])
+
+    def _apply(self, messages: Messages, **options: Any) -> str:
+        try:
+            text: str = self.tokenizer.apply_chat_template(
+                messages, chat_template=self.text, tokenize=False, **options
+            )
+        except Exception:  # as many kinds as templates
+            return ""
+        return text.lstrip() if text.lstrip().startswith("<s>") else text
+
+    def text_of(self, messages: Messages, tools: Any = None, generate: bool = False) -> str:
+        """The conversation; empty where the template refuses it."""
+        if self._parts():
+            messages = [{**one, "content": [{"type": "text", "text": one["content"]}]} for one in messages]
+        return self._apply(messages, tools=tools, add_generation_prompt=generate)
+
+    def ids(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def read(self, ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+    def takes_thoughts(self) -> bool:
+        return "zz9" in self.text_of([user("Q"), said("A", reasoning_content="zz9")])
+
+
+def merged(oracle: Oracle, prompt: Messages, answers: Messages) -> Messages:
+    """The prompt with its system message put into a user's turn, where the template has no place for one: into the last
+    turn where the template itself does so as long as no answer follows."""
+    if prompt[0]["role"] != "system" or prompt[0]["content"] in oracle.text_of([*prompt, *answers]):
+        return prompt
+    rest = copy.deepcopy(prompt[1:])
+    place = -1 if prompt[0]["content"] in oracle.text_of(prompt, generate=True) else 0
+    rest[place]["content"] = f"{prompt[0]['content']}\n\n{rest[place]['content']}"
+    return rest
+
+
+def wanted(oracle: Oracle, prompt: Messages, answers: Messages, tools: Any) -> str:
+    """The text of a conversation as given, where the template holds the answer's thought; else with the thought where
+    the template takes it; else with the thought put before the answer's text by hand."""
+    text = oracle.text_of([*prompt, *answers], tools)
+    beside, content = answers[0].get("reasoning_content"), answers[0]["content"]
+    found = re.match(r"<think>\n(.+)\n</think>\n\n(.*)", content, re.DOTALL)
+    if found and oracle.takes_thoughts():
+        moved = oracle.text_of([*prompt, said(found[2], reasoning_content=found[1])], tools)
+        return moved if "<think>" not in moved else text  # which holds the template's own marks
+    thought, rest = (found[1], found[2]) if found else (beside, content)
+    if not thought or thought in text:
+        return text
+    text = oracle.text_of([*prompt, said(inside(thought, rest))], tools)
+    if thought in text:
+        return text
+    before, _, after = oracle.text_of([*prompt, said(rest)], tools).rpartition(rest)
+    return before + inside(thought, rest) + after
+
+
+def may_refuse(oracle: Oracle, prompt: Messages, answers: Messages, tools: Any) -> bool:
+    """Whether the template itself refuses the conversation, or writes another tool, or another call, the same."""
+    text = oracle.text_of([*prompt, *answers], tools)
+    other = str([*prompt, *answers]).replace("'town': 'Ghent'", "'town': 'Paris'")
+    called = other != str([*prompt, *answers]) and text == oracle.text_of(ast.literal_eval(other), tools)
+    return not text or called or (bool(tools) and text == oracle.text_of([*prompt, *answers]))
+
+
+def outcome(oracle: Oracle, chat: Chat, kind: str) -> str:
+    """exact, told or refused; AssertionError or another word for all else."""
+    prompt, *answers, tools = KINDS[kind]
+    pair = Pair(prompt, *answers, "row 1", tools)
+    sides: list[Messages] = [[said(answer)] if isinstance(answer, str) else answer for answer in answers]
+    try:
+        lost, example = chat.lost(pair), chat.encode(pair, 10_000)
+    except DataError as error:
+        rightly = any(may_refuse(oracle, prompt, side, tools) for side in sides)
+        return "refused" if rightly and re.fullmatch("row 1: .+", str(error)) else f"WRONG: {error}"
+    asked = merged(oracle, prompt, sides[0])
+    texts = [wanted(oracle, asked, side, tools) for side in sides]
+    given = [oracle.text_of([*prompt, *side], tools) for side in sides]
+    opened = oracle.text_of(prompt, tools, generate=True) or oracle.text_of(asked, tools, generate=True)
+    before = oracle.read(example.prompt)
+    if all(text.startswith(opened) for text in texts):
+        assert before == opened
+    assert before.rstrip().rfind(asked[-1]["content"]) > 0
+    for text, ids in zip(texts, (example.chosen, example.rejected), strict=True):
+        same(oracle, text, example.prompt, ids)
+    return "told" if lost or texts != given else "exact"
+
+
+def same(oracle: Oracle, text: str, prompt: list[int], answer: list[int]) -> None:
+    """Prompt and answer are the text's tokens up to and with the last one that ends a turn, or all of them and EOS."""
+    whole = oracle.ids(text)
+    ids = prompt + answer
+    found, read = oracle.read(whole), oracle.read(ids)
+    rest = found[len(read) :]
+    if not found.startswith(read):
+        assert read.endswith(oracle.tokenizer.eos_token), (found, read)
+        assert read.removesuffix(oracle.tokenizer.eos_token) == found
+    assert rest.strip() in ("", oracle.tokenizer.eos_token)  # which ends Phi's conversations, not its turns
+    assert answer[-1] in oracle.tokenizer.added_tokens_decoder
+    if whole[: len(prompt)] == prompt:  # no token merges across the border
+        assert answer in (whole[len(prompt) :][: len(answer)], [*whole[len(prompt) :], oracle.tokenizer.eos_token_id])
+
+
+def of(name: str) -> tuple[Oracle, Chat]:
+    oracle = Oracle(FILES[name].read_text(encoding="utf-8"))
+    return oracle, Chat(oracle.tokenizer, str(FILES[name]), DAY.timestamp())
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_conversations_become_the_tokens_of_the_template_or_are_told_or_refused(name: str) -> None:
+    oracle, chat = of(name)
+    for kind in KINDS:
+        assert outcome(oracle, chat, kind) in ("exact", "told", "refused"), kind
+
+
+def table() -> str:
+    """Markdown: a row for each template, a column for each kind, and how many there are of each outcome."""
+    totals: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
+    lines = ["| template | " + " | ".join(KINDS) + " |", "|---|" + "---|" * len(KINDS)]
+    for name in FILES:
+        oracle, chat = of(name)
+        row: list[str] = []
+        for kind in KINDS:
+            try:
+                row.append(outcome(oracle, chat, kind))
+            except AssertionError as error:
+                row.append("WRONG")
+                print(f"{name}, {kind}: {error}", file=sys.stderr)
+            totals[kind][row[-1]] += 1
+        lines.append(f"| {name} | {' | '.join(row)} |")
+    found = dict.fromkeys(key for count in totals.values() for key in count)
+    counted = [f"| {one} | {' | '.join(str(totals[kind][one]) for kind in KINDS)} |" for one in found]
+    return "\n".join([*lines, *counted])
+
+
+if __name__ == "__main__":
+    print(table())
