@@ -12,7 +12,6 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ import pytest
 from mio_local.data.pairs import Pair
 from mio_local.data.template import Chat
 from mio_local.errors import DataError
+from mio_local.recipe import DataSettings
 from tests.helpers.templates import published, tokenizer_for
 
 FILES = published()
@@ -73,6 +73,7 @@ KINDS: dict[str, tuple[Messages, Any, Any, Any]] = {
     "one thought": ([ASKED], inside("count zz1", "It is 7."), "It is 8.", None),
     "earlier thought": ([user("hello you"), said("hi there", reasoning_content="greet zz2"), ASKED],
                         [said("It is 7.", reasoning_content="count zz1")], "It is 8.", None),
+    "earlier inside": ([user("hello you"), said(inside("greet zz2", "hi there")), ASKED], "It is 7.", "It is 8.", None),
     "tools": ([RAINS], "It rains.", "It is dry.", TOOLS),
     "earlier call": ([RAINS, call("Ghent"), RESULT], "It rains.", "It is dry.", TOOLS),
     "call": ([RAINS], [call("Ghent")], [call("Paris")], TOOLS),
@@ -81,29 +82,29 @@ KINDS: dict[str, tuple[Messages, Any, Any, Any]] = {
 
 
 class Oracle:
-    """A template as transformers applies it, on a day of ours."""
+    """A template as transformers applies it, with arguments of its own, on a day of ours."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, arguments: dict[str, Any]) -> None:
+        self.arguments = arguments
+        self.known: dict[str, str] = {}
         self.text = CLOCK + text if "strftime_now" in text else text
         self.tokenizer = tokenizer_for(text)
 
-    @cache  # noqa: B019 - as long as the tests run
-    def _parts(self) -> bool:
-        """Whether it reads content as a list of parts alone, as those of models that see do."""
-        return "zz9" not in self._apply([user("Q"), said("zz9")])
-
     def _apply(self, messages: Messages, **options: Any) -> str:
-        try:
-            text: str = self.tokenizer.apply_chat_template(
-                messages, chat_template=self.text, tokenize=False, **options
-            )
-        except Exception:  # as many kinds as templates
-            return ""
-        return text.lstrip() if text.lstrip().startswith("<s>") else text
+        asked = repr((messages, options))
+        if asked not in self.known:
+            try:
+                text: str = self.tokenizer.apply_chat_template(
+                    messages, chat_template=self.text, tokenize=False, **self.arguments, **options
+                )
+            except Exception:  # as many kinds as templates
+                text = ""
+            self.known[asked] = text.lstrip() if text.lstrip().startswith("<s>") else text
+        return self.known[asked]
 
     def text_of(self, messages: Messages, tools: Any = None, generate: bool = False) -> str:
         """The conversation; empty where the template refuses it."""
-        if self._parts():
+        if "zz9" not in self._apply([user("Q"), said("zz9")]):  # read as a list of parts alone, by models that see
             messages = [{**one, "content": [{"type": "text", "text": one["content"]}]} for one in messages]
         return self._apply(messages, tools=tools, add_generation_prompt=generate)
 
@@ -129,16 +130,28 @@ def merged(oracle: Oracle, prompt: Messages, answers: Messages) -> Messages:
     return rest
 
 
-def wanted(oracle: Oracle, prompt: Messages, answers: Messages, tools: Any) -> str:
+def parted(oracle: Oracle, messages: Messages, tools: Any) -> Messages:
+    """The same messages, thoughts inside the text beside it, where the template has a place for them and would not find
+    them inside: then it writes more, or fewer, marks of thoughts."""
+    found: Messages = []
+    for one in messages:
+        match = re.match(r"<think>\n(.*)\n</think>\n\n(.*)", one["content"], re.DOTALL)
+        beside = {"reasoning_content": match[1]} if match and match[1] else {}
+        found.append({**one, "content": match[2], **beside} if match else one)
+    asked = [user("Q")]
+    marks = [oracle.text_of([*asked, one]).count("</think>") for one in (
+        said(inside("T", "A")), said("A", reasoning_content="T"))]  # fmt: skip
+    return found if oracle.takes_thoughts() and marks[0] != marks[1] else messages
+
+
+def wanted(oracle: Oracle, messages: Messages, tools: Any) -> str:
     """The text of a conversation as given, where the template holds the answer's thought; else with the thought where
     the template takes it; else with the thought put before the answer's text by hand."""
-    text = oracle.text_of([*prompt, *answers], tools)
-    beside, content = answers[0].get("reasoning_content"), answers[0]["content"]
-    found = re.match(r"<think>\n(.+)\n</think>\n\n(.*)", content, re.DOTALL)
-    if found and oracle.takes_thoughts():
-        moved = oracle.text_of([*prompt, said(found[2], reasoning_content=found[1])], tools)
-        return moved if "<think>" not in moved else text  # which holds the template's own marks
-    thought, rest = (found[1], found[2]) if found else (beside, content)
+    messages = parted(oracle, messages, tools)
+    text = oracle.text_of(messages, tools)
+    *prompt, answer = messages
+    found = re.match(r"<think>\n(.+)\n</think>\n\n(.*)", answer["content"], re.DOTALL)
+    thought, rest = (found[1], found[2]) if found else (answer.get("reasoning_content"), answer["content"])
     if not thought or thought in text:
         return text
     text = oracle.text_of([*prompt, said(inside(thought, rest))], tools)
@@ -167,7 +180,7 @@ def outcome(oracle: Oracle, chat: Chat, kind: str) -> str:
         rightly = any(may_refuse(oracle, prompt, side, tools) for side in sides)
         return "refused" if rightly and re.fullmatch("row 1: .+", str(error)) else f"WRONG: {error}"
     asked = merged(oracle, prompt, sides[0])
-    texts = [wanted(oracle, asked, side, tools) for side in sides]
+    texts = [wanted(oracle, [*asked, *side], tools) for side in sides]
     given = [oracle.text_of([*prompt, *side], tools) for side in sides]
     opened = oracle.text_of(prompt, tools, generate=True) or oracle.text_of(asked, tools, generate=True)
     before = oracle.read(example.prompt)
@@ -194,9 +207,10 @@ def same(oracle: Oracle, text: str, prompt: list[int], answer: list[int]) -> Non
         assert answer in (whole[len(prompt) :][: len(answer)], [*whole[len(prompt) :], oracle.tokenizer.eos_token_id])
 
 
-def of(name: str) -> tuple[Oracle, Chat]:
-    oracle = Oracle(FILES[name].read_text(encoding="utf-8"))
-    return oracle, Chat(oracle.tokenizer, str(FILES[name]), DAY.timestamp())
+def of(name: str, thoughts: Any = "keep", **arguments: Any) -> tuple[Oracle, Chat]:
+    oracle = Oracle(FILES[name].read_text(encoding="utf-8"), arguments)
+    settings = DataSettings(thoughts=thoughts, template_args=arguments)
+    return oracle, Chat(oracle.tokenizer, str(FILES[name]), DAY.timestamp(), settings=settings)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -204,6 +218,26 @@ def test_conversations_become_the_tokens_of_the_template_or_are_told_or_refused(
     oracle, chat = of(name)
     for kind in KINDS:
         assert outcome(oracle, chat, kind) in ("exact", "told", "refused"), kind
+
+
+@pytest.mark.parametrize("thinking", [False, True])
+@pytest.mark.parametrize("name", [name for name, file in FILES.items() if "enable_thinking" in file.read_text("utf-8")])
+def test_the_same_with_thinking_set(name: str, thinking: bool) -> None:
+    oracle, chat = of(name, enable_thinking=thinking)
+    for kind in KINDS:
+        assert outcome(oracle, chat, kind) in ("exact", "told", "refused"), kind
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_dropped_thoughts_leave_the_tokens_of_the_same_conversation_without(name: str) -> None:
+    oracle, chat = of(name, "drop")
+    talk = copy.deepcopy(TALK)
+    talk[1] |= {"content": inside("greet zz2", "hi there")}
+    first, second = inside("count zz1", "It is 7."), [said("It is 8.", reasoning_content="just guess")]
+    found = chat.encode(Pair(talk, first, second, "row 1"), 10_000)
+    wanted = of(name)[1].encode(Pair(TALK, "It is 7.", "It is 8.", "row 1"), 10_000)
+    assert found == wanted
+    assert not re.search("zz|guess", oracle.read(found.prompt + found.chosen + found.rejected))
 
 
 def table() -> str:

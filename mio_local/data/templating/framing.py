@@ -103,7 +103,7 @@ class Framing:
         place for it, or one that is gone once an answer follows."""
         if isinstance(prompt, str):
             return [{"role": "user", "content": prompt}]
-        messages = without_thoughts(prompt) if self.thoughts == "drop" else list(prompt)
+        messages = self._thinking(prompt, answered=True)
         if self._joiner is None or messages[0]["role"] != "system" or len(messages) == 1:
             return messages
         system, rest = messages[0]["content"], messages[1:]
@@ -111,13 +111,14 @@ class Framing:
         rest[place] = {**rest[place], "content": f"{system}{self._joiner}{rest[place]['content']}"}
         return rest
 
-    def _thinking(self, messages: Sequence[Message]) -> list[Message]:
-        """The messages with thoughts where this template takes them, or without."""
+    def _thinking(self, messages: Sequence[Message], *, answered: bool = False) -> list[Message]:
+        """The messages with thoughts where this template takes them, or without; in turns that are `answered` a
+        template without a place for thoughts may leave them out."""
         if self.thoughts == "drop":
             return without_thoughts(messages)
-        if self.renderer.takes_thoughts and "</think>" not in self.renderer.text:
+        if self.renderer.parts_thoughts:
             return [put_beside(message) for message in messages]
-        if not self.renderer.takes_thoughts:
+        if not self.renderer.takes_thoughts and not answered:
             return [written_inside(message) for message in messages]
         return list(messages)
 

@@ -47,8 +47,12 @@ def written_inside(message: Message) -> Message:
 
 
 def put_beside(message: Message) -> Message:
-    """A thought that stands inside the text put beside it; for templates that have a place of their own for it."""
-    thought, rest = inline_thought(message["content"])
-    if thought is None or not thought.strip() or message.get("reasoning_content"):
+    """A thought that stands inside an answer put beside it, an empty one left out; for templates that have a place of
+    their own for it."""
+    if message["role"] != "assistant" or message.get("reasoning_content"):
         return message
-    return {**message, "content": rest, "reasoning_content": thought.strip()}
+    thought, rest = inline_thought(message["content"])
+    if thought is None:
+        return message
+    bare = {**message, "content": rest}
+    return {**bare, "reasoning_content": thought.strip()} if thought.strip() else bare
