@@ -56,7 +56,7 @@ def missing(pieces: Sequence[Piece], text: str) -> list[str]:
     lost: dict[str, None] = {}
     for bare in dict.fromkeys(given):
         spelled = sorted({bare, _escaped(bare), _escaped(bare, ascii_only=True)}, key=len, reverse=True)
-        found = re.findall("|".join(map(re.escape, spelled)), text)  # each place once, though one spelling holds another
+        found = re.findall("|".join(map(re.escape, spelled)), text)  # each place once
         short = sum(each.count(bare) for each in given) - len(found)
         kinds = sorted((kind for kind, each in wanted if each == bare), key=_telling)
         lost |= dict.fromkeys(kinds[: max(short, 0)])
