@@ -42,8 +42,8 @@ def said(text: str, **more: Any) -> dict[str, Any]:
     return {"role": "assistant", "content": text, **more}
 
 
-def call(town: str) -> dict[str, Any]:
-    return said("", tool_calls=[{
+def call(town: str, text: str = "", **more: Any) -> dict[str, Any]:
+    return said(text, **more, tool_calls=[{
         "type": "function", "id": "abcdefghi", "function": {"name": "get_rain", "arguments": {"town": town}},
     }])  # fmt: skip
 
@@ -70,6 +70,7 @@ KINDS: dict[str, tuple[Messages, Any, Any, Any]] = {
                        [said("It is 7.", reasoning_content="just guess")], None),
     "thought inside": ([ASKED], inside("count zz1", "It is 7."), inside("just guess", "It is 7."), None),
     "empty thought": ([ASKED], inside("", "It is 7."), inside("", "It is 8."), None),
+    "blank thought": ([ASKED], [said("It is 7.", reasoning_content=" \n")], "It is 8.", None),
     "one thought": ([ASKED], inside("count zz1", "It is 7."), "It is 8.", None),
     "earlier thought": ([user("hello you"), said("hi there", reasoning_content="greet zz2"), ASKED],
                         [said("It is 7.", reasoning_content="count zz1")], "It is 8.", None),
@@ -77,6 +78,8 @@ KINDS: dict[str, tuple[Messages, Any, Any, Any]] = {
     "tools": ([RAINS], "It rains.", "It is dry.", TOOLS),
     "earlier call": ([RAINS, call("Ghent"), RESULT], "It rains.", "It is dry.", TOOLS),
     "call": ([RAINS], [call("Ghent")], [call("Paris")], TOOLS),
+    "call and text": ([RAINS], [call("Ghent", "Let me look.")], [call("Paris", "Let me look.")], TOOLS),
+    "call and thought": ([RAINS], [call("Ghent", reasoning_content="count zz1")], [call("Paris")], TOOLS),
     "end inside": ([ASKED], "It is <|im_end|> 7.", "It is 8.", None),
 }  # fmt: skip
 
@@ -152,21 +155,30 @@ def wanted(oracle: Oracle, messages: Messages, tools: Any) -> str:
     *prompt, answer = messages
     found = re.match(r"<think>\n(.+)\n</think>\n\n(.*)", answer["content"], re.DOTALL)
     thought, rest = (found[1], found[2]) if found else (answer.get("reasoning_content"), answer["content"])
-    if not thought or thought in text:
-        return text
-    text = oracle.text_of([*prompt, said(inside(thought, rest))], tools)
+    if not (thought or "").strip():
+        without = {key: value for key, value in answer.items() if key != "reasoning_content"}
+        return text if oracle.takes_thoughts() else oracle.text_of([*prompt, without], tools)
     if thought in text:
         return text
-    before, _, after = oracle.text_of([*prompt, said(rest)], tools).rpartition(rest)
+    bare = {**answer, "content": rest, "reasoning_content": None}
+    text = oracle.text_of([*prompt, {**bare, "content": inside(thought, rest)}], tools)
+    if thought in text:
+        return text
+    before, _, after = oracle.text_of([*prompt, bare], tools).rpartition(rest)
     return before + inside(thought, rest) + after
 
 
-def may_refuse(oracle: Oracle, prompt: Messages, answers: Messages, tools: Any) -> bool:
-    """Whether the template itself refuses the conversation, or writes another tool, or another call, the same."""
-    text = oracle.text_of([*prompt, *answers], tools)
-    other = str([*prompt, *answers]).replace("'town': 'Ghent'", "'town': 'Paris'")
-    called = other != str([*prompt, *answers]) and text == oracle.text_of(ast.literal_eval(other), tools)
-    return not text or called or (bool(tools) and text == oracle.text_of([*prompt, *answers]))
+def may_refuse(oracle: Oracle, messages: Messages, tools: Any) -> bool:
+    """Whether the template itself refuses the conversation, or writes another, without tools or with another call,
+    text or thought, the same; a thought that it has no place for stands in the text."""
+    *prompt, answer = messages
+    if (thought := answer.get("reasoning_content")) and thought not in oracle.text_of(messages, tools):
+        messages = [*prompt, {**answer, "content": inside(thought, answer["content"])}]
+    text = oracle.text_of(messages, tools)
+    swaps = [("'town': 'Ghent'", "'town': 'Paris'"), ("Let me", "I will"), ("count", "reckon")]
+    others = [repr(messages).replace(*swap) for swap in swaps]
+    changed = [oracle.text_of(ast.literal_eval(other), tools) for other in others if other != repr(messages)]
+    return not text or text in changed or (bool(tools) and text == oracle.text_of(messages))
 
 
 def outcome(oracle: Oracle, chat: Chat, kind: str) -> str:
@@ -177,7 +189,7 @@ def outcome(oracle: Oracle, chat: Chat, kind: str) -> str:
     try:
         lost, example = chat.lost(pair), chat.encode(pair, 10_000)
     except DataError as error:
-        rightly = any(may_refuse(oracle, prompt, side, tools) for side in sides)
+        rightly = any(may_refuse(oracle, [*prompt, *side], tools) for side in sides)
         return "refused" if rightly and re.fullmatch("row 1: .+", str(error)) else f"WRONG: {error}"
     asked = merged(oracle, prompt, sides[0])
     texts = [wanted(oracle, [*asked, *side], tools) for side in sides]

@@ -220,7 +220,7 @@ def test_every_text_is_in_the_tokens_or_told_or_the_pair_is_refused(file, templa
 @FEW
 @given(template=templates(), pair=pairs(), which=st.integers(0, 30))
 def test_a_text_that_changes_no_token_is_told(file, template, pair, which):
-    """However often the same text stands elsewhere; but for one that templates write themselves, as a quotation mark."""
+    """However often the same text stands elsewhere; but for one that templates write, as a quotation mark."""
     other = in_messages(pair)
     changes = [one for one in places(other, other.chosen) if re.search("cat|yes|so|é", str(leaves(one[1][one[2]])))]
     assume(changes)

@@ -48,8 +48,8 @@ def test_tokens_without_a_row_are_told_before_any_step(tmp_path, tiny_model, tin
     model = with_tokens(tiny_model, tmp_path / "model", CHATML, additional_special_tokens=["<|turn|>", "<|over|>"])
     told = (
         f"{tiny_pairs.name} line 1: the tokenizer gives ids up to 260, and the model has 259 rows of embeddings: none "
-        "for <|turn|> (259), <|over|> (260); resize the model's embeddings, or take the tokenizer and the template that "
-        "it was trained with"
+        "for <|turn|> (259), <|over|> (260); resize the model's embeddings, or take the tokenizer and the template "
+        "that it was trained with"
     )
     with pytest.raises(ModelError) as caught:
         start(build(tables(model, tiny_pairs, backend), "test"), tmp_path / "runs", "run")

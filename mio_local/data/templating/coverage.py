@@ -83,6 +83,8 @@ def _telling(kind: str) -> int:
     """How much is lost where a text of this kind is: the higher, the more."""
     if kind.partition(" of ")[0] in FIELDS:
         return 0
+    if kind == "tool":  # which a template that takes tools writes, so that a call of that name is what is missing
+        return 5
     return 1 if kind == EARLIER else 2 if "earlier" in kind else 3 if " of a " in kind else 4
 
 

@@ -9,7 +9,7 @@ from mio_local.data.messages import BadRow, Message
 from mio_local.data.pairs import Answer, Pair
 from mio_local.data.templating.coverage import RESTORED, missing, pieces_of
 from mio_local.data.templating.rendering import SENTINEL, Renderer, Tools
-from mio_local.data.templating.thoughts import put_beside, thought_of, without_thoughts, written_inside
+from mio_local.data.templating.thoughts import inline_thought, put_beside, thought_of, without_thoughts, written_inside
 from mio_local.errors import MioError
 
 STAND_IN: Message = {"role": "assistant", "content": SENTINEL}
@@ -118,9 +118,9 @@ class Framing:
             return without_thoughts(messages)
         if self.renderer.parts_thoughts:
             return [put_beside(message) for message in messages]
-        if not self.renderer.takes_thoughts and not answered:
-            return [written_inside(message) for message in messages]
-        return list(messages)
+        if answered or self.renderer.takes_thoughts:
+            return list(messages)
+        return [message if self.renderer.takes_thought_of(message) else written_inside(message) for message in messages]
 
     def _around(self, messages: list[Message], where: str, tools: Tools | None) -> tuple[str, str]:
         """What the template writes before and after the last answer's text."""
@@ -201,7 +201,7 @@ class Framing:
         lost = missing(pieces_of(given, pair.tools, len(asked)), side.text)
         written = side.text[len(before) :]
         for kind in lost:
-            lines = [line.strip() for line in given[-1]["content"].splitlines() if line.strip()]
+            lines = [line.strip() for line in inline_thought(given[-1]["content"])[1].splitlines() if line.strip()]
             if kind in FATAL and not (kind == "text of an answer" and any(line in written for line in lines)):
                 raise BadRow(pair.where, FATAL[kind])
         return [*lost, RESTORED] if side.restored else lost

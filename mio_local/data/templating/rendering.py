@@ -67,6 +67,14 @@ class Renderer:
         bare = text.lstrip()  # a Jinja file's own blank lines before {{ bos_token }}
         return bare if self.tokenizer.bos_token and bare.startswith(self.tokenizer.bos_token) else text
 
+    def takes_thought_of(self, message: Message) -> bool:
+        """Whether a thought beside this message is written: some templates do so beside a call of a tool alone."""
+        if not message.get("tool_calls"):
+            return self.takes_thoughts
+        asked: list[Message] = [{"role": "user", "content": "Q"}]
+        thinking = self._shaped({**message, "reasoning_content": SENTINEL}, *self._call_shape())
+        return SENTINEL in self._tried([*asked, thinking])
+
     def _tried(self, messages: Sequence[Message], tools: Tools | None = None) -> str:
         try:
             return self._render(messages, False, "", tools)

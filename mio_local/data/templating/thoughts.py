@@ -39,8 +39,8 @@ def without_thoughts(messages: Sequence[Message]) -> list[Message]:
 
 def written_inside(message: Message) -> Message:
     """A thought that stands beside the text put before it, as `<think>`; for templates without a place for it."""
-    thought = message.get("reasoning_content")
-    if not thought:
+    thought = message.get("reasoning_content") or ""
+    if not thought.strip():
         return message
     bare = {key: value for key, value in message.items() if key != "reasoning_content"}
     return {**bare, "content": f"<think>\n{thought.strip()}\n</think>\n\n{message['content']}"}
