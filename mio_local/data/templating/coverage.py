@@ -1,6 +1,7 @@
 """The one rule: every piece of text that the user gave is found in what is tokenised, or is told."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -54,8 +55,9 @@ def missing(pieces: Sequence[Piece], text: str) -> list[str]:
     given = [bare for _, bare in wanted]
     lost: dict[str, None] = {}
     for bare in dict.fromkeys(given):
-        spelled = {bare, _escaped(bare), _escaped(bare, ascii_only=True)}
-        short = sum(each.count(bare) for each in given) - sum(text.count(each) for each in spelled)
+        spelled = sorted({bare, _escaped(bare), _escaped(bare, ascii_only=True)}, key=len, reverse=True)
+        found = re.findall("|".join(map(re.escape, spelled)), text)  # each place once
+        short = sum(each.count(bare) for each in given) - len(found)
         kinds = sorted((kind for kind, each in wanted if each == bare), key=_telling)
         lost |= dict.fromkeys(kinds[: max(short, 0)])
     return list(lost)
@@ -81,7 +83,9 @@ def _telling(kind: str) -> int:
     """How much is lost where a text of this kind is: the higher, the more."""
     if kind.partition(" of ")[0] in FIELDS:
         return 0
-    return 1 if "earlier" in kind else 2 if " of a " in kind else 3
+    if kind == "tool":  # which a template that takes tools writes, so that a call of that name is what is missing
+        return 5
+    return 1 if kind == EARLIER else 2 if "earlier" in kind else 3 if " of a " in kind else 4
 
 
 def _escaped(text: str, *, ascii_only: bool = False) -> str:

@@ -9,7 +9,7 @@ from mio_local.data.messages import Answer, BadRow, Message
 from mio_local.data.pairs import Pair
 from mio_local.data.templating.coverage import RESTORED, missing, pieces_of
 from mio_local.data.templating.rendering import SENTINEL, Renderer, Tools
-from mio_local.data.templating.thoughts import put_beside, thought_of, without_thoughts, written_inside
+from mio_local.data.templating.thoughts import inline_thought, put_beside, thought_of, without_thoughts, written_inside
 from mio_local.errors import MioError
 
 STAND_IN: Message = {"role": "assistant", "content": SENTINEL}
@@ -103,7 +103,7 @@ class Framing:
         place for it, or one that is gone once an answer follows."""
         if isinstance(prompt, str):
             return [{"role": "user", "content": prompt}]
-        messages = without_thoughts(prompt) if self.thoughts == "drop" else list(prompt)
+        messages = self._thinking(prompt, answered=True)
         if self._joiner is None or messages[0]["role"] != "system" or len(messages) == 1:
             return messages
         system, rest = messages[0]["content"], messages[1:]
@@ -111,15 +111,16 @@ class Framing:
         rest[place] = {**rest[place], "content": f"{system}{self._joiner}{rest[place]['content']}"}
         return rest
 
-    def _thinking(self, messages: Sequence[Message]) -> list[Message]:
-        """The messages with thoughts where this template takes them, or without."""
+    def _thinking(self, messages: Sequence[Message], *, answered: bool = False) -> list[Message]:
+        """The messages with thoughts where this template takes them, or without; in turns that are `answered` a
+        template without a place for thoughts may leave them out."""
         if self.thoughts == "drop":
             return without_thoughts(messages)
-        if self.renderer.takes_thoughts and "</think>" not in self.renderer.text:
+        if self.renderer.parts_thoughts:
             return [put_beside(message) for message in messages]
-        if not self.renderer.takes_thoughts:
-            return [written_inside(message) for message in messages]
-        return list(messages)
+        if answered or self.renderer.takes_thoughts:
+            return list(messages)
+        return [message if self.renderer.takes_thought_of(message) else written_inside(message) for message in messages]
 
     def around(self, messages: list[Message], where: str, tools: Tools | None) -> tuple[str, str]:
         """What the template writes before and after the last answer's text."""
@@ -152,12 +153,14 @@ class Framing:
         return Side(whole, full, stop, end is not None, restored)
 
     def end_of(self, tail: str) -> str | None:
-        """`tail` up to and with its first token that may end an answer, or None when it has none."""
+        """`tail` up to and with its first token that may end an answer, or None when it has none; and with the
+        tokenizer's own end where that follows at once, as after Cohere's <|END_RESPONSE|>."""
         found = [(tail.find(end), -len(end), end) for end in self.ends if end in tail]
         if not found:
             return None
         start, _, end = min(found)
-        return tail[: start + len(end)]
+        stop, eos = start + len(end), self.renderer.tokenizer.eos_token
+        return tail[: stop + len(eos) if eos and tail.startswith(eos, stop) else stop]
 
     def _answer(self, side: Side, before: str, prompt: int, pair: Pair) -> list[Part]:
         """What follows the prompt's text: of several messages the last answer is scored, or every turn of its side."""
@@ -198,7 +201,7 @@ class Framing:
         lost = missing(pieces_of(given, pair.tools, len(asked)), side.text)
         written = side.text[len(before) :]
         for kind in lost:
-            lines = [line.strip() for line in given[-1]["content"].splitlines() if line.strip()]
+            lines = [line.strip() for line in inline_thought(given[-1]["content"])[1].splitlines() if line.strip()]
             if kind in FATAL and not (kind == "text of an answer" and any(line in written for line in lines)):
                 raise BadRow(pair.where, FATAL[kind])
         return [*lost, RESTORED] if side.restored else lost

@@ -19,8 +19,10 @@ class Renderer:
     """The template `text` over a tokenizer, with `arguments` of the template's own (`enable_thinking`, ...).
 
     What the template takes is learnt by trying, once: `takes_tools` whether it writes schemas of tools,
-    `takes_thoughts` whether it writes `reasoning_content`. Calls of tools are given in the first shape of which it
-    writes name and arguments: some want arguments as an object, some as JSON text, some no content beside them.
+    `takes_thoughts` whether it writes `reasoning_content`, and `parts_thoughts` whether a thought inside the text has
+    to be put there: else it would stand below an empty one, or in the place of answers. Calls of tools are given in the
+    first shape of which it writes name and arguments: some want arguments as an object, some as JSON text, some no
+    content beside them.
     """
 
     def __init__(self, tokenizer: Any, text: str, arguments: Mapping[str, Any] | None = None) -> None:
@@ -30,9 +32,12 @@ class Renderer:
         self._shape: tuple[bool, bool] | None = None
         self._parts = False
         self._parts = not self._writes({"role": "assistant", "content": SENTINEL})
-        self.takes_thoughts = self._writes({"role": "assistant", "content": "A", "reasoning_content": SENTINEL})
-        schema = {"name": SENTINEL, "description": "D", "parameters": {"type": "object", "properties": {}}}
         asked: list[Message] = [{"role": "user", "content": "Q"}]
+        beside = self._tried([*asked, {"role": "assistant", "content": "A", "reasoning_content": SENTINEL}])
+        inside = self._tried([*asked, {"role": "assistant", "content": f"<think>\n{SENTINEL}\n</think>\n\nA"}])
+        self.takes_thoughts = SENTINEL in beside
+        self.parts_thoughts = self.takes_thoughts and inside.count("</think>") != beside.count("</think>")
+        schema = {"name": SENTINEL, "description": "D", "parameters": {"type": "object", "properties": {}}}
         self.takes_tools = SENTINEL in self._tried(asked, [{"type": "function", "function": schema}])
 
     def render(self, messages: Sequence[Message], *, generate: bool, where: str, tools: Tools | None = None) -> str:
@@ -61,6 +66,14 @@ class Renderer:
             raise DataError(f"{where}: the chat template fails: {one_line(error)}") from None
         bare = text.lstrip()  # a Jinja file's own blank lines before {{ bos_token }}
         return bare if self.tokenizer.bos_token and bare.startswith(self.tokenizer.bos_token) else text
+
+    def takes_thought_of(self, message: Message) -> bool:
+        """Whether a thought beside this message is written: some templates do so beside a call of a tool alone."""
+        if not message.get("tool_calls"):
+            return self.takes_thoughts
+        asked: list[Message] = [{"role": "user", "content": "Q"}]
+        thinking = self._shaped({**message, "reasoning_content": SENTINEL}, *self._call_shape())
+        return SENTINEL in self._tried([*asked, thinking])
 
     def _tried(self, messages: Sequence[Message], tools: Tools | None = None) -> str:
         try:

@@ -39,16 +39,20 @@ def without_thoughts(messages: Sequence[Message]) -> list[Message]:
 
 def written_inside(message: Message) -> Message:
     """A thought that stands beside the text put before it, as `<think>`; for templates without a place for it."""
-    thought = message.get("reasoning_content")
-    if not thought:
+    thought = message.get("reasoning_content") or ""
+    if not thought.strip():
         return message
     bare = {key: value for key, value in message.items() if key != "reasoning_content"}
     return {**bare, "content": f"<think>\n{thought.strip()}\n</think>\n\n{message['content']}"}
 
 
 def put_beside(message: Message) -> Message:
-    """A thought that stands inside the text put beside it; for templates that have a place of their own for it."""
-    thought, rest = inline_thought(message["content"])
-    if thought is None or not thought.strip() or message.get("reasoning_content"):
+    """A thought that stands inside an answer put beside it, an empty one left out; for templates that have a place of
+    their own for it."""
+    if message["role"] != "assistant" or message.get("reasoning_content"):
         return message
-    return {**message, "content": rest, "reasoning_content": thought.strip()}
+    thought, rest = inline_thought(message["content"])
+    if thought is None:
+        return message
+    bare = {**message, "content": rest}
+    return {**bare, "reasoning_content": thought.strip()} if thought.strip() else bare

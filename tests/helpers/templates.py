@@ -1,0 +1,43 @@
+"""Chat templates as their authors publish them, and a tokenizer that knows the markers of one."""
+
+import copy
+import functools
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+from tests.helpers.byte_tokenizer import build
+
+SHARED = Path(__file__).resolve().parents[3] / "shared/data/chat_templates"
+MARKER = re.compile(
+    r"<\|[^|<>\n]{1,40}\|>|<｜[^｜\n]{1,40}｜>|<[a-z]{3,12}_of_[a-z]{3,12}>|</?s>|\[/?[A-Z_]{3,20}\]|<eos>|<bos>"
+    r"|<\|[a-z_]{3,20}>|<[a-z_]{3,20}\|>"
+)
+ENDS = re.compile(r"<\|return\|>|<\|im_end\|>|<\|END_OF_TURN_TOKEN\|>|<｜end▁of▁sentence｜>|<\|eot(_id)?\|>"
+                  r"|<end_of_(turn|utterance)>|<turn\|>|<\|end\|>|</s>")  # fmt: skip
+
+
+def published() -> dict[str, Path]:
+    """The template files that trl ships, where it is installed, and those of the shared folder, by name."""
+    trl = importlib.util.find_spec("trl")  # which is not imported: that takes seconds
+    folders = [Path(place) / "chat_templates" for place in (trl and trl.submodule_search_locations) or []]
+    return {file.stem: file for folder in (*folders, SHARED) for file in sorted(folder.glob("*.jinja"))}
+
+
+@functools.cache
+def _trained() -> Any:
+    return build(bos=False)
+
+
+def tokenizer_for(text: str) -> Any:
+    """A byte-level tokenizer with the markers of a template as tokens.
+
+    Its EOS is the one that ends a turn, or one of its own where the template writes `eos_token`.
+    """
+    tokenizer = copy.deepcopy(_trained())
+    ends = ENDS.search(text)
+    end = "<|endoftext|>" if "eos_token" in text else ends.group() if ends else "<|im_end|>"
+    tokenizer.add_special_tokens({"additional_special_tokens": sorted({"<|im_end|>", end, *MARKER.findall(text)})})
+    tokenizer.bos_token, tokenizer.eos_token = "<s>", end
+    return tokenizer
