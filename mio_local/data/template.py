@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -113,7 +114,17 @@ class Chat:
     ) -> Encoded:
         """Every pair encoded, and what was left out; `progress(done, total)` is called after each hundred pairs. The
         tokens go to `file` where one is given."""
-        made = Collected(self.end_ids, file)
+        with closing(Collected(self.end_ids, file)) as made:
+            left, lost = self._encode(pairs, made, max_tokens, long_prompt, bad_rows, progress)
+            if self.mode == "chat" and self._framing.misled:  # and so renders every pair from here on
+                return self.encode_all(pairs, max_tokens, long_prompt, bad_rows, progress, file)
+            return Encoded(made.examples(lambda number: pairs[number].where), left, lost)
+
+    def _encode(
+        self, pairs: Sequence[Pair], made: Collected, max_tokens: int, long_prompt: Literal["error", "skip", "cut"],
+        bad_rows: Literal["error", "skip"], progress: Callable[[int, int], None] | None,
+    ) -> tuple[list[Left], dict[str, tuple[int, str]]]:  # fmt: skip
+        """Put every pair into `made`; those left out, and what reached no token."""
         lost: dict[str, tuple[int, str]] = {}
         left: list[Left] = []
         done, coming = 0, iter(pairs)
@@ -137,9 +148,7 @@ class Chat:
             done += len(chunk)
             if progress:
                 progress(done, len(pairs))
-        if self.mode == "chat" and self._framing.misled:  # and so renders every pair from here on
-            return self.encode_all(pairs, max_tokens, long_prompt, bad_rows, progress, file)
-        return Encoded(made.examples(lambda number: pairs[number].where), left, lost)
+        return left, lost
 
     def lost(self, pair: Pair) -> list[str]:
         """The kinds of text of a pair that reach no token."""
