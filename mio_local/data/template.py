@@ -26,7 +26,7 @@ from mio_local.recipe import DataSettings
 from mio_local.text import visible_line
 
 WRITTEN = {"template_args", "thoughts", "score"}  # settings that change the tokens of a pair
-CHUNK = 100  # pairs that are tokenised together
+CHUNK, FEW, LARGE = 100, 1000, 2000  # pairs that are tokenised together; of more than a FEW a LARGE number
 
 
 class Chat:
@@ -112,8 +112,8 @@ class Chat:
         progress: Callable[[int, int], None] | None = None,
         file: Path | None = None,
     ) -> Encoded:
-        """Every pair encoded, and what was left out; `progress(done, total)` is called after each hundred pairs. The
-        tokens go to `file` where one is given."""
+        """Every pair encoded, and what was left out; `progress(done, total)` is called after each hundred pairs, of many
+        after each two thousand. The tokens go to `file` where one is given."""
         with closing(Collected(self.end_ids, file)) as made:
             left, lost = self._encode(pairs, made, max_tokens, long_prompt, bad_rows, progress)
             if self.mode == "chat" and self._framing.misled:  # and so renders every pair from here on
@@ -128,7 +128,7 @@ class Chat:
         lost: dict[str, tuple[int, str]] = {}
         left: list[Left] = []
         done, coming = 0, iter(pairs)
-        while chunk := list(itertools.islice(coming, CHUNK)):
+        while chunk := list(itertools.islice(coming, CHUNK if done < FEW else LARGE)):
             framed = [self._framed(pair) for pair in chunk]
             joint = self._batches.joint([each for each in framed if isinstance(each, Framed)])
             for number, (pair, each) in enumerate(zip(chunk, framed, strict=True), done):

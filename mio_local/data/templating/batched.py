@@ -9,7 +9,8 @@ from mio_local.data.templating.framing import Framed
 from mio_local.data.tokenizer import parallel
 
 Joint = tuple[list[int], list[int], list[int]]  # ids of a prompt, of it with the chosen, with the rejected answer
-NEAR = 200  # characters from a prompt's end, where its last added token is looked for
+NEAR = 64  # characters from a prompt's end, where its last added token is looked for
+ENDINGS = 32  # of a template: one for a prompt, and few more
 EVERY = 1000  # one text in so many is tokenised whole too
 
 
@@ -65,6 +66,8 @@ class Batches:
         last = matches[-1]
         ending = before[last.start() :]
         if ending not in self._endings:
+            if len(self._endings) == ENDINGS:
+                return ""
             ids, token = self._ids([ending])[0], self._tokenizer.convert_tokens_to_ids(last.group())
             self._endings[ending] = ids if ids[:1] == [token] else None
         return ending if self._endings[ending] else ""
@@ -72,7 +75,10 @@ class Batches:
     def _ids(self, texts: list[str]) -> list[list[int]]:
         if not texts:
             return []
+        if not self._tokenizer.is_fast:
+            return self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        rules = self._tokenizer.backend_tokenizer  # what the call above goes to, at some cost for each text
+        rules.no_truncation()
+        rules.no_padding()
         with parallel():
-            return self._tokenizer(
-                texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False, verbose=False
-            )["input_ids"]
+            return [each.ids for each in rules.encode_batch(texts, add_special_tokens=False)]
