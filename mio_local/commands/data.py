@@ -1,8 +1,10 @@
 """`mio-local data check FILE`: the layout, one pair exactly as tokenised, statistics, and what looks wrong."""
 
 import argparse
+import contextlib
 import json
 import shlex
+from collections.abc import Generator
 
 from rich.console import Console
 from rich.text import Text
@@ -19,6 +21,7 @@ from mio_local.data.tokenizer import embedding_rows, load_tokenizer
 from mio_local.errors import DataError
 from mio_local.flags import as_text, recipe_from
 from mio_local.paths import expanded
+from mio_local.progress import Report, silent
 from mio_local.recipe import DataSettings, ModelSettings
 from mio_local.text import visible
 
@@ -47,7 +50,9 @@ def check(
     """
     out = console or printing.console()
     settings = settings.model_copy(update={"source": source})
-    pairs = load_pairs(source, settings.model_copy(update={"bad_rows": "skip"}))
+    with _reporting(out) as report:
+        report("reading the pairs", 0, 0)
+        pairs = load_pairs(source, settings.model_copy(update={"bad_rows": "skip"}))
     if not 0 <= row < len(pairs):
         raise DataError(f"--row {row + 1}: there are pairs 1 to {len(pairs)}")
     _print_layout(out, source, pairs, settings)
@@ -63,12 +68,23 @@ def check(
     _print_tokens(out, chat, chat.encode(pairs[row], settings.max_tokens, "cut"))
     for kind in chat.lost(pairs[row]):
         _line(out, f"  in no token: {kind}")
-    found = examine(pairs, chat, settings, seed)
+    with _reporting(out) as report:
+        found = examine(pairs, chat, settings, seed, lambda done, total: report("tokenising", done, total))
     _print_summary(out, found.summary)
     for warning in found.warnings:
         _line(out, f"{printing.SIGNS['warning']} {warning}")
     _stop_if(found.stops)
     printing.next_steps(out, _train_command(source, model, settings))
+
+
+@contextlib.contextmanager
+def _reporting(out: Console) -> Generator[Report]:
+    """What takes long, on a terminal; nothing goes into a file."""
+    if not out.is_terminal:
+        yield silent
+        return
+    with printing.preparing(out) as report:
+        yield report
 
 
 def _stop_if(problem: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mio_local.data.encoding import encode
+from mio_local.data.encoding import Progress, encode
 from mio_local.data.examples import CUT_CHOSEN, CUT_PROMPT, CUT_REJECTED, END_INSIDE, longest
 from mio_local.data.pairs import REMEDY, Pair, Pairs, held_out_source, load_pairs, prompt_key
 from mio_local.data.stored.encoded import Encoded
@@ -161,12 +161,14 @@ class Findings:
     stops: str
 
 
-def examine(pairs: Pairs, chat: Chat, settings: DataSettings, seed: int) -> Findings:
+def examine(
+    pairs: Pairs, chat: Chat, settings: DataSettings, seed: int, progress: Progress | None = None
+) -> Findings:
     """Tokenise all `pairs` as a training with these settings would, and tell what there is to tell.
 
     `pairs` are loaded with their bad rows skipped; `seed` chooses the held out.
     """
-    encoded = encode(pairs, chat, settings, skipping=True)
+    encoded = encode(pairs, chat, settings, skipping=True, progress=progress)
     held_out: Sequence[Pair] = []  # of another source nothing is read here
     if not settings.eval_source:
         source, split = held_out_source(settings)

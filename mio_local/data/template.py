@@ -112,8 +112,11 @@ class Chat:
         progress: Callable[[int, int], None] | None = None,
         file: Path | None = None,
     ) -> Encoded:
-        """Every pair encoded, and what was left out; `progress(done, total)` is called after each hundred pairs, of many
-        after each two thousand. The tokens go to `file` where one is given."""
+        """Every pair encoded, and what was left out.
+
+        `progress(done, total)` is called after each hundred pairs, of many after each two thousand. The tokens go to
+        `file` where one is given.
+        """
         with closing(Collected(self.end_ids, file)) as made:
             left, lost = self._encode(pairs, made, max_tokens, long_prompt, bad_rows, progress)
             if self.mode == "chat" and self._framing.misled:  # and so renders every pair from here on

@@ -47,7 +47,10 @@ def find(kind: str, key: str) -> tuple[Path, dict[str, Any]] | None:
         return None
     folder = cache_folder() / kind / key
     try:
-        meta: dict[str, Any] = json.loads((folder / META).read_text(encoding="utf-8"))
+        seal, _, text = (folder / META).read_text(encoding="utf-8").partition("\n")
+        if seal != _sealed(text):
+            return None
+        meta: dict[str, Any] = json.loads(text)
         files: dict[str, str] = meta["files"]
         if all(digest(folder / name) == expected for name, expected in files.items()):
             os.utime(folder)
@@ -69,7 +72,8 @@ def keep(kind: str, key: str, write: Callable[[Path], Mapping[str, Any]]) -> Pat
         made = Path(tempfile.mkdtemp(prefix=".", dir=place.parent))  # of the user alone
         meta = write(made)
         files = {file.name: digest(file) for file in made.iterdir()}
-        (made / META).write_text(json.dumps({"files": files, "meta": meta}), encoding="utf-8")
+        text = json.dumps({"files": files, "meta": meta})
+        (made / META).write_text(f"{_sealed(text)}\n{text}", encoding="utf-8")
         shutil.rmtree(place, ignore_errors=True)  # a damaged one
         made.rename(place)
         _prune(place.parent)
@@ -79,6 +83,10 @@ def keep(kind: str, key: str, write: Callable[[Path], Mapping[str, Any]]) -> Pat
         if made:
             shutil.rmtree(made, ignore_errors=True)
     return place
+
+
+def _sealed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _prune(folder: Path) -> None:
