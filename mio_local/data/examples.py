@@ -102,6 +102,7 @@ class Tokenised:
     truncated: int
     skipped: int
     lost: dict[str, tuple[int, str]] = field(default_factory=dict)  # as in `Encoded`
+    unused: list[str] = field(default_factory=list)  # columns that play no part
 
 
 def row_tokens(example: Example) -> int:

@@ -95,7 +95,7 @@ def tokenise(recipe: Recipe, split: Split, chat: Chat, report: Report) -> Tokens
         raise DataError(f"{data.source}: no pair is left to train on after skipping {len(train.left)}")
     truncated = train.examples.count(CUT_CHOSEN | CUT_REJECTED)
     skipped = sum(split.pairs.skipped.values()) + split.left_out + len(train.left)
-    made = Tokenised(len(train.examples), truncated, skipped, train.lost)
+    made = Tokenised(len(train.examples), truncated, skipped, train.lost, split.pairs.unused)
     return Tokens(chat, train.examples, held_out.examples, made, split.pairs.layout)
 
 

@@ -9,6 +9,7 @@ from mio_local.objectives.losses import LOSSES
 from mio_local.objectives.metrics import Metrics
 from mio_local.recipe import LossSettings
 from mio_local.runs.events import Event
+from mio_local.text import visible_line
 
 BELOW_LIMIT = 3  # evaluations in a row
 TRUNCATED_SHARE = 0.05
@@ -36,6 +37,9 @@ def data_notes(counts: Tokenised, max_tokens: int) -> list[Event]:
         notes.append(note(0, level, "truncated", text + "; raise --max-tokens to keep their ends"))
     if counts.skipped:
         notes.append(note(0, "info", "skipped", f"{counts.skipped} rows were left out; mio-local data check says why"))
+    if counts.unused:
+        named = visible_line(", ".join(counts.unused), 300)
+        notes.append(note(0, "info", "unused", f"columns that are not used: {named}"))
     return notes + [note(0, "warning", "lost", line) for line in told(counts.lost)]
 
 

@@ -8,7 +8,9 @@ import pytest
 from textual.widgets import OptionList, Static
 
 from mio_local.errors import MioError
+from mio_tui.new.state import Data
 from mio_tui.new.steps.columns import ColumnSelect
+from mio_tui.new.steps.pair import facts_text
 from mio_tui.new.steps.pairview import PairView
 from tests.helpers.tui import new_run_form
 from tests.helpers.tui.new_run_form import TABLES, FakePreview, box, form, go, settled, text, type_into
@@ -43,6 +45,11 @@ async def test_a_name_on_the_hub_waits_for_enter(folder: Path) -> None:
         await pilot.press("enter")
         await until(pilot, lambda: FakePreview.asked)
         await until(pilot, lambda: "choose a model first" in text(screen))
+
+
+def test_columns_that_are_not_used_are_named() -> None:
+    shown = facts_text(Data(opened={"pairs": 3, "rows": 3, "unused": ["source", "[b]id"]})).plain
+    assert "not used: source, [b]id" in shown.splitlines()
 
 
 async def test_busy_is_said_and_the_form_goes_on(folder: Path) -> None:

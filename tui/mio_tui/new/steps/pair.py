@@ -37,7 +37,8 @@ def facts_text(data: Data) -> Text:
     opened = data.opened
     rows = f"{count(opened.get('pairs')):,} pairs of {count(opened.get('rows')):,} rows"
     text = line(f"{rows} · {opened.get('layout', '')} ({opened.get('shows', '')})")
-    lines: list[str] = []
+    unused = [str(name) for name in opened.get("unused", ())]
+    lines = [f"not used: {', '.join(unused)}"] if unused else []
     if data.untokenised:
         lines.append(f"no tokens shown: {data.untokenised}")
     elif not opened.get("tokens"):
