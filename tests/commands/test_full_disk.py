@@ -62,6 +62,7 @@ def test_disk_that_fills_at_a_checkpoint_leaves_a_run_to_resume(
     assert Run(tmp_path / "small").read_status()["state"] == "done"
 
 
+@pytest.mark.slow
 def test_disk_that_is_full_at_the_start_leaves_nothing(tmp_path: Path, arguments: list[object]) -> None:
     full = command(tmp_path, *arguments, "--backend", BACKENDS[0], limit=500)
     assert_one_line(full, str(tmp_path), "free some space")

@@ -12,7 +12,7 @@ from mio_local.commands import evaluate
 from mio_local.errors import BackendError, DataError
 from mio_local.progress import silent
 from mio_local.runs.directory import Run
-from tests.helpers.backends import BACKENDS, both, load, logits, move, noisy, start
+from tests.helpers.backends import BACKENDS, both, load, logits, mlx_and_slow_cuda, move, noisy, start
 from tests.helpers.fakes import read_events
 from tests.helpers.harness_tasks import by_itself, write_tasks
 
@@ -168,7 +168,7 @@ def agree(folder, base, data, tasks, place, backend, limit, *more):
     return found
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@mlx_and_slow_cuda
 def test_a_tiny_run_is_what_the_harness_says_of_the_merged_model(backend, tiny_model, tiny_pairs, tmp_path):
     pytest.importorskip("lm_eval")
     rows = [json.loads(line) | {"answer": "1"} for line in tiny_pairs.read_text().splitlines()]
@@ -217,6 +217,7 @@ def test_a_differences_error_is_that_of_the_differences():
     assert other.stderr == pytest.approx(0.5)
 
 
+@pytest.mark.slow
 def test_what_the_harness_lacks_is_told(mistake, tiny_model, tmp_path, monkeypatch):
     def absent(name):
         raise ModuleNotFoundError(f"No module named {name}", name="lm_eval")

@@ -16,7 +16,7 @@ from mio_local.evaluation.loading import of_run
 from mio_local.models import weights
 from mio_local.models.weights import stored_weights
 from mio_local.runs.directory import Run
-from tests.helpers.backends import BACKENDS, LORA, backend_of, load, logits, move, noisy, start
+from tests.helpers.backends import BACKENDS, LORA, backend_of, load, logits, mlx_and_slow_cuda, move, noisy, start
 from tests.helpers.exporting import by_library, train
 from tests.helpers.families import FAMILIES, write_family
 from tests.helpers.rounding import same_logits
@@ -196,7 +196,7 @@ def test_large_models_are_cut_into_files_with_an_index(trained, tmp_path, monkey
 
 
 @pytest.mark.parametrize("bits", [4, 8])
-@pytest.mark.parametrize("backend", BACKENDS)
+@mlx_and_slow_cuda
 def test_a_quantised_base_is_dequantised(backend, bits, wide_model, tiny_pairs, tmp_path):
     """The merged model computes what the app computes, which is not what the unquantised base would give."""
     if backend == "cuda":

@@ -17,6 +17,8 @@ from mio_local.recipe import LoraSettings, ModelSettings, TrainSettings
 
 BACKENDS = ("mlx", "cuda")
 both = pytest.mark.parametrize("backend", BACKENDS)
+# of tests that take ten seconds or more on either
+mlx_and_slow_cuda = pytest.mark.parametrize("backend", ["mlx", pytest.param("cuda", marks=pytest.mark.slow)])
 LORA = LoraSettings(rank=4, alpha=8)
 TRAIN = TrainSettings(learning_rate=1e-2)
 MIO = objective("mio", 0.1, "sum")

@@ -171,6 +171,7 @@ def test_mistakes_end_as_failed_with_their_reason(
     assert "run behind is queued" in mistake("stop", "behind")
 
 
+@pytest.mark.slow
 def test_queued_runs_are_trained_one_after_the_other(make: Make) -> None:
     """The second begins after the first is done; one that is done by its turn is not touched."""
     first, second = make("a", steps=12), make("b")

@@ -93,7 +93,7 @@ async def refused(pilot, key):
     return notes(pilot.app)
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [SIZES[0], pytest.param(SIZES[1], marks=pytest.mark.slow)])
 async def test_side_by_side_then_a_pair(runs, size):
     app = MioApp(runs, chat=ChatStart(["one"]))
     async with app.run_test(size=size) as pilot:
@@ -134,6 +134,7 @@ async def test_again_draws_another_answer_to_the_same_question(runs):
         assert app.screen.talk.turns == []
 
 
+@pytest.mark.slow
 async def test_escape_ends_the_answer_and_then_the_screen(endless):
     app = MioApp(endless, chat=ChatStart(["one"]))
     async with app.run_test(size=(100, 30)) as pilot:
@@ -220,6 +221,7 @@ async def test_a_model_that_is_gone_is_told_and_escape_leads_back(runs, tmp_path
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
 
 
+@pytest.mark.slow
 async def test_a_process_that_dies_is_told_and_started_again(endless):
     app = MioApp(endless, chat=ChatStart(["one"]))
     async with app.run_test(size=(100, 30)) as pilot:

@@ -261,6 +261,7 @@ async def test_nothing_is_drawn_while_nothing_changes_or_another_screen_is_on_to
             await settled(pilot, lambda: len(drawn) > before)
 
 
+@pytest.mark.slow
 async def test_opens_50_000_events_and_a_key_answers(tmp_path, pair):
     stream = [fakes.step_event(number) for number in range(1, 25_001)]
     runs = [fakes.make_run(tmp_path, f"long-{number}", steps=25_000, total=25_000, stream=stream) for number in (1, 2)]

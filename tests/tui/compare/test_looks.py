@@ -14,7 +14,7 @@ from mio_tui.screens.compare import CompareScreen
 from tests.helpers import fakes
 from tests.helpers.tui.screens import Looks, look, screen_text
 
-SIZES = ((80, 24), (140, 45))
+SIZES = ((80, 24), pytest.param((140, 45), marks=pytest.mark.slow))
 
 
 @pytest.fixture

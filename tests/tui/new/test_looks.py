@@ -17,7 +17,7 @@ from tests.helpers.tui.new_run_form import TABLES, FakePreview, form, settled, s
 from tests.helpers.tui.screens import Looks, look, screen_text, until
 
 Same = Callable[[Any, Any], Awaitable[None]]
-SIZES = ((80, 24), (140, 45))
+SIZES = ((80, 24), pytest.param((140, 45), marks=pytest.mark.slow))
 
 
 @pytest.fixture

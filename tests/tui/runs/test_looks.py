@@ -12,7 +12,7 @@ from tests.helpers import fakes
 from tests.helpers.tui.runs_screen import LIVE, SIGNS
 from tests.helpers.tui.screens import Looks, look, screen_text, until
 
-SIZES = ((80, 24), (140, 45))
+SIZES = ((80, 24), pytest.param((140, 45), marks=pytest.mark.slow))
 
 
 @pytest.fixture
