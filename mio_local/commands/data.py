@@ -17,7 +17,8 @@ from mio_local.data.messages import shown_text
 from mio_local.data.pairs import Pairs, held_out_source, load_pairs
 from mio_local.data.template import Chat
 from mio_local.data.token_text import pieces, special_ids
-from mio_local.data.tokenizer import embedding_rows, load_tokenizer
+from mio_local.data.tokenise import chat_with
+from mio_local.data.tokenizer import load_tokenizer
 from mio_local.errors import DataError
 from mio_local.flags import as_text, recipe_from
 from mio_local.paths import expanded
@@ -61,8 +62,7 @@ def check(
         _stop_if(stop_line(pairs.problem if settings.bad_rows == "error" else "", sum(pairs.skipped.values())))
         printing.next_steps(out, f"mio-local data check {shlex.quote(source)} --model FOLDER   to see the tokens")
         return
-    rows = embedding_rows(expanded(model.name, "--model"))
-    chat = Chat(load_tokenizer(model), settings.template, settings=settings, rows=rows)
+    chat = chat_with(load_tokenizer(model), settings, expanded(model.name, "--model"))
     if settings.template_args:
         _line(out, f"  template arguments  {visible(as_text(settings.template_args))}")
     _print_tokens(out, chat, chat.encode(pairs[row], settings.max_tokens, "cut"))

@@ -28,20 +28,14 @@ def encode(
     cut = settings.long_prompt == "cut"
     known = pairs.key and chat.fingerprint
     key = cache.key_of("tokens", pairs.key, chat.fingerprint, settings.max_tokens, cut) if known else ""
-    if found := cache.find("tokens", key):
-        encoded = _mapped(*found, pairs)
-        encoded.check(long_prompt, bad_rows)
-        return encoded
-    made: list[Encoded] = []
 
-    def write(folder: Path) -> Mapping[str, Any]:
-        made.append(chat.encode_all(pairs, settings.max_tokens, long_prompt, bad_rows, progress, folder / TOKENS))
-        return _write(made[0], folder)
+    def made(file: Path | None = None) -> Encoded:
+        return chat.encode_all(pairs, settings.max_tokens, long_prompt, bad_rows, progress, file)
 
-    place = cache.keep("tokens", key, write)
-    if place and made and (found := cache.find("tokens", key)):
-        return _mapped(*found, pairs)
-    return chat.encode_all(pairs, settings.max_tokens, long_prompt, bad_rows, progress)
+    found = cache.kept("tokens", key, lambda folder: _write(made(folder / TOKENS), folder))
+    encoded = _mapped(*found, pairs) if found else made()
+    encoded.check(long_prompt, bad_rows)
+    return encoded
 
 
 def _write(encoded: Encoded, folder: Path) -> Mapping[str, Any]:

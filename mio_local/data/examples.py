@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import overload
 
 import numpy as np
+
+from mio_local.data.stored.on_demand import OnDemand
 
 Spans = tuple[tuple[int, int], ...]  # (start, stop) places of tokens, in order
 Scored = tuple[Spans, Spans, Spans]  # within the prompt, where they count for both answers, the chosen, the rejected
@@ -38,8 +39,8 @@ class Example:
 CUT_CHOSEN, CUT_REJECTED, CUT_PROMPT, END_INSIDE = 1, 2, 4, 8  # flags: the last, of an end token inside an answer
 
 
-class Examples(Sequence[Example]):
-    """Examples in flat arrays, which may be mapped from a file: one is made when it is asked for.
+class Examples(OnDemand[Example]):
+    """Examples in flat arrays, which may be mapped from a file.
 
     tokens (T,) int32: prompt, chosen and rejected answer of the pairs, one after the other. starts (n,) int64: where
     each example's begin. lengths (n, 3) int32: of the three. flags (n,) uint8: CUT_CHOSEN and so on. numbers (n,)
@@ -58,14 +59,7 @@ class Examples(Sequence[Example]):
     def __len__(self) -> int:
         return len(self.lengths)
 
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Example]: ...
-    def __getitem__(self, index: int | slice) -> Example | list[Example]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
-        place = range(len(self))[index]
+    def item(self, place: int) -> Example:
         prompt, chosen, rejected = self.lengths[place].tolist()
         start = int(self.starts[place])
         ids = self.tokens[start : start + prompt + chosen + rejected].tolist()
@@ -75,11 +69,6 @@ class Examples(Sequence[Example]):
             bool(flags & CUT_CHOSEN), bool(flags & CUT_REJECTED), bool(flags & CUT_PROMPT), self.places(number),
             self.scored.get(number),
         )  # fmt: skip
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and list(self) == list(other)
-
-    __hash__ = None  # type: ignore[assignment]
 
     def of(self, numbers: Sequence[int]) -> "Examples":
         """Those of the pairs with these numbers, in their order."""

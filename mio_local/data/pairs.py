@@ -4,12 +4,11 @@ import hashlib
 import itertools
 import json
 import mmap
-import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +17,9 @@ from mio_local.data.formats.row import Row
 from mio_local.data.messages import BadRow, NoPreference, kind_of
 from mio_local.data.reading.cells import Turns
 from mio_local.data.reading.unpaired import Pairing
-from mio_local.data.rows import read_rows, validation_split_of
+from mio_local.data.rows import local_files, read_rows, validation_split_of
 from mio_local.data.stored import cache
-from mio_local.data.stored.cache import content_of
+from mio_local.data.stored.on_demand import OnDemand
 from mio_local.data.stored.packed import Packed, Packing, packed
 from mio_local.data.stored.preference_pair import Pair, prompt_key
 from mio_local.data.stored.repetitions import Repetitions, repetitions
@@ -33,7 +32,7 @@ BLOB, ENDS, HELD = "pairs.bin", "ends.npy", "held.npy"  # files of the cache
 REMEDY = "; repair it, or --set data.bad_rows=skip"
 
 
-class Pairs(Sequence[Pair]):
+class Pairs(Packed):
     """The pairs of a dataset, with its layout's name, the column of each role, and what is not among them."""
 
     def __init__(
@@ -50,8 +49,9 @@ class Pairs(Sequence[Pair]):
         cut_prompts_in_answers: int = 0,
         undecided: int = 0,
     ) -> None:
+        flat = pairs if isinstance(pairs, Packed) else packed(pairs)
+        super().__init__(flat.blob, flat.ends)
         self.key = ""  # what they are kept by, where they are
-        self.packed = pairs if isinstance(pairs, Packed) else packed(pairs)
         self.layout = layout
         self.columns = columns
         self.rows = rows  # rows read, with the skipped ones
@@ -64,9 +64,9 @@ class Pairs(Sequence[Pair]):
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Into files of a folder, and meta data."""
-        (folder / BLOB).write_bytes(self.packed.blob)
-        np.save(folder / ENDS, self.packed.ends)
-        return {name: value for name, value in vars(self).items() if name not in ("packed", "key")}
+        (folder / BLOB).write_bytes(self.blob)
+        np.save(folder / ENDS, self.ends)
+        return {name: value for name, value in vars(self).items() if name not in ("blob", "ends", "key")}
 
     @property
     def all(self) -> "Some":
@@ -76,45 +76,22 @@ class Pairs(Sequence[Pair]):
     def repetitions(self) -> Repetitions:
         """What a pass over them counts."""
         key = cache.key_of("repetitions", self.key) if self.key else ""
-        if found := cache.find("repetitions", key):
-            return Repetitions(**found[1])
-        made = repetitions(self)
-        cache.keep("repetitions", key, lambda _: asdict(made))
-        return made
+        found = cache.kept("repetitions", key, lambda _: asdict(repetitions(self)))
+        return Repetitions(**found[1]) if found else repetitions(self)
 
     def split(self, fraction: float, seed: int) -> tuple["Some", "Some"]:
         """`split_by_prompt` of them."""
-        key = cache.key_of("split", self.key, fraction, seed) if self.key else ""
-        if found := cache.find("split", key):
-            held = np.load(found[0] / HELD, allow_pickle=False)
-            train = np.setdiff1d(np.arange(len(self)), held, assume_unique=True)
-            return Some(self, train.tolist()), Some(self, held.tolist())
-        train, held_out = split_by_prompt(self, fraction, seed)
 
         def write(folder: Path) -> dict[str, Any]:
-            np.save(folder / HELD, np.array(held_out.numbers, np.int64))
+            np.save(folder / HELD, np.array(split_by_prompt(self, fraction, seed)[1].numbers, np.int64))
             return {}
 
-        cache.keep("split", key, write)
-        return train, held_out
-
-    def __len__(self) -> int:
-        return len(self.packed)
-
-    @overload
-    def __getitem__(self, index: int) -> Pair: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Pair]: ...
-    def __getitem__(self, index: int | slice) -> Pair | list[Pair]:
-        return self.packed[index]
-
-    def __iter__(self) -> Iterator[Pair]:
-        return iter(self.packed)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and list(self) == list(other)
-
-    __hash__ = None  # type: ignore[assignment]
+        key = cache.key_of("split", self.key, fraction, seed) if self.key else ""
+        if not (found := cache.kept("split", key, write)):
+            return split_by_prompt(self, fraction, seed)
+        held = np.load(found[0] / HELD, allow_pickle=False)
+        train = np.setdiff1d(np.arange(len(self)), held, assume_unique=True)
+        return Some(self, train.tolist()), Some(self, held.tolist())
 
 
 def load_pairs(source: str, settings: DataSettings, *, split: str = "", revision: str = "") -> Pairs:
@@ -124,14 +101,10 @@ def load_pairs(source: str, settings: DataSettings, *, split: str = "", revision
     `settings.bad_rows` is "skip": then they are counted by reason. Raises `HubError` for what the hub cannot give.
     What was read before, by content, is mapped from the user's cache.
     """
-    split = split or settings.split
+    split, revision = split or settings.split, revision or settings.revision
     key = _key(source, settings, split)
-    if found := cache.find("pairs", key):
-        pairs = _mapped(*found)
-    else:
-        pairs = _read(source, settings, split, revision or settings.revision)
-        if cache.keep("pairs", key, pairs.write) and (found := cache.find("pairs", key)):
-            pairs = _mapped(*found)
+    found = cache.kept("pairs", key, lambda folder: _read(source, settings, split, revision).write(folder))
+    pairs = _mapped(*found) if found else _read(source, settings, split, revision)
     pairs.key = key
     if pairs.problem and settings.bad_rows == "error":
         raise DataError(f"{pairs.problem}{REMEDY}")
@@ -139,10 +112,9 @@ def load_pairs(source: str, settings: DataSettings, *, split: str = "", revision
 
 
 def _key(source: str, settings: DataSettings, split: str) -> str:
-    """What the pairs of a local source are kept by; empty where it cannot be read, or is none."""
-    path = Path(os.path.expanduser(source))
+    """What the pairs of local files are kept by; empty where there are none, or one cannot be read."""
     try:
-        content = content_of(path) if source and path.exists() else None
+        content = [(name, cache.digest(file)) for name, file in local_files(source, split)]
     except OSError:
         return ""
     reading = [settings.columns, settings.template == "none", settings.system, settings.ranking, settings.limit]
@@ -264,7 +236,7 @@ def split_by_prompt(pairs: "Pairs", fraction: float, seed: int) -> tuple["Some",
     return Some(pairs, sides[0]), Some(pairs, sides[1])
 
 
-class Some(Sequence[Pair]):
+class Some(OnDemand[Pair]):
     """Those of some pairs that have these `numbers`."""
 
     def __init__(self, pairs: "Pairs", numbers: Sequence[int]) -> None:
@@ -273,16 +245,9 @@ class Some(Sequence[Pair]):
     def __len__(self) -> int:
         return len(self.numbers)
 
-    @overload
-    def __getitem__(self, index: int) -> Pair: ...
-    @overload
-    def __getitem__(self, index: slice) -> "Some": ...
-    def __getitem__(self, index: int | slice) -> "Pair | Some":
-        if isinstance(index, slice):
-            return Some(self.pairs, self.numbers[index])
-        return self.pairs[self.numbers[index]]
+    def item(self, place: int) -> Pair:
+        return self.pairs[self.numbers[place]]
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Some) and list(self) == list(other)
-
-    __hash__ = None  # type: ignore[assignment]
+    def first(self, most: int) -> "Some":
+        """The first so many, all for 0."""
+        return Some(self.pairs, self.numbers[: most or None])

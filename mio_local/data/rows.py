@@ -40,7 +40,7 @@ def read_rows(source: str, *, split: str = "train", revision: str = "") -> Itera
         raise DataError("no preference pairs given: pass --data with a file, a folder or a hub dataset")
     path = expanded(source, "--data")
     if path.is_dir():
-        return _folder(path, split)
+        return _folder(source, split)
     if path.exists():
         return _file(path, path.name, split)
     if path.is_symlink():
@@ -48,6 +48,15 @@ def read_rows(source: str, *, split: str = "train", revision: str = "") -> Itera
     if source[0] in "./~\\" or _suffix(path):
         raise DataError(f"{source}: no such file")
     return read_hub(source, split, revision)
+
+
+def local_files(source: str, split: str) -> list[tuple[str, Path]]:
+    """The files that `read_rows` reads, in order, by the names that rows have; none for what is on the hub, is missing,
+    or is a pipe. Raises DataError for a folder without any."""
+    path = expanded(source, "--data") if source else None
+    if path and path.is_dir():
+        return [(str(file.relative_to(path)), file) for file in files_of_split(path, READERS, split)]
+    return [(path.name, path)] if path and path.is_file() else []
 
 
 def validation_split_of(source: str) -> str:
@@ -62,9 +71,9 @@ def _suffix(path: Path) -> str:
     return suffix if suffix in READERS else ""
 
 
-def _folder(folder: Path, split: str) -> Iterator[Row]:
-    for path in files_of_split(folder, READERS, split):
-        yield from _file(path, str(path.relative_to(folder)), split)
+def _folder(source: str, split: str) -> Iterator[Row]:
+    for name, path in local_files(source, split):
+        yield from _file(path, name, split)
 
 
 def _file(path: Path, name: str, split: str) -> Iterator[Row]:

@@ -117,11 +117,17 @@ class Chat:
         `progress(done, total)` is called after each hundred pairs, of many after each two thousand. The tokens go to
         `file` where one is given.
         """
+        shortcuts = self._shortcuts
         with closing(Collected(self.end_ids, file)) as made:
             left, lost = self._encode(pairs, made, max_tokens, long_prompt, bad_rows, progress)
-            if self.mode == "chat" and self._framing.misled:  # and so renders every pair from here on
-                return self.encode_all(pairs, max_tokens, long_prompt, bad_rows, progress, file)
-            return Encoded(made.examples(lambda number: pairs[number].where), left, lost)
+            if self._shortcuts == shortcuts:
+                return Encoded(made.examples(lambda number: pairs[number].where), left, lost)
+        return self.encode_all(pairs, max_tokens, long_prompt, bad_rows, progress, file)  # one of them was wrong
+
+    @property
+    def _shortcuts(self) -> tuple[bool, bool]:
+        """Whether pairs are framed, and prompts tokenised, by less than the whole: until that proves wrong."""
+        return self.mode == "chat" and not self._framing.misled, not self._batches.misled
 
     def _encode(
         self, pairs: Sequence[Pair], made: Collected, max_tokens: int, long_prompt: Literal["error", "skip", "cut"],
@@ -168,7 +174,7 @@ class Chat:
         chosen, rejected = (
             [Part(self._plain_answer(answer, pair.where), True)] for answer in (pair.chosen, pair.rejected)
         )
-        return Framed([Part(_plain(pair.prompt, pair.where), False)], chosen, rejected, ended=False, lost=[])
+        return Framed([Part(_plain(pair.prompt, pair.where), False)], chosen, rejected, ended=(False, False), lost=[])
 
     def _plain_answer(self, answer: Answer, where: str) -> str:
         if isinstance(answer, str) and self.settings.thoughts == "keep":
@@ -185,9 +191,9 @@ class Chat:
         text, ids, spans = self._scored("", [], framed.prompt, where, joint[0] if joint else None)
         answers: list[list[int]] = []
         scored = [spans]
-        for side, parts in enumerate((framed.chosen, framed.rejected), 1):
-            _, answer, spans = self._scored(text, ids, parts, where, joint[side] if joint else None)
-            ended = self._ended(answer, not framed.ended)
+        for side, parts in enumerate((framed.chosen, framed.rejected)):
+            _, answer, spans = self._scored(text, ids, parts, where, joint[side + 1] if joint else None)
+            ended = self._ended(answer, not framed.ended[side])
             if spans and spans[-1][1] in (len(answer), len(ended)):
                 spans[-1] = spans[-1][0], len(ended)
             answers.append(ended)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from mio_local.data.encoding import encode
 from mio_local.data.examples import CUT_CHOSEN, CUT_REJECTED, Example, Examples, Tokenised
@@ -52,14 +53,15 @@ class Tokens:
         """A fingerprint of every token: a resumed run must see the same."""
         parts = [[each.key, hashlib.sha256(each.numbers.tobytes()).hexdigest()] for each in (self.train, self.held_out)]
         key = cache.key_of("digest", parts) if self.train.key else ""
-        if found := cache.find("digest", key):
-            return found[1]["digest"]
+        found = cache.kept("digest", key, lambda _: {"digest": self._digest()})
+        return found[1]["digest"] if found else self._digest()
+
+    def _digest(self) -> str:
         sha = hashlib.sha256()
         for example in itertools.chain(self.train, self.held_out):
             sha.update(repr((example.prompt, example.chosen, example.rejected)).encode())
             if example.scored:
                 sha.update(repr(example.scored).encode())
-        cache.keep("digest", key, lambda _: {"digest": sha.hexdigest()})
         return sha.hexdigest()
 
 
@@ -81,7 +83,7 @@ def read_split(recipe: Recipe, report: Report) -> Split:
         train, held_out, left_out = pairs.all, held.all, sum(held.skipped.values())
     else:
         (train, held_out), left_out = pairs.split(data.eval_fraction, recipe.train.seed), 0
-    return Split(pairs, train, held_out[: recipe.eval.pairs or None], left_out)
+    return Split(pairs, train, held_out.first(recipe.eval.pairs), left_out)
 
 
 def tokenise(recipe: Recipe, split: Split, chat: Chat, report: Report) -> Tokens:
@@ -108,6 +110,11 @@ def examples_of(recipe: Recipe, chat: Chat, source: str, report: Report) -> Sequ
 def chat_of(model: ModelSettings, data: DataSettings, place: Path, now: float | None = None) -> Chat:
     """The tokenizer of the model in `place`, with the template of `data` as of `now`, or of today."""
     tokenizer = load_tokenizer(model.model_copy(update={"name": str(place), "revision": ""}))
+    return chat_with(tokenizer, data, place, now)
+
+
+def chat_with(tokenizer: Any, data: DataSettings, place: Path, now: float | None = None) -> Chat:
+    """A tokenizer with the template of `data`, for the model in `place`, which need not be on this disk."""
     return Chat(tokenizer, data.template, now, settings=data, rows=embedding_rows(place))
 
 

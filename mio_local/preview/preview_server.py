@@ -28,7 +28,8 @@ from mio_local.data.detect import SYNONYMS, ColumnsError
 from mio_local.data.layouts import LAYOUTS
 from mio_local.data.pairs import Pair, Pairs, load_pairs
 from mio_local.data.template import Chat
-from mio_local.data.tokenizer import embedding_rows, load_tokenizer
+from mio_local.data.tokenise import chat_with
+from mio_local.data.tokenizer import load_tokenizer
 from mio_local.errors import DataError
 from mio_local.paths import expanded
 from mio_local.preview.shown import reasons, text_parts, token_parts
@@ -69,7 +70,7 @@ class Watched(Pairs):
     """Pairs that call `watch(number)` before each one they give, so that long work over them can be broken off."""
 
     def __init__(self, pairs: Pairs, watch: Callable[[int], None]) -> None:
-        super().__init__(pairs.packed, pairs.layout, pairs.columns, pairs.rows, pairs.skipped)
+        super().__init__(pairs, pairs.layout, pairs.columns, pairs.rows, pairs.skipped)
         vars(self).update(vars(pairs))
         self._watch = watch
 
@@ -147,8 +148,7 @@ class Previewer:
         return self._pairs[1]
 
     def _chat(self, recipe: Recipe) -> Chat:
-        rows = embedding_rows(expanded(recipe.model.name, "--model"))
-        return Chat(self._load_tokenizer(recipe.model), recipe.data.template, settings=recipe.data, rows=rows)
+        return chat_with(self._load_tokenizer(recipe.model), recipe.data, expanded(recipe.model.name, "--model"))
 
     def _load_tokenizer(self, model: ModelSettings) -> Any:
         key = (model.name, model.revision, model.trust_remote_code, stamps(model.name, "*"))

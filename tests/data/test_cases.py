@@ -5,17 +5,10 @@ import pytest
 from mio_local.data.pairs import Pair
 from mio_local.data.template import Chat
 from mio_local.recipe import DataSettings
-from tests.helpers.templates import published, tokenizer_for
+from tests.helpers.templates import mistral, published, published_file, tokenizer_for
 
 FILES = published()
-MISTRAL = (  # of Mistral 7B v0.3, Nemo and Large 2407: the system message stands in the last turn, if it is the user's
-    "{%- if messages[0]['role'] == 'system' -%}{%- set sys = messages[0]['content'] -%}{%- set rest = messages[1:] -%}"
-    "{%- else -%}{%- set rest = messages -%}{%- endif -%}{{- bos_token -}}{%- for m in rest -%}"
-    "{%- if m['role'] == 'user' -%}{%- if loop.last and sys is defined -%}"
-    "{{- '[INST] ' + sys + '\n\n' + m['content'] + '[/INST]' -}}{%- else -%}"
-    "{{- '[INST] ' + m['content'] + '[/INST]' -}}{%- endif -%}"
-    "{%- elif m['role'] == 'assistant' -%}{{- ' ' + m['content'] + '</s>' -}}{%- endif -%}{%- endfor -%}"
-)
+MISTRAL = mistral("'</s>'")
 AFTER_THINK = (  # as DeepSeek's, which writes an answer from behind its thought on
     "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}<｜User｜>{{ m.content }}{% endif %}"
     "{% if m.role == 'assistant' %}<｜Assistant｜>{{ m.content.split('</think>') | last }}<｜end▁of▁sentence｜>"
@@ -51,12 +44,6 @@ def told(tmp_path, template, prompt, chosen, rejected, **settings):
     return texts, chat.lost(pair), before
 
 
-def published_template(name):
-    if name not in FILES:
-        pytest.skip(f"no template {name} on this machine")
-    return name
-
-
 def thought(steps, text="It is 7."):
     return f"<think>\n{steps}\n</think>\n\n{text}"
 
@@ -80,7 +67,7 @@ NEMOTRONS = ["nemotron_3_nano", "nemotron_3_super", "nemotron_3_ultra", "nemotro
 
 @pytest.mark.parametrize("name", ["", *NEMOTRONS])
 def test_thoughts_go_on_from_a_prompt_that_opens_one(tmp_path, name):
-    template = published_template(name) if name else OPENS_THOUGHT
+    template = published_file(name) if name else OPENS_THOUGHT
     texts, lost, _ = told(tmp_path, template, ASKED, thought("right"), thought("wrong"))
     assert texts[0].endswith("What is 3 plus 4?<|im_end|>\n<|im_start|>assistant\n<think>\n")
     assert texts[1:] == [f"{steps}\n</think>\n\nIt is 7.<|im_end|>" for steps in ("right", "wrong")]
@@ -90,7 +77,7 @@ def test_thoughts_go_on_from_a_prompt_that_opens_one(tmp_path, name):
 @pytest.mark.parametrize("name", ["", "deepseek_r1_distill"])
 @pytest.mark.parametrize("given", [thought, beside])
 def test_thoughts_that_the_template_strips_are_put_back_and_told(tmp_path, name, given):
-    template = published_template(name) if name else AFTER_THINK
+    template = published_file(name) if name else AFTER_THINK
     texts, lost, _ = told(tmp_path, template, ASKED, given("right"), given("wrong"))
     assert texts[0] == "<s><｜User｜>What is 3 plus 4?<｜Assistant｜><think>\n"
     assert texts[1:] == [f"{steps}\n</think>\n\nIt is 7.<｜end▁of▁sentence｜>" for steps in ("right", "wrong")]
@@ -108,7 +95,7 @@ PLACES = {
 @pytest.mark.parametrize("template", PLACES)
 @pytest.mark.parametrize("given", [thought, beside])
 def test_thoughts_beside_the_text_and_inside_it_become_the_same_tokens(tmp_path, template, given):
-    found = template if " " in template else published_template(template)
+    found = template if " " in template else published_file(template)
     texts, lost, before = told(tmp_path, found, ASKED, given("right"), given("wrong"))
     assert texts[1:] == [PLACES[template].replace("$", steps) for steps in ("right", "wrong")]
     assert (lost, before) == ([], texts[0])

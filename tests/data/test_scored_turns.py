@@ -6,17 +6,8 @@ from mio_local.data.collate import collate
 from mio_local.data.pairs import Pair
 from mio_local.data.template import Chat
 from mio_local.recipe import DataSettings
-from tests.helpers.templates import published, tokenizer_for
+from tests.helpers.templates import mistral, published, published_file, tokenizer_for
 
-FILES = published()
-MISTRAL = (  # of Mistral 7B v0.3, Nemo and Large 2407: the system message stands in the last turn, if it is the user's
-    "{%- if messages[0]['role'] == 'system' -%}{%- set sys = messages[0]['content'] -%}{%- set rest = messages[1:] -%}"
-    "{%- else -%}{%- set rest = messages -%}{%- endif -%}{{- bos_token -}}{%- for m in rest -%}"
-    "{%- if m['role'] == 'user' -%}{%- if loop.last and sys is defined -%}"
-    "{{- '[INST] ' + sys + '\n\n' + m['content'] + '[/INST]' -}}{%- else -%}"
-    "{{- '[INST] ' + m['content'] + '[/INST]' -}}{%- endif -%}"
-    "{%- elif m['role'] == 'assistant' -%}{{- ' ' + m['content'] + eos_token -}}{%- endif -%}{%- endfor -%}"
-)
 # what is scored of an earlier turn with the text $, and of the last one
 TURNS = {
     "mistral": (" $<|endoftext|>", " $<|endoftext|>"),
@@ -38,11 +29,11 @@ LATER = [{"role": "assistant", "content": "first yes"}, {"role": "user", "conten
 @pytest.fixture
 def chat_of(tmp_path):
     def chat(name, score="all"):
-        file = FILES.get(name, tmp_path / "mistral.jinja")
+        file = tmp_path / "mistral.jinja"
         if name == "mistral":
-            file.write_text(MISTRAL, "utf-8")
-        elif name not in FILES:
-            pytest.skip(f"no template {name} on this machine")
+            file.write_text(mistral("eos_token"), "utf-8")
+        else:
+            file = published()[published_file(name)]
         return Chat(tokenizer_for(file.read_text("utf-8")), str(file), 0.0, settings=DataSettings(score=score))
 
     return chat

@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import os
+import shutil
 import stat
+import threading
 
 import pytest
 
@@ -43,7 +46,7 @@ def written(tmp_path, rows=ROWS):
 
 
 def facts(pairs):
-    return {name: value for name, value in vars(pairs).items() if name != "packed"}
+    return {name: value for name, value in vars(pairs).items() if name not in ("blob", "ends")}
 
 
 def test_a_second_reading_is_the_first_without_the_file(cache, tmp_path, unread):
@@ -66,6 +69,27 @@ def test_another_content_or_another_setting_is_read_anew(cache, tmp_path):
     assert [pair.chosen for pair in load_pairs(file, SKIP)] == ["Another."]
     told = load_pairs(file, SKIP.model_copy(update={"system": "be"}))
     assert told[0].prompt[0] == {"role": "system", "content": "be"}
+
+
+def test_where_a_file_lies_does_not_matter(cache, tmp_path, monkeypatch, unread):
+    """As it is typed for a check, and as a run's recipe writes it down."""
+    file = written(tmp_path)
+    first = list(load_pairs(file, SKIP))
+    (tmp_path / "elsewhere").mkdir()
+    copy = shutil.copy(file, tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path)
+    unread()
+    assert [list(load_pairs(str(name), SKIP)) for name in ("pairs.jsonl", "./pairs.jsonl", copy)] == [first] * 3
+
+
+def test_what_comes_through_a_pipe_is_not_kept(cache, tmp_path):
+    """Its name says nothing of it."""
+    pipe = tmp_path / "pairs.jsonl"
+    os.mkfifo(pipe)
+    for answer in ("one", "two"):
+        text = json.dumps({**ROWS[0], "chosen": answer}) + "\n"
+        threading.Thread(target=pipe.write_text, args=(text,)).start()
+        assert [pair.chosen for pair in load_pairs(str(pipe), SKIP)] == [answer]
 
 
 @pytest.mark.parametrize("name", ["pairs.bin", "ends.npy", "meta.json"])

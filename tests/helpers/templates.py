@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.helpers.byte_tokenizer import build
 
 SHARED = Path(__file__).resolve().parents[3] / "shared/data/chat_templates"
@@ -41,3 +43,24 @@ def tokenizer_for(text: str) -> Any:
     tokenizer.add_special_tokens({"additional_special_tokens": sorted({"<|im_end|>", end, *MARKER.findall(text)})})
     tokenizer.bos_token, tokenizer.eos_token = "<s>", end
     return tokenizer
+
+
+def mistral(end):
+    """The template of Mistral 7B v0.3, Nemo and Large 2407: the system message stands in the last turn, if it is the
+    user's. `end` is the Jinja expression that ends an answer."""
+    return (
+        "{%- if messages[0]['role'] == 'system' -%}{%- set sys = messages[0]['content'] -%}"
+        "{%- set rest = messages[1:] -%}"
+        "{%- else -%}{%- set rest = messages -%}{%- endif -%}{{- bos_token -}}{%- for m in rest -%}"
+        "{%- if m['role'] == 'user' -%}{%- if loop.last and sys is defined -%}"
+        "{{- '[INST] ' + sys + '\n\n' + m['content'] + '[/INST]' -}}{%- else -%}"
+        "{{- '[INST] ' + m['content'] + '[/INST]' -}}{%- endif -%}"
+        "{%- elif m['role'] == 'assistant' -%}{{- ' ' + m['content'] + END -}}{%- endif -%}{%- endfor -%}"
+    ).replace("END", end)
+
+
+def published_file(name):
+    """The name of a published template; the test skips where its file is not on this machine."""
+    if name not in published():
+        pytest.skip(f"no template {name} on this machine")
+    return name

@@ -39,8 +39,8 @@ class Encoded:
         return self.left[0].problem if self.left else ""
 
     def of(self, numbers: Sequence[int]) -> "Encoded":
-        """What became of the pairs with these numbers."""
-        chosen = set(numbers)
+        """What became of the pairs with these numbers; `lost` stays that of all."""
+        chosen = set(numbers) if self.left else set[int]()
         return Encoded(self.examples.of(numbers), [each for each in self.left if each.number in chosen], self.lost)
 
     def check(self, long_prompt: str, bad_rows: str) -> None:

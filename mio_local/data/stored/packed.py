@@ -1,17 +1,17 @@
 """Pairs in one stretch of bytes: a million of them take what their text takes."""
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from typing import overload
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from pydantic_core import from_json, to_json
 
+from mio_local.data.stored.on_demand import OnDemand
 from mio_local.data.stored.preference_pair import Pair
 
 
-class Packed(Sequence[Pair]):
-    """Pairs as JSON, one after the other in `blob`; number i ends at `ends[i]`. One is made when it is asked for."""
+class Packed(OnDemand[Pair]):
+    """Pairs as JSON, one after the other in `blob`; number i ends at `ends[i]`."""
 
     def __init__(self, blob: bytes | bytearray | memoryview, ends: np.ndarray) -> None:
         self.blob, self.ends = memoryview(blob), ends
@@ -19,16 +19,9 @@ class Packed(Sequence[Pair]):
     def __len__(self) -> int:
         return len(self.ends)
 
-    @overload
-    def __getitem__(self, index: int) -> Pair: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Pair]: ...
-    def __getitem__(self, index: int | slice) -> Pair | list[Pair]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        number = range(len(self))[index]
-        start = int(self.ends[number - 1]) if number else 0
-        return Pair(*from_json(bytes(self.blob[start : int(self.ends[number])])))
+    def item(self, place: int) -> Pair:
+        start = int(self.ends[place - 1]) if place else 0
+        return Pair(*from_json(bytes(self.blob[start : int(self.ends[place])])))
 
     def __iter__(self) -> Iterator[Pair]:
         start = 0

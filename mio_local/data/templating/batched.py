@@ -6,18 +6,18 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mio_local.data.templating.framing import Framed
+from mio_local.data.templating.insertion import is_checked
 from mio_local.data.tokenizer import parallel
 
 Joint = tuple[list[int], list[int], list[int]]  # ids of a prompt, of it with the chosen, with the rejected answer
 NEAR = 64  # characters from a prompt's end, where its last added token is looked for
 ENDINGS = 32  # of a template: one for a prompt, and few more
-EVERY = 1000  # one text in so many is tokenised whole too
 
 
 class Batches:
     """Tokenises texts together. A tokenizer splits a text at its added tokens before all else, so what follows the last
-    of them in a prompt (`<|im_start|>assistant`, say) becomes the same tokens without what precedes it: that is checked
-    for each such ending, for the first texts, and for one in EVERY."""
+    of them in a prompt (`<|im_start|>assistant`, say) becomes the same tokens without what precedes it. That is checked
+    as often as `QuickFraming` checks; `misled` tells that it proved wrong: from then on texts are tokenised whole."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -25,6 +25,7 @@ class Batches:
         self._added = re.compile("|".join(map(re.escape, names))) if names else None
         self._endings: dict[str, list[int] | None] = {}
         self._done = 0
+        self.misled = False
 
     def joint(self, framed: Sequence[Framed]) -> Iterator[Joint | None]:
         """Of each the ids of the prompt, and of the prompt with either answer; None for frames of more parts."""
@@ -45,12 +46,10 @@ class Batches:
                 kept = prompt[: len(prompt) - len(known)]
                 whole = [[*kept, *side] for side in sides]
                 self._done += 1
-                if prompt[len(kept) :] != known or (self._done <= 16 or self._done % EVERY == 0):
+                if prompt[len(kept) :] != known or is_checked(self._done):
                     rest = [texts[3 * number + side].removeprefix(ending) for side in (1, 2)]
                     checked = self._ids([texts[3 * number] + text for text in rest])
-                    if checked != whole:
-                        self._endings[ending] = None
-                        whole = checked
+                    self.misled, whole = self.misled or checked != whole, checked
                 sides = whole
             found.append((prompt, sides[0], sides[1]))
         coming = iter(found)
@@ -58,7 +57,7 @@ class Batches:
 
     def _ending(self, before: str) -> str:
         """What of a prompt is tokenised with its answers: from the last added token on; empty for all of it."""
-        if self._added is None:
+        if self._added is None or self.misled:
             return ""
         matches = list(self._added.finditer(before, max(0, len(before) - NEAR)))
         if not matches:

@@ -30,13 +30,13 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Framed:
-    """A pair as text. An answer that the template does not end is not `ended`. `lost` names the kinds of text that the
-    user gave and that reach no token, and RESTORED where an answer's thought was put back."""
+    """A pair as text. `ended` tells of the chosen and of the rejected answer whether the template ends it. `lost` names
+    the kinds of text that the user gave and that reach no token, and RESTORED where a thought was put back."""
 
     prompt: list[Part]
     chosen: list[Part]
     rejected: list[Part]
-    ended: bool
+    ended: tuple[bool, bool]
     lost: list[str]
 
 
@@ -96,7 +96,7 @@ class Framing:
             spans = [self._turn(sides[0], number, pair) for number in turns]
             prompt = _parts(sides[0].text, 0, len(before), spans)
         chosen, rejected = (self._answer(side, before, len(messages), pair) for side in sides)
-        return Framed(prompt, chosen, rejected, sides[0].ended, list(lost))
+        return Framed(prompt, chosen, rejected, (sides[0].ended, sides[1].ended), list(lost))
 
     def messages(self, prompt: list[Message] | str) -> list[Message]:
         """A prompt as messages that the template takes: a system message goes into a user's turn where there is no

@@ -13,6 +13,11 @@ CHECKED = 16  # pairs that are rendered too, and then one in EVERY
 EVERY = 1000
 
 
+def is_checked(number: int) -> bool:
+    """Whether the pair of this number, from 1, is done in full too, to see that the short way gives the same."""
+    return number <= CHECKED or number % EVERY == 0
+
+
 class Shape(NamedTuple):
     """What a template writes around literal contents: before each message's, and after the last up to the answer; what
     it puts before and after an answer's text; and what a generation prompt opens beyond that, if anything."""
@@ -44,7 +49,7 @@ class QuickFraming(Framing):
         if quick is None:
             return super().frame(pair)
         self._quick += 1
-        if self._quick <= CHECKED or self._quick % EVERY == 0:
+        if is_checked(self._quick):
             rendered = super().frame(pair)
             self.misled = rendered != quick
             return rendered
@@ -71,7 +76,7 @@ class QuickFraming(Framing):
             return None
         text = [part for both in zip(shape.between, [*contents, ""], strict=True) for part in both]
         good, bad = ([Part(f"{shape.opening}{answer}{shape.end}", True)] for answer in (chosen, rejected))
-        return Framed([Part("".join(text), False)], good, bad, shape.ended, [])
+        return Framed([Part("".join(text), False)], good, bad, (shape.ended, shape.ended), [])
 
     def _shape(self, roles: tuple[str, ...], where: str) -> Shape | None:
         stand_ins = [STAND_IN.format(number) for number in range(len(roles))]

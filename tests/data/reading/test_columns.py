@@ -11,25 +11,9 @@ from mio_local.data.pairs import load_pairs
 from mio_local.errors import DataError
 from mio_local.recipe import DataSettings
 from tests.helpers.layout_rows import HH, TALK, bot, user
+from tests.helpers.loading import fault, load, turns
 
 TEXT = {"prompt": "q", "chosen": "a", "rejected": "b"}
-
-
-def load(tmp_path, *rows, **settings):
-    file = tmp_path / "f.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return load_pairs(str(file), DataSettings(**settings))
-
-
-def fault(tmp_path, *rows, **settings):
-    with pytest.raises(DataError) as caught:
-        load(tmp_path, *rows, **settings)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def turns(pairs):
-    return [(pair.prompt, pair.chosen, pair.rejected) for pair in pairs]
 
 
 def test_a_dot_leads_into_a_column(tmp_path):
