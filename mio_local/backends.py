@@ -6,9 +6,10 @@ A backend is a package with an entry point in the group `mio_local.backends`; in
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -211,13 +212,27 @@ def load_backend(name: str) -> Backend:
         )
     if name not in points:
         raise BackendError(f"--backend {name}: no such backend{nearest(name, points)}; there are {', '.join(points)}")
-    try:
+    with importing(name):
         return points[name].load()()
+
+
+@contextlib.contextmanager
+def importing(name: str) -> Generator[None]:
+    """Say of a library that the backend called `name` cannot import how to install it. Raises BackendError."""
+    try:
+        yield
     except (ImportError, OSError) as error:  # a shared library that does not load is an OSError
         extra = EXTRAS.get(name, f"mio-local[{name}]")
         raise BackendError(
             f"--backend {name}: not installed ({_lack(error)}); install it with: pip install '{extra}'"
         ) from None
+
+
+def require(*packages: str) -> None:
+    """Raise ModuleNotFoundError for the first that is not there, without the time that importing them takes."""
+    for package in packages:
+        if find_spec(package) is None:
+            raise ModuleNotFoundError(f"no module {package}", name=package)
 
 
 def resolve_backend(recipe: Recipe) -> tuple[Backend, Recipe, Device]:

@@ -99,6 +99,10 @@ def main() -> None:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # the libraries' warnings are for us, and hide the one line
     try:
+        if command_of(sys.argv[1:]) == "data":
+            from mio_local.data.tokenizer import without_models
+
+            without_models()
         code = run(sys.argv[1:])
     except MioError as error:
         code = _complain(str(error))

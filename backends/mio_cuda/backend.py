@@ -1,4 +1,7 @@
-"""Find the device, and load a model from a folder of safetensors."""
+"""Find the device, and load a model from a folder of safetensors.
+
+PEFT takes seconds to import: it comes with the first model, so that a mistake in the data is told before.
+"""
 
 import importlib.util
 import math
@@ -6,18 +9,19 @@ import os
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import transformers
 from safetensors import safe_open
 
-from mio_cuda import files
-from mio_cuda.model import CudaModel
-from mio_local.backends import MATRIX, Device, rates
+from mio_local.backends import MATRIX, Device, importing, rates, require
 from mio_local.errors import BackendError, ModelError, one_line
 from mio_local.recipe import ModelSettings
+
+if TYPE_CHECKING:
+    from mio_cuda.model import CudaModel
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -28,6 +32,7 @@ class CudaBackend:
     name = "cuda"
 
     def __init__(self) -> None:
+        require("peft")
         self.versions = {package: version(package) for package in ("torch", "transformers", "peft")}
 
     def probe(self, device: str) -> Device:
@@ -71,8 +76,11 @@ class CudaBackend:
 
     def load(
         self, folder: Path, settings: ModelSettings, device: str, *, grad_checkpoint: bool, seed: int
-    ) -> CudaModel:
+    ) -> "CudaModel":
         """Load the model in `folder`, in `settings.dtype`, quantised by bitsandbytes where asked."""
+        with importing(self.name):
+            from mio_cuda.model import CudaModel
+
         kind = self.probe(device).kind
         place = _place(device)
         if place.type == "cuda":
@@ -112,12 +120,16 @@ class CudaBackend:
     def logits(
         self, folder: Path, settings: ModelSettings, device: str, ids: Sequence[int], adapter: Path | None
     ) -> np.ndarray:
+        from mio_cuda import files
+
         model = self.load(folder, settings, device, grad_checkpoint=False, seed=0)
         return files.logits(model.model, model.device, ids, adapter)
 
     def dense(
         self, folder: Path, settings: ModelSettings, device: str
     ) -> tuple[list[str], Iterator[tuple[str, np.ndarray]]]:
+        from mio_cuda import files
+
         return files.dense(self.load(folder, settings, device, grad_checkpoint=False, seed=0).model)
 
     def quantize(self, folder: Path, bits: int, device: str) -> None:

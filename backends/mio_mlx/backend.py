@@ -1,20 +1,24 @@
-"""Find the device, and load a model from a folder of safetensors."""
+"""Find the device, and load a model from a folder of safetensors.
+
+mlx-lm takes seconds to import (transformers, and PyTorch where that is installed): it comes with the first model, so
+that a mistake in the data is told before.
+"""
 
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 import numpy as np
-from mlx_lm.utils import load_model, maybe_set_recommended_wired_limit
 
-from mio_local.backends import MATRIX, Device, rates
+from mio_local.backends import MATRIX, Device, importing, rates, require
 from mio_local.errors import BackendError, ModelError, one_line
 from mio_local.models.locate import read_config
 from mio_local.recipe import ModelSettings
-from mio_mlx import files
-from mio_mlx.model import MlxModel
+
+if TYPE_CHECKING:
+    from mio_mlx.model import MlxModel
 
 DTYPES = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
 
@@ -25,6 +29,7 @@ class MlxBackend:
     name = "mlx"
 
     def __init__(self) -> None:
+        require("transformers", "mlx_lm")
         self.versions = {package: version(package) for package in ("mlx", "mlx-lm")}
 
     def probe(self, device: str) -> Device:
@@ -52,8 +57,16 @@ class MlxBackend:
     def limit_memory(self, device: str, size: int) -> None:
         mx.set_memory_limit(size)  # what is cached for reuse counts too, and is given back first
 
-    def load(self, folder: Path, settings: ModelSettings, device: str, *, grad_checkpoint: bool, seed: int) -> MlxModel:
+    def load(
+        self, folder: Path, settings: ModelSettings, device: str, *, grad_checkpoint: bool, seed: int
+    ) -> "MlxModel":
         """Load, cast and, where asked, quantise the model in `folder`."""
+        with importing(self.name):
+            from mlx_lm.utils import load_model, maybe_set_recommended_wired_limit
+
+            from mio_mlx.files import quantised
+            from mio_mlx.model import MlxModel
+
         kind = self.probe(device).kind
         mx.set_default_device(mx.Device(mx.gpu if kind == "gpu" else mx.cpu))
         if kind == "gpu":
@@ -67,21 +80,27 @@ class MlxBackend:
         if dtype != "auto":
             model.set_dtype(DTYPES[dtype])
         if settings.quantize and "quantization" not in config:
-            model, config = files.quantised(model, config, settings.quantize)
+            model, config = quantised(model, config, settings.quantize)
         mx.eval(model.parameters())
         return MlxModel(model, grad_checkpoint=grad_checkpoint)
 
     def logits(
         self, folder: Path, settings: ModelSettings, device: str, ids: Sequence[int], adapter: Path | None
     ) -> np.ndarray:
+        from mio_mlx import files
+
         return files.logits(self.load(folder, settings, device, grad_checkpoint=False, seed=0).model, ids, adapter)
 
     def dense(
         self, folder: Path, settings: ModelSettings, device: str
     ) -> tuple[list[str], Iterator[tuple[str, np.ndarray]]]:
+        from mio_mlx import files
+
         return files.dense(self.load(folder, settings, device, grad_checkpoint=False, seed=0).model)
 
     def quantize(self, folder: Path, bits: int, device: str) -> None:
+        from mio_mlx import files
+
         self.probe(device)
         files.write_quantised(folder, bits)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mio_local.data.encoding_processes import encode_in_processes, is_worth_it
 from mio_local.data.examples import Examples
 from mio_local.data.pairs import Pairs
 from mio_local.data.stored import cache
@@ -30,6 +31,8 @@ def encode(
     key = cache.key_of("tokens", pairs.key, chat.fingerprint, settings.max_tokens, cut) if known else ""
 
     def made(file: Path | None = None) -> Encoded:
+        if is_worth_it(pairs, chat):
+            return encode_in_processes(pairs, chat, settings.max_tokens, long_prompt, bad_rows, progress, file)
         return chat.encode_all(pairs, settings.max_tokens, long_prompt, bad_rows, progress, file)
 
     found = cache.kept("tokens", key, lambda folder: _write(made(folder / TOKENS), folder))

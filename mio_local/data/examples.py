@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,6 +38,16 @@ class Example:
 
 
 CUT_CHOSEN, CUT_REJECTED, CUT_PROMPT, END_INSIDE = 1, 2, 4, 8  # flags: the last, of an end token inside an answer
+
+
+class Arrays(NamedTuple):
+    """Of examples, what `Examples` has."""
+
+    tokens: np.ndarray
+    lengths: np.ndarray
+    flags: np.ndarray
+    numbers: np.ndarray
+    scored: Mapping[int, Scored]
 
 
 class Examples(OnDemand[Example]):
@@ -77,6 +88,11 @@ class Examples(OnDemand[Example]):
             self.tokens, self.starts[chosen], self.lengths[chosen], self.flags[chosen], self.numbers[chosen],
             self.places, self.scored, self.key,
         )  # fmt: skip
+
+    @property
+    def arrays(self) -> Arrays:
+        """What they consist of."""
+        return Arrays(self.tokens, self.lengths, self.flags, self.numbers, self.scored)
 
     def count(self, flags: int) -> int:
         """How many have one of these flags."""

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mio_local.data.examples import Example, Scored
-from mio_local.data.messages import Answer, BadRow, Message
+from mio_local.data.messages import BadRow, Message
 from mio_local.data.pairs import Pair
 from mio_local.data.stored import cache
 from mio_local.data.stored.collected import Collected
 from mio_local.data.stored.encoded import Encoded, Left
 from mio_local.data.templating.batched import Batches, Joint
 from mio_local.data.templating.cutting import LongPrompt, fitted
-from mio_local.data.templating.framing import Framed, Part, conversation
+from mio_local.data.templating.framing import Framed, Part
 from mio_local.data.templating.insertion import QuickFraming
+from mio_local.data.templating.plain import plain_frame, plain_text
 from mio_local.data.templating.rendering import Renderer, template_text
-from mio_local.data.templating.thoughts import without_thoughts, written_inside
 from mio_local.errors import DataError, ModelError
 from mio_local.recipe import DataSettings
 from mio_local.text import visible_line
@@ -52,7 +52,8 @@ class Chat:
         self.eos: int | None = tokenizer.eos_token_id
         probe = self._ids("a", special=True)
         self._adds_bos = self.bos is not None and probe[:1] == [self.bos]
-        self.template = template_text(tokenizer, template, time.time() if now is None else now)
+        self.now = time.time() if now is None else now
+        self.template = template_text(tokenizer, template, self.now)
         self.template_name = template
         self.mode: Literal["chat", "text"] = "chat" if self.template else "text"
         self.settings = settings
@@ -99,7 +100,7 @@ class Chat:
 
     def _framed(self, pair: Pair) -> Framed | DataError:
         try:
-            return self._framing.frame(pair) if self.mode == "chat" else self._plain_frame(pair)
+            return self._framing.frame(pair) if self.mode == "chat" else plain_frame(pair, self.settings.thoughts)
         except DataError as error:
             return error
 
@@ -117,17 +118,27 @@ class Chat:
         `progress(done, total)` is called after each hundred pairs, of many after each two thousand. The tokens go to
         `file` where one is given.
         """
-        shortcuts = self._shortcuts
+        wrong = self._wrong
         with closing(Collected(self.end_ids, file)) as made:
             left, lost = self._encode(pairs, made, max_tokens, long_prompt, bad_rows, progress)
-            if self._shortcuts == shortcuts:
+            if self._wrong == wrong:
                 return Encoded(made.examples(lambda number: pairs[number].where), left, lost)
         return self.encode_all(pairs, max_tokens, long_prompt, bad_rows, progress, file)  # one of them was wrong
 
     @property
-    def _shortcuts(self) -> tuple[bool, bool]:
-        """Whether pairs are framed, and prompts tokenised, by less than the whole: until that proves wrong."""
-        return self.mode == "chat" and not self._framing.misled, not self._batches.misled
+    def misled(self) -> bool:
+        """Whether pairs were framed, or prompts tokenised, by less than the whole, and that proved wrong."""
+        return any(self._wrong)
+
+    @property
+    def _wrong(self) -> tuple[bool, bool]:
+        return self.mode == "chat" and self._framing.misled, self._batches.misled
+
+    def take_no_shortcuts(self) -> None:
+        """Frame and tokenise the whole of every pair."""
+        self._batches.misled = True
+        if self.mode == "chat":
+            self._framing.misled = True
 
     def _encode(
         self, pairs: Sequence[Pair], made: Collected, max_tokens: int, long_prompt: Literal["error", "skip", "cut"],
@@ -165,26 +176,8 @@ class Chat:
 
     def generation_prompt(self, prompt: list[Message] | str) -> list[int]:
         """The ids to generate an answer from: what `encode` puts before answers without a thought."""
-        text = self._framing.opening(prompt, "prompt")[0] if self.mode == "chat" else _plain(prompt, "prompt")
+        text = self._framing.opening(prompt, "prompt")[0] if self.mode == "chat" else plain_text(prompt, "prompt")
         return self._one_bos(self._ids(text))
-
-    def _plain_frame(self, pair: Pair) -> Framed:
-        if pair.tools:
-            raise BadRow(pair.where, "tools need a chat template", ", and there is none; pass --template FILE.jinja")
-        chosen, rejected = (
-            [Part(self._plain_answer(answer, pair.where), True)] for answer in (pair.chosen, pair.rejected)
-        )
-        return Framed([Part(_plain(pair.prompt, pair.where), False)], chosen, rejected, ended=(False, False), lost=[])
-
-    def _plain_answer(self, answer: Answer, where: str) -> str:
-        if isinstance(answer, str) and self.settings.thoughts == "keep":
-            return answer
-        said = conversation(answer)
-        if len(said) > 1 or said[0].get("tool_calls"):
-            raise BadRow(where, "an answer of several messages, or with a tool call, needs a chat template",
-                         ", and there is none; pass --template FILE.jinja")
-        kept = without_thoughts(said) if self.settings.thoughts == "drop" else [written_inside(said[0])]
-        return kept[0]["content"]
 
     def _tokens(self, framed: Framed, where: str, joint: Joint | None = None) -> Example:
         """A framed pair as ids, of any length. Raises BadRow for one that has nothing to tell apart or to score."""
@@ -284,13 +277,3 @@ def _reason(error: DataError) -> str:
     if isinstance(error, LongPrompt):
         return "prompt is too long"
     return error.reason if isinstance(error, BadRow) else "the chat template does not take it"
-
-
-def _plain(prompt: list[Message] | str, where: str) -> str:
-    """The text of a prompt that no template frames: a text, or the only turn of a conversation."""
-    if isinstance(prompt, str):
-        return prompt
-    if len(prompt) == 1:
-        return prompt[0]["content"]
-    raise BadRow(where, f"a conversation of {len(prompt)} messages needs a chat template", ", and there is none; "
-                 "pass --template FILE.jinja (or none, for Human/Assistant transcripts)")

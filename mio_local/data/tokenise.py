@@ -1,7 +1,6 @@
 """A recipe's pairs, read, split and tokenised."""
 
 import hashlib
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +11,7 @@ from mio_local.data.encoding import encode
 from mio_local.data.examples import CUT_CHOSEN, CUT_REJECTED, Example, Examples, Tokenised
 from mio_local.data.pairs import Pairs, Some, held_out_source, load_pairs
 from mio_local.data.stored import cache
+from mio_local.data.stored.written import written
 from mio_local.data.task_questions import read_tasks
 from mio_local.data.template import Chat
 from mio_local.data.tokenizer import embedding_rows, load_tokenizer
@@ -58,10 +58,9 @@ class Tokens:
 
     def _digest(self) -> str:
         sha = hashlib.sha256()
-        for example in itertools.chain(self.train, self.held_out):
-            sha.update(repr((example.prompt, example.chosen, example.rejected)).encode())
-            if example.scored:
-                sha.update(repr(example.scored).encode())
+        for examples in (self.train, self.held_out):
+            for text in written(examples):
+                sha.update(text)
         return sha.hexdigest()
 
 

@@ -29,7 +29,7 @@ from mio_local.data.layouts import LAYOUTS
 from mio_local.data.pairs import Pair, Pairs, load_pairs
 from mio_local.data.template import Chat
 from mio_local.data.tokenise import chat_with
-from mio_local.data.tokenizer import load_tokenizer
+from mio_local.data.tokenizer import load_tokenizer, without_models
 from mio_local.errors import DataError
 from mio_local.paths import expanded
 from mio_local.preview.shown import reasons, text_parts, token_parts
@@ -241,6 +241,7 @@ def hub_asked_anew() -> Generator[None]:
 
 def main() -> None:
     """Serve until stdin closes."""
+    without_models()
     serve(lambda lines, send: Previewer(lines, send).serve())
 
 

@@ -58,6 +58,7 @@ def prepare(recipe: Recipe, choose: Callable[[Recipe], Run], report: Report, cre
     Writes nothing but what caches keep: a download, digests of weights. Raises MioError.
     """
     created = created or time.time()
+    report("finding the device", 0, 0)
     backend, recipe, device = resolve_backend(recipe.absolute())
     initial = read_adapter(Path(recipe.lora.init_adapter)) if recipe.lora.init_adapter else None
     recipe = inherit(recipe, initial) if initial else recipe

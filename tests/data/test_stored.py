@@ -12,6 +12,7 @@ import pytest
 from mio_local.data import pairs as reading
 from mio_local.data.encoding import encode
 from mio_local.data.pairs import load_pairs
+from mio_local.data.stored import written as written_examples
 from mio_local.data.template import Chat
 from mio_local.data.tokenise import read_split, tokenise
 from mio_local.data.tokenizer import load_tokenizer
@@ -126,8 +127,10 @@ def test_tokens_are_kept_for_a_check_and_a_training_alike(cache, tmp_path, tiny_
         encode(load_pairs(file, DataSettings()), chat, DataSettings())
 
 
-def test_the_digest_of_a_run_is_that_of_its_lists_of_tokens(cache, tmp_path, tiny_model):
-    """As runs of earlier versions wrote it down."""
+@pytest.mark.parametrize("block", [7, 4096])
+def test_the_digest_of_a_run_is_that_of_its_lists_of_tokens(cache, tmp_path, tiny_model, monkeypatch, block):
+    """As runs of earlier versions wrote it down; of many examples the text is made at once."""
+    monkeypatch.setattr(written_examples, "BLOCK", block)
     recipe = Recipe(data=DataSettings(source=written(tmp_path), eval_fraction=0.2))
     chat = Chat(load_tokenizer(ModelSettings(name=str(tiny_model))))
     for _ in ("made", "kept"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mio_local.data.examples import CUT_CHOSEN, CUT_PROMPT, CUT_REJECTED, END_INSIDE, Example, Examples, Scored
+from mio_local.data.examples import CUT_CHOSEN, CUT_PROMPT, CUT_REJECTED, END_INSIDE, Arrays, Example, Examples, Scored
 
 BUFFER = 1 << 20  # tokens held before they are written
 
@@ -34,6 +34,18 @@ class Collected:
             | CUT_PROMPT * example.cut_prompt | END_INSIDE * inside
         )  # fmt: skip
         self._numbers.append(number)
+        self._write()
+
+    def extend(self, made: Arrays, first: int) -> None:
+        """Examples whose pairs are numbered from `first` on."""
+        self._tokens.frombytes(made.tokens.astype(np.int32, copy=False).tobytes())
+        self._lengths.frombytes(made.lengths.astype(np.int32, copy=False).tobytes())
+        self._flags.frombytes(made.flags.tobytes())
+        self._numbers.frombytes((made.numbers + np.int32(first)).tobytes())
+        self.scored |= {number + first: spans for number, spans in made.scored.items()}
+        self._write()
+
+    def _write(self) -> None:
         if self._file and len(self._tokens) > BUFFER:
             self._tokens.tofile(self._file)
             self._tokens = array("i")

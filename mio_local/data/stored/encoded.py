@@ -45,6 +45,11 @@ class Encoded:
 
     def check(self, long_prompt: str, bad_rows: str) -> None:
         """Raise LongPrompt or DataError for the first that such settings do not leave out."""
-        for each in self.left:
-            if (long_prompt if each.is_long else bad_rows) != "skip":
-                raise (LongPrompt if each.is_long else DataError)(each.problem)
+        check(self.left, long_prompt, bad_rows)
+
+
+def check(left: Sequence[Left], long_prompt: str, bad_rows: str) -> None:
+    """As `Encoded.check`, for those that were left out."""
+    for each in left:
+        if (long_prompt if each.is_long else bad_rows) != "skip":
+            raise (LongPrompt if each.is_long else DataError)(each.problem)

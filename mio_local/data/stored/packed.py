@@ -23,6 +23,12 @@ class Packed(OnDemand[Pair]):
         start = int(self.ends[place - 1]) if place else 0
         return Pair(*from_json(bytes(self.blob[start : int(self.ends[place])])))
 
+    def part(self, start: int, stop: int) -> tuple[bytes, np.ndarray]:
+        """Blob and ends of the pairs in these places."""
+        before = int(self.ends[start - 1]) if start else 0
+        ends = self.ends[start:stop]
+        return bytes(self.blob[before : int(ends[-1])]), ends - before
+
     def __iter__(self) -> Iterator[Pair]:
         start = 0
         for end in self.ends.tolist():

@@ -80,4 +80,4 @@ class Batches:
         rules.no_truncation()
         rules.no_padding()
         with parallel():
-            return [each.ids for each in rules.encode_batch(texts, add_special_tokens=False)]
+            return [each.ids for each in rules.encode_batch_fast(texts, add_special_tokens=False)]
