@@ -144,6 +144,7 @@ class Backend(Protocol):
 
     name: str
     versions: dict[str, str]
+    unused: tuple[str, ...]  # packages that its libraries import where they are, and that it does nothing with
 
     def probe(self, device: str) -> Device:
         """The device that `device` names here. Loads no model. Raises BackendError naming one that is there."""

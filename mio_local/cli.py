@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from mio_local.arguments import command_of, parser
 from mio_local.errors import MioError, RecipeError, is_full_disk, one_line
+from mio_local.process import claim
 from mio_local.text import visible
 
 COMPUTING = ("demo", "train", "resume", "export", "eval", "push", "chat", "generate")  # in this process
@@ -22,7 +23,7 @@ def run(argv: Sequence[str]) -> int:
     if arguments.command == "chat" and in_terminal():
         return open_app(arguments)
     if arguments.command in COMPUTING and not getattr(arguments, "detach", False):
-        from mio_local.blas import preload
+        from mio_local.process import preload
 
         preload(threads=1 if arguments.command == "demo" else 0)
     match arguments.command:
@@ -98,11 +99,8 @@ def main() -> None:
     """Entry point: a user's mistake, or a file that cannot be used, is one line on stderr and exit code 2."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # the libraries' warnings are for us, and hide the one line
+    claim()
     try:
-        if command_of(sys.argv[1:]) == "data":
-            from mio_local.data.tokenizer import without_models
-
-            without_models()
         code = run(sys.argv[1:])
     except MioError as error:
         code = _complain(str(error))

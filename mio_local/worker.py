@@ -9,8 +9,8 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
-from mio_local.blas import preload
 from mio_local.errors import MioError, one_line
+from mio_local.process import claim, preload
 from mio_local.runs.control import Control
 from mio_local.runs.directory import Run
 
@@ -27,6 +27,7 @@ def main() -> None:
 
     One behind the first is passed over where it was deleted, or does not wait any more, by the time its turn comes.
     """
+    claim()
     parser = argparse.ArgumentParser()
     parser.add_argument("--lock", type=int, default=-1, help="descriptor that holds the first run's lock")
     parser.add_argument("--requests", type=int, default=-1, help="where the first run's new requests begin")

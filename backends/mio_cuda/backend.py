@@ -30,6 +30,7 @@ class CudaBackend:
     """The PyTorch backend."""
 
     name = "cuda"
+    unused = ()
 
     def __init__(self) -> None:
         require("peft")

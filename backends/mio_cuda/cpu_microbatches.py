@@ -14,8 +14,8 @@ import torch
 
 from mio_cuda.files import is_quantised
 from mio_local.arrays import LANES
-from mio_local.blas import share_threads, threads
 from mio_local.data.collate import Batch
+from mio_local.process import share_threads, threads
 
 THREADS = torch.get_num_threads()  # before a lane has fewer
 T = TypeVar("T")

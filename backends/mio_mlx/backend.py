@@ -27,6 +27,7 @@ class MlxBackend:
     """The MLX backend."""
 
     name = "mlx"
+    unused = ("torch",)
 
     def __init__(self) -> None:
         require("transformers", "mlx_lm")

@@ -7,8 +7,8 @@ import mlx.core as mx
 from mlx.utils import tree_flatten
 
 from mio_local.arrays import LANES
-from mio_local.blas import cores, share_threads
 from mio_local.data.collate import Batch
+from mio_local.process import cores, share_threads
 
 
 def on_cpu() -> bool:

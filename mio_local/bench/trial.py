@@ -17,10 +17,10 @@ from typing import IO, Any, cast
 from mio_local.adapters.adapter import choose_layers, read_adapter
 from mio_local.backends import load_backend
 from mio_local.bench import measure
-from mio_local.blas import preload
 from mio_local.data.examples import Example
 from mio_local.errors import BackendError, MioError, is_out_of_memory, one_line
 from mio_local.models.shapes import known_shape
+from mio_local.process import preload
 from mio_local.recipe import Recipe
 from mio_local.training.optimizations import settle
 from mio_local.training.trainable import adapt, load

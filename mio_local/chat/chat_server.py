@@ -17,9 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mio_local.blas import preload
 from mio_local.chat.start import ChatStart
 from mio_local.errors import DataError
+from mio_local.process import preload
 from mio_local.sampling import Sampling
 from mio_local.services.serving import Answer, Lines, Send, answered, fields_of, serve
 

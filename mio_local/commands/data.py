@@ -22,6 +22,7 @@ from mio_local.data.tokenizer import load_tokenizer
 from mio_local.errors import DataError
 from mio_local.flags import as_text, recipe_from
 from mio_local.paths import expanded
+from mio_local.process import without
 from mio_local.progress import Report, silent
 from mio_local.recipe import DataSettings, ModelSettings
 from mio_local.text import visible
@@ -31,6 +32,7 @@ SHOWN_TOKENS = 400  # of each part of the pair
 
 def main(arguments: argparse.Namespace) -> int:
     """Check a source of pairs with the recipe flags given."""
+    without("torch")
     recipe = recipe_from(arguments)
     check(arguments.source, recipe.model, recipe.data, arguments.row - 1, seed=recipe.train.seed)
     return 0

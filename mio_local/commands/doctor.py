@@ -7,7 +7,7 @@ import platform
 import shutil
 import sys
 
-from mio_local import __version__, blas, printing
+from mio_local import __version__, printing, process
 from mio_local.backends import EXTRAS, installed, load_backend
 from mio_local.errors import BackendError
 from mio_local.runs.directory import runs_folder
@@ -25,10 +25,10 @@ def main(arguments: argparse.Namespace) -> int:
         if not _version(package):
             out.print(f"· {package}: not installed ({what})")
     if sys.platform.startswith("linux") and "mlx" in works:
-        if library := blas.fast_library():
+        if library := process.fast_library():
             out.print(f"✓ BLAS: {library}, preloaded by train, resume and demo")
         else:
-            out.print(f"! BLAS: only MLX's own, some 50 times slower on this CPU; install one: {blas.REMEDY}")
+            out.print(f"! BLAS: only MLX's own, some 50 times slower on this CPU; install one: {process.REMEDY}")
     folder = runs_folder(arguments.runs)
     there = next(place for place in (folder, *folder.parents) if place.exists())
     free = shutil.disk_usage(there).free / 1e9

@@ -18,7 +18,7 @@ from mio_local.data.stored.collected import Collected
 from mio_local.data.stored.encoded import Encoded, Left, check
 from mio_local.data.stored.packed import Packed
 from mio_local.data.template import Chat
-from mio_local.data.tokenizer import without_models
+from mio_local.process import claim, cores, without
 
 MANY = 50_000  # pairs from which on the seconds that a process takes to start are worth it
 BLOCK = 4_000  # pairs that a process is given at once
@@ -37,7 +37,7 @@ class Block(NamedTuple):
 def is_worth_it(pairs: Packed, chat: Chat) -> bool:
     """Whether there are many pairs, more than one core, and a tokenizer that another process can be given."""
     known = chat.tokenizer.is_fast and type(chat.tokenizer).__module__.startswith("transformers.")
-    return len(pairs) >= MANY and known and _cores() > 1
+    return len(pairs) >= MANY and known and cores() > 1
 
 
 def encode_in_processes(
@@ -77,7 +77,7 @@ def _in_order(pool: ProcessPoolExecutor, pairs: Packed, max_tokens: int, cut: bo
         pool.submit(_encode, *pairs.part(first, first + BLOCK), max_tokens, cut)
         for first in range(0, len(pairs), BLOCK)
     )
-    waiting: deque[Future[Block]] = deque(itertools.islice(asked, 2 * _cores()))
+    waiting: deque[Future[Block]] = deque(itertools.islice(asked, 2 * cores()))
     try:
         while waiting:
             made = waiting.popleft().result()
@@ -90,11 +90,7 @@ def _in_order(pool: ProcessPoolExecutor, pairs: Packed, max_tokens: int, cut: bo
 def _pool(chat: Chat) -> ProcessPoolExecutor:
     """Spawned: a forked process would inherit the locks of threads that it has not."""
     given = (chat.tokenizer, chat.template_name, chat.now), {"settings": chat.settings, "rows": chat.rows}
-    return ProcessPoolExecutor(min(_cores(), MOST), multiprocessing.get_context("spawn"), _begin, given)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return ProcessPoolExecutor(min(cores(), MOST), multiprocessing.get_context("spawn"), _begin, given)
 
 
 _chats: list[Chat] = []  # of a process of the pool: the one that it encodes with
@@ -105,7 +101,8 @@ def _begin(arguments: Iterable[Any], named: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the process that waits for this one
     threading.Thread(target=_end_with, args=[multiprocessing.parent_process()], daemon=True).start()
     os.environ["RAYON_NUM_THREADS"] = "1"  # the tokenizers library's: the cores are shared by processes
-    without_models()
+    claim()
+    without("torch")
     _chats.append(Chat(*arguments, **named))
 
 

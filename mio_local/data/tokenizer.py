@@ -3,24 +3,18 @@
 import contextlib
 import json
 import os
-import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 from mio_local.errors import HubError, ModelError, one_line
 from mio_local.paths import expanded
+from mio_local.process import with_all
 from mio_local.recipe import ModelSettings
 
 FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt", "tekken.json")
 EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "tok_embeddings.weight", "embed_in.weight")
-HEAVY = "torch"  # which transformers imports where it is there; a tokenizer does not need it
 UNREACHABLE = {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError", "ConnectTimeout", "ReadTimeout"}
-
-
-def without_models() -> None:
-    """Make loading tokenizers quick, in a process that loads no model: for transformers there is no PyTorch in it."""
-    sys.modules.setdefault(HEAVY, None)  # pyright: ignore[reportArgumentType] - what blocks an import
 
 
 def load_tokenizer(model: ModelSettings) -> Any:
@@ -44,8 +38,8 @@ def load_tokenizer(model: ModelSettings) -> Any:
     except ImportError as error:
         raise ModelError(f"transformers cannot be imported ({one_line(error)}); pip install mio-local") from None
     logging.set_verbosity_error()
-    if model.trust_remote_code and not sys.modules.get(HEAVY, True):
-        del sys.modules[HEAVY]  # that code may need it
+    if model.trust_remote_code:
+        with_all()
     try:
         return AutoTokenizer.from_pretrained(
             str(folder) if local else name,

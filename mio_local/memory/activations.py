@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mio_local.arrays import ALL, CPU_TOKENS, LANES, padded
-from mio_local.blas import cores, threads
 from mio_local.models.shapes import BYTES, Shape
+from mio_local.process import cores, threads
 from mio_local.recipe import Recipe
 
 FLOAT = 4  # bytes: the adapter, and the logits that are scored

@@ -29,10 +29,11 @@ from mio_local.data.layouts import LAYOUTS
 from mio_local.data.pairs import Pair, Pairs, load_pairs
 from mio_local.data.template import Chat
 from mio_local.data.tokenise import chat_with
-from mio_local.data.tokenizer import load_tokenizer, without_models
+from mio_local.data.tokenizer import load_tokenizer
 from mio_local.errors import DataError
 from mio_local.paths import expanded
 from mio_local.preview.shown import reasons, text_parts, token_parts
+from mio_local.process import claim, without
 from mio_local.recipe import DataSettings, ModelSettings, Recipe, build
 from mio_local.services.serving import Answer, Lines, Send, answered, fields_of, serve
 from mio_local.text import visible_line
@@ -241,7 +242,8 @@ def hub_asked_anew() -> Generator[None]:
 
 def main() -> None:
     """Serve until stdin closes."""
-    without_models()
+    claim()
+    without("torch")
     serve(lambda lines, send: Previewer(lines, send).serve())
 
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from mio_local.adapters.adapter import SavedAdapter
 from mio_local.backends import Backend, Device
-from mio_local.blas import cores, threads
 from mio_local.errors import ModelError
 from mio_local.paths import cache_folder
+from mio_local.process import cores, threads
 from mio_local.progress import Report, silent
 from mio_local.recipe import Recipe
 from mio_local.runs.directory import write_atomically

@@ -16,6 +16,7 @@ from mio_local.data.collate import ORDER
 from mio_local.data.tokenise import Tokens
 from mio_local.memory.rehearsal import Rehearsal
 from mio_local.models.locate import pinned, weights_sizes
+from mio_local.process import without
 from mio_local.progress import Report, silent
 from mio_local.recipe import Recipe, build, read_toml
 from mio_local.runs import directory
@@ -60,6 +61,7 @@ def prepare(recipe: Recipe, choose: Callable[[Recipe], Run], report: Report, cre
     created = created or time.time()
     report("finding the device", 0, 0)
     backend, recipe, device = resolve_backend(recipe.absolute())
+    without(*backend.unused)
     initial = read_adapter(Path(recipe.lora.init_adapter)) if recipe.lora.init_adapter else None
     recipe = inherit(recipe, initial) if initial else recipe
     tokens, place = tokenised(recipe, created, report)

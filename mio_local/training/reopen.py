@@ -9,6 +9,7 @@ from mio_local.adapters.adapter import SavedAdapter, read_adapter
 from mio_local.backends import resolve_backend
 from mio_local.errors import RunError
 from mio_local.memory.rehearsal import DoesNotFit, Rehearsal
+from mio_local.process import without
 from mio_local.progress import Report, silent
 from mio_local.recipe import Recipe, build, read_toml
 from mio_local.runs import directory
@@ -30,6 +31,7 @@ def reopen(run: Run, report: Report = silent) -> Job:
     check_info(run, info)
     report("loading the backend", 0, 0)
     backend, _, device = resolve_backend(recipe)
+    without(*backend.unused)
     tokens, place = tokenised(recipe, info.get("created", time.time()), report)
     # not checked against the estimate: the run's settings cannot be changed any more
     rehearsal = Rehearsal.of(recipe, backend.name, device, place, tokens.train, tokens.held_out)

@@ -73,7 +73,7 @@ def measure(backend: str, folder: Path, batch: int, length: int, checkpoint: boo
 def in_process(backend: str, folder: Path, batch: int, length: int, checkpoint: bool, *settings: str) -> dict:
     """`measure` in a new process."""
     sys.path[:0] = [str(ROOT)]
-    from mio_local.blas import fast_library
+    from mio_local.process import fast_library
 
     environment = dict(os.environ)
     if backend == "mlx" and (library := fast_library()):

@@ -200,7 +200,7 @@ def measure_trl(folder: Path, batch: int, tokens: int, steps: int) -> dict:
 def peer(name: str, folder: Path, batch: int = 4, tokens: int = 512, steps: int = 10) -> dict:
     """`measure` in a new process of the peer's own interpreter, with the BLAS that suits it."""
     sys.path[:0] = [str(ROOT)]
-    from mio_local.blas import fast_library
+    from mio_local.process import fast_library
 
     ours = ("LD_PRELOAD", "MKL_THREADING_LAYER", "MKL_CBWR")  # what blas.preload sets for the app
     environment = {key: value for key, value in os.environ.items() if key not in ours}

@@ -101,7 +101,7 @@ def pairs(folder: Path, vocabulary: int, count: int, options: dict[str, Any]) ->
 
 def app(backend: str, folder: Path, **options: Any) -> dict[str, Any]:
     """`measure` in a new process, with the BLAS that the app preloads, on two threads."""
-    from mio_local.blas import fast_library
+    from mio_local.process import fast_library
 
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
     if backend == "mlx" and (library := fast_library()):

@@ -107,11 +107,11 @@ def test_many_pairs_are_shared_out_and_few_are_not(
     chat: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = load(tmp_path, *({"prompt": f"q{n}", "chosen": "a", "rejected": "b"} for n in range(30)))
-    monkeypatch.setattr(encoding_processes, "_cores", lambda: 2)
+    monkeypatch.setattr(encoding_processes, "cores", lambda: 2)
     assert not is_worth_it(few, chat)
     monkeypatch.setattr(encoding_processes, "MANY", 30)
     assert is_worth_it(few, chat)
-    monkeypatch.setattr(encoding_processes, "_cores", lambda: 1)
+    monkeypatch.setattr(encoding_processes, "cores", lambda: 1)
     assert not is_worth_it(few, chat)
 
 

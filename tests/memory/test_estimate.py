@@ -8,10 +8,10 @@ import sys
 import pytest
 
 from mio_local.arrays import CPU_TOKENS, LANES
-from mio_local.blas import cores
 from mio_local.errors import ModelError
 from mio_local.memory.estimate import LOGITS, PART
 from mio_local.models.shapes import read_shape, shape_from_config
+from mio_local.process import cores
 from tests.bench.memory import in_process, make_model
 from tests.helpers.backends import BACKENDS, backend_of, both
 from tests.helpers.estimates import LLAMA, LLAMA_PARAMETERS, OFF, SHAPE, WIDE, parts

@@ -1,7 +1,8 @@
-"""A fast BLAS for MLX on a Linux CPU, whose own wheel carries the reference one.
+"""What a process of ours runs with: a fast BLAS for MLX on a Linux CPU, and none of the packages that it does not need.
 
-Float32 products of 1280 x 144 by 144 x 384, seen on 2 cores on 2026-11-21 (tests/bench/gemm.py): 2.5 GFLOP/s with the
-bundled library, 184 with Debian's OpenBLAS preloaded, 126 with the mkl wheel on one thread.
+MLX's own Linux wheel carries the reference BLAS. Float32 products of 1280 x 144 by 144 x 384, seen on 2 cores on
+2026-11-21 (tests/bench/gemm.py): 2.5 GFLOP/s with that, 184 with Debian's OpenBLAS preloaded, 126 with the mkl wheel on
+one thread.
 """
 
 import ctypes
@@ -11,6 +12,8 @@ from functools import cache
 from pathlib import Path
 
 REMEDY = "apt-get install libopenblas0-pthread, or pip install 'mio-local[cpu]'"
+_claimed: list[bool] = []  # one, in a process of ours
+_left_out: list[str] = []
 SWITCH = "MIO_LOCAL_PRELOAD"  # 0 leaves the process alone
 SYSTEM = ("usr/lib/*/openblas-pthread/libopenblas.so.0", "usr/lib64/libopenblasp.so.0", "usr/lib/libopenblas.so.0")
 
@@ -68,3 +71,24 @@ def share_threads(callers: int) -> None:
     library, threads = _openblas()
     if library:
         library.openblas_set_num_threads(threads if callers == 1 else 1)
+
+
+def claim() -> None:
+    """Say that this process is a command's, or a helper's, and not one that tests or somebody's own code run in: the
+    first thing that an entry point does."""
+    _claimed[:] = [True]
+
+
+def without(*packages: str) -> None:
+    """Let libraries take these packages for not installed, in a process that is claimed: transformers imports PyTorch
+    wherever that is, in seconds and 200 MB, for a tokenizer and for mlx-lm too."""
+    for package in packages:
+        if _claimed and package not in sys.modules:
+            sys.modules[package] = None  # pyright: ignore[reportArgumentType] - what blocks an import
+            _left_out.append(package)
+
+
+def with_all() -> None:
+    """Give back what was left out, for code that may import anything."""
+    while _left_out:
+        del sys.modules[_left_out.pop()]

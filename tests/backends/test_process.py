@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from mio_local.blas import cores, fast_library
+from mio_local.process import cores, fast_library
 
 SHARES = """
 import ctypes
-from mio_local.blas import share_threads
+from mio_local.process import share_threads
 threads = ctypes.CDLL(None).openblas_get_num_threads
 seen = [threads()]
 for callers in (2, 1, 3, 1):
@@ -52,4 +52,4 @@ def test_each_lane_of_pytorch_has_one_thread_of_a_library_that_the_user_preloade
 
 
 def test_without_a_preloaded_library_nothing_happens() -> None:
-    assert ran("from mio_local.blas import share_threads\nprint(share_threads(2))", LD_PRELOAD="") == "None"
+    assert ran("from mio_local.process import share_threads\nprint(share_threads(2))", LD_PRELOAD="") == "None"
