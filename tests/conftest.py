@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from mio_local import cli
 from mio_local.cli import main
 from mio_local.runs import launch as launching
 from tests.helpers.tiny_model import write_tiny_model
@@ -19,6 +20,7 @@ from tests.helpers.tiny_model import write_tiny_model
 os.environ["TZ"] = "UTC"  # the app shows clock times
 time.tzset()
 os.environ["MIO_LOCAL_THEME"] = "mio-dark"  # else the app would choose by this terminal's colours
+cli.claim = lambda: None  # else a command run in this process would leave other tests without PyTorch
 os.environ["MIO_LOCAL_PRELOAD"] = "0"  # else a command run in this process would start pytest again
 os.environ["MIO_LOCAL_CACHE"] = tempfile.mkdtemp(prefix="mio-local-cache-")  # reference log-probs of no other session
 for number in (signal.SIGINT, signal.SIGHUP):  # which who started pytest may have ignored, for our children too

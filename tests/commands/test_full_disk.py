@@ -44,7 +44,7 @@ def assert_one_line(ended: subprocess.CompletedProcess[str], *words: str) -> Non
 @pytest.fixture
 def arguments(tiny_model: Path, tiny_pairs: Path) -> list[object]:
     """A training of 4 steps with a checkpoint after each second."""
-    sizes = ["--steps", 4, "--save-every", 2, "--rank", 2, "--eval-every", 1]
+    sizes = ["--steps", 4, "--save-every", 2, "--rank", 2, "--eval-every", 1, "--set", "eval.sample_tokens=8"]
     return ["train", "--model", tiny_model, "--data", tiny_pairs, "--device", "cpu", "--name", "small", *sizes]
 
 

@@ -142,6 +142,7 @@ def agree(folder, base, data, tasks, place, backend, limit, *more):
     and of the base."""
     words = ["train", "--model", base, "--data", data, "--backend", backend, "--device", "cpu", "--runs", folder]
     words += ["--name", "h", "--rank", "8", "--learning-rate", "2e-2", "--schedule", "constant", *more]
+    words += ["--set", "eval.sample_tokens=8"]
     assert run([str(word) for word in words]) == 0
     trained = Run(folder / "h")
     assert run(["export", str(trained.path), "--to", "merged"]) == 0

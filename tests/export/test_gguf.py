@@ -34,6 +34,7 @@ def trained(tiny_pairs, tmp_path_factory):
     base = write_tiny_model(folder / "base")
     words = ["train", "--model", base, "--data", tiny_pairs, "--backend", "cuda", "--device", "cpu", "--rank", "4"]
     words += ["--runs", folder / "runs", "--name", "My-Run", "--steps", "2", "--learning-rate", "3e-2"]
+    words += ["--set", "eval.sample_tokens=8"]
     assert run([str(word) for word in words]) == 0
     return Run(folder / "runs" / "My-Run")
 

@@ -15,6 +15,7 @@ def train(folder, model, pairs, backend, name="t", *more):
     backend_of(backend)
     words = ["train", "--model", model, "--data", pairs, "--backend", backend, "--device", "cpu", "--rank", "4"]
     words += ["--runs", folder, "--name", name, "--steps", "3", "--learning-rate", "3e-2", *more]
+    words += ["--set", "eval.sample_tokens=8"]
     assert run([str(word) for word in words]) == 0
     return Run(folder / name)
 

@@ -39,9 +39,12 @@ def check(taught, tuned):
     assert read_adapter(tuned.path).names == read_adapter(taught.path).names
 
 
+SMALL = ("--set", "data.eval_fraction=0.25", "--set", "eval.sample_tokens=8")
+
+
 def words(model, pairs, backend, runs, *more):
     given = ["train", "--model", model, "--data", pairs, "--backend", backend, "--device", "cpu", "--runs", runs, *more]
-    return [str(word) for word in [*given, "--rank", "4", "--set", "data.eval_fraction=0.25"]]
+    return [str(word) for word in [*given, "--rank", "4", *SMALL]]
 
 
 @both

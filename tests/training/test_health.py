@@ -35,7 +35,7 @@ def tables(model: Path, pairs: Path, backend: str, **train_settings: Any) -> dic
         "data": {"source": str(pairs), "eval_fraction": 0.25},
         "lora": {"rank": 4, "alpha": 8},
         "train": {"steps": 8, "batch_size": 4, "learning_rate": 1e-3, "save_every": 1, "warmup": 0, **train_settings},
-        "eval": {"every": 1},
+        "eval": {"every": 1, "sample_tokens": 4},
         "backend": {"name": backend, "device": "cpu"},
     }
 

@@ -36,7 +36,7 @@ def recipe_tables(model: Path, pairs: Path, backend: str) -> dict[str, Any]:
         "data": {"source": str(pairs), "eval_fraction": 0.2},
         "lora": {"rank": 4, "alpha": 8, "dropout": 0.1},
         "train": {"steps": 14, "batch_size": 2, "accumulate": 2, "learning_rate": 1e-3, "save_every": 3},
-        "eval": {"every": 4},
+        "eval": {"every": 4, "sample_tokens": 8},
         "backend": {"name": backend, "device": "cpu"},
     }
 
