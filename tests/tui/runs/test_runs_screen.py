@@ -14,7 +14,7 @@ from tests.helpers.tui.runs_screen import LIVE, SIGNS, go, listed, names, row
 from tests.helpers.tui.screens import seen, until
 
 
-@pytest.mark.parametrize("size", [(80, 24), (140, 45)])
+@pytest.mark.parametrize("size", [(80, 24), pytest.param((140, 45), marks=pytest.mark.slow)])
 async def test_every_state_has_its_sign(folder, size):
     with contextlib.ExitStack() as stack:
         for state in SIGNS:

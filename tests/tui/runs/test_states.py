@@ -85,7 +85,7 @@ async def test_a_run_whose_trainer_dies_is_soon_lost(folder):
             assert screen.state(run) == "lost"
 
 
-@pytest.mark.parametrize("size", [(80, 24), (140, 45)])
+@pytest.mark.parametrize("size", [(80, 24), pytest.param((140, 45), marks=pytest.mark.slow)])
 async def test_hostile_words_are_only_words(folder, size, launched):
     for index, words in enumerate(HOSTILE):
         run = fakes.make_run(folder, f"run-{index}", state="failed", steps=50, reason=words)
@@ -106,7 +106,7 @@ async def test_hostile_words_are_only_words(folder, size, launched):
         assert control == []
 
 
-@pytest.mark.parametrize("size", [(80, 24), (140, 45)])
+@pytest.mark.parametrize("size", [(80, 24), pytest.param((140, 45), marks=pytest.mark.slow)])
 async def test_status_files_that_hold_anything(folder, size):
     for index, held in enumerate(BROKEN):
         run = fakes.make_run(folder, f"run-{index:02}", steps=50)
