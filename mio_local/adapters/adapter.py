@@ -19,6 +19,7 @@ from mio_local.errors import ModelError, RecipeError, nearest, one_line
 from mio_local.models.tensors import open_tensors
 from mio_local.models.weights import BLOCK
 from mio_local.recipe import LoraSettings, Recipe
+from mio_local.storage.digests import fault_of
 
 Adapter = dict[str, np.ndarray]
 Settings = tuple[int, float, bool, float]  # rank, alpha, dora, dropout
@@ -170,6 +171,8 @@ def read_adapter(folder: Path) -> SavedAdapter:
         raise ModelError(f"{folder}: no such adapter folder")
     if not config_file.exists():
         raise ModelError(f"{folder}: no adapter_config.json, so this is no adapter folder")
+    if fault := fault_of(folder):  # one of a run's
+        raise ModelError(f"{folder}: {fault}; put that back, or take the adapter of a checkpoint: --checkpoint step-N")
     try:
         config: dict[str, Any] = json.loads(config_file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

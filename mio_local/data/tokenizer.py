@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mio_local.errors import HubError, ModelError, one_line
-from mio_local.paths import expanded
 from mio_local.process import with_all
 from mio_local.recipe import ModelSettings
+from mio_local.storage.paths import expanded
 
 FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt", "tekken.json")
 EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "tok_embeddings.weight", "embed_in.weight")

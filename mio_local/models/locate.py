@@ -8,8 +8,8 @@ from typing import Any
 from mio_local.errors import HubError, ModelError, one_line
 from mio_local.models.tensors import open_tensors
 from mio_local.models.weights import INDEX, weight_files
-from mio_local.paths import expanded
 from mio_local.recipe import ModelSettings
+from mio_local.storage.paths import expanded
 
 WANTED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.tiktoken", "LICENSE*"]
 GIT_LFS = b"version https://git-lfs"

@@ -43,6 +43,7 @@ class Job:
     savings: Optimizations
     rehearsal: Rehearsal
     progress: Progress = field(default_factory=Progress)
+    forced: bool = False  # to go on where the first loss is not what it must be
 
     @property
     def chat(self) -> Chat:

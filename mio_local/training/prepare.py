@@ -4,7 +4,6 @@ Everything that can be wrong is looked at before the run directory is made, chea
 seconds and leaves nothing behind.
 """
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from mio_local.progress import Report, silent
 from mio_local.recipe import Recipe, build, read_toml
 from mio_local.runs import directory
 from mio_local.runs.directory import Run
+from mio_local.storage.writing import PRIVATE, write_atomically
 from mio_local.training.fingerprint import adapter_digest, reference_name, weights_digest
 from mio_local.training.inputs import tokenised
 from mio_local.training.job import Job, session
@@ -48,8 +48,10 @@ def begin(run: Run, report: Report = silent) -> Job:
     """Prepare a run whose directory is there and which never trained. Raises MioError for anything wrong."""
     recipe = build(read_toml(run.recipe), str(run.recipe))
     job = prepare(recipe, lambda _: run, report, run.read_info().get("created"))
-    directory.write_atomically(run.recipe, job.recipe.dump())
-    directory.write_atomically(run.info, json.dumps(job.info, indent=2) + "\n")
+    text = job.recipe.dump()
+    run.write_info(run.read_info(), text)  # whenever this is killed, the two files belong together
+    write_atomically(run.recipe, text, PRIVATE)
+    run.write_info(job.info)
     return job
 
 

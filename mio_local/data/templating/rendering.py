@@ -8,7 +8,7 @@ from typing import Any
 
 from mio_local.data.messages import Message
 from mio_local.errors import DataError, MioError, one_line
-from mio_local.paths import expanded
+from mio_local.storage.paths import expanded
 
 CLOCK = re.compile(r"strftime_now\(\s*(['\"])(?P<format>.*?)\1\s*\)")
 SENTINEL = "mio-local-answer-7c1d04"  # stands in for an answer, to see where a template puts one
