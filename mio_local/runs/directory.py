@@ -25,7 +25,8 @@ from typing import Any
 
 from mio_local.errors import RunError, is_full_disk, nearest
 from mio_local.runs.lock import held, is_held
-from mio_local.storage.digests import is_whole, sealed, text_digest
+from mio_local.storage.digests import OF_ITSELF, is_whole, sealed, text_digest
+from mio_local.storage.json_files import read_json
 from mio_local.storage.writing import PRIVATE, make_private, private_folder, write_atomically
 from mio_local.text import visible
 
@@ -101,7 +102,7 @@ class Run:
         info = _read_json(self.info)
         if not is_whole(info):
             raise RunError(f"{self.info}: damaged: not what was written; start a new run from {self.recipe}")
-        return info
+        return {key: value for key, value in info.items() if key != OF_ITSELF}
 
     def write_info(self, info: dict[str, Any], recipe: str = "") -> None:
         """Replace run.json, with the digest of the recipe that lies beside it, and of one that is about to."""
@@ -274,10 +275,10 @@ def _step(checkpoint: Path) -> str:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path)
     except FileNotFoundError:
         raise RunError(f"{path}: missing, so this is no complete run directory") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise RunError(f"{path}: damaged (not JSON)") from None
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror or error}") from None

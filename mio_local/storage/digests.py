@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mio_local.storage.json_files import read_json
+
 DIGESTS = "digests.json"
 OF_ITSELF = "digest"  # the key of a JSON object that holds the digest of the others
 
@@ -64,11 +66,9 @@ def fault_of(folder: Path) -> str:
 def read_seal(folder: Path) -> dict[str, Any] | None:
     """What `seal_folder` wrote down; None where it did not. Raises ValueError where that is damaged, OSError."""
     try:
-        known = json.loads((folder / DIGESTS).read_bytes())
+        known = read_json(folder / DIGESTS)
     except FileNotFoundError:
         return None
-    except RecursionError:
-        raise ValueError("too deep") from None
     if not isinstance(known, dict) or OF_ITSELF not in known or not is_whole(known) or "files" not in known:
         raise ValueError("another digest")
     return known

@@ -18,6 +18,7 @@ from mio_local.errors import RunError, nearest, one_line
 from mio_local.runs.directory import Run, called
 from mio_local.runs.events import begins_with
 from mio_local.storage.digests import fault_of, seal_folder
+from mio_local.storage.json_files import read_json
 from mio_local.storage.writing import make_private, private_folder
 from mio_local.text import visible
 
@@ -111,7 +112,7 @@ def load(folder: Path, model: Model) -> Progress:
 def read_progress(folder: Path) -> Progress:
     """The loop's state in a checkpoint. Raises RunError where it is damaged."""
     try:
-        return Progress(**json.loads((folder / "trainer.json").read_text(encoding="utf-8")))
+        return Progress(**read_json(folder / "trainer.json"))
     except (OSError, ValueError, TypeError) as error:
         raise _damaged(folder, one_line(error)) from error
 

@@ -25,7 +25,7 @@ from mio_local.training.fingerprint import adapter_digest, reference_name, weigh
 from mio_local.training.inputs import tokenised
 from mio_local.training.job import Job, session
 from mio_local.training.optimizations import Optimizations
-from mio_local.training.trainable import adapt, layers_of, load, try_out
+from mio_local.training.trainable import adapt, check_finite, layers_of, load, try_out
 
 
 def start(recipe: Recipe, folder: Path, name: str, report: Report = silent) -> Job:
@@ -75,6 +75,7 @@ def prepare(recipe: Recipe, choose: Callable[[Recipe], Run], report: Report, cre
         model = load(backend, recipe, place)
         names = layers_of(model, recipe, initial)
         trainable = adapt(model, recipe, names, initial)
+        check_finite(model, tokens, place)
         savings = try_out(model, recipe, tokens, rehearsal, report)
     reference = ""
     if savings.speed.reference_cache:

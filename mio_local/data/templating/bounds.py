@@ -102,7 +102,7 @@ def main() -> None:
     def refuse(message: str) -> None:
         raise ValueError(message)
 
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+    environment: Any = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
     environment.filters["tojson"] = lambda value, **_: json.dumps(value)
     environment.globals["raise_exception"], environment.globals["strftime_now"] = refuse, time.strftime
     try:
