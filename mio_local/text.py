@@ -18,6 +18,8 @@ SECRET = re.compile(
 
 def visible(text: str) -> str:
     """`text` with newlines as ⏎, tabs as ⇥, and control characters as their codes, so that none reaches the screen."""
+    if text.isprintable():
+        return text
     shown = text.replace("\n", "⏎").replace("\t", "⇥")
     return "".join(sign if sign.isprintable() else f"\\u{{{ord(sign):x}}}" for sign in shown)
 

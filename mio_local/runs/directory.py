@@ -124,7 +124,7 @@ class Run:
 
     def read_status(self) -> dict[str, Any]:
         """status.json, with `state` corrected to `lost` where a live state has no living trainer behind it."""
-        status = _read_json(self.status) if self.status.exists() else {"state": "starting", "step": 0}
+        status = _read_json(self.status, {"state": "starting", "step": 0})
         status.setdefault("state", "starting")
         if status["state"] in LIVE and not self.is_locked():
             status["state"] = "lost"
@@ -273,10 +273,13 @@ def _step(checkpoint: Path) -> str:
     return checkpoint.name.removeprefix("step-")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, missing: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What a file of a run says; `missing` where there is none. Raises RunError."""
     try:
         value = read_json(path)
     except FileNotFoundError:
+        if missing is not None:
+            return missing
         raise RunError(f"{path}: missing, so this is no complete run directory") from None
     except ValueError:
         raise RunError(f"{path}: damaged (not JSON)") from None

@@ -17,6 +17,8 @@ def parse(text: str | bytes) -> Any:
 
 def read_json(file: Path) -> Any:
     """What a JSON file says. Raises OSError, and ValueError as `parse` or for a file that is far too large."""
-    if (size := file.stat().st_size) > LARGEST:
-        raise ValueError(f"{size:,} bytes, which is no such file's size")
-    return parse(file.read_text(encoding="utf-8"))
+    with open(file, "rb") as opened:
+        content = opened.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError(f"more than {LARGEST:,} bytes, which is no such file's size")
+    return parse(content.decode("utf-8"))
