@@ -58,12 +58,20 @@ def parser(command_name: str = "") -> Parser:
     train.add_argument("recipe", nargs="?", metavar="RECIPE", help="a TOML recipe, or the name of a shipped one")
     train.add_argument("--name", default="", help="name of the run (default: from model and objective)")
     train.add_argument("--detach", action="store_true", help="train in the background and return at once")
+    train.add_argument("--force", action="store_true", help="go on where the first loss is not what it must be")
     if command_name == "train":
         add_flags(train)
 
     resume = command("resume", "go on with a stopped, failed or lost run, exactly")
     resume.add_argument("run", metavar="RUN")
     resume.add_argument("--detach", action="store_true", help="go on in the background and return at once")
+    resume.add_argument("--from", dest="start", default="", metavar="CHECKPOINT",
+                        help="an earlier one, as step-000100; those after it are set aside")
+    resume.add_argument("--force", action="store_true",
+                        help="go on where the first loss, or the events so far, are not what they must be")
+
+    check = command("check", "verify every file of a run, its base model and its pairs")
+    check.add_argument("run", metavar="RUN")
 
     for name, help in (
         ("watch", "follow a run that trains elsewhere, as text; Ctrl-C leaves it alone"),

@@ -35,6 +35,8 @@ def run(argv: Sequence[str]) -> int:
             from mio_local.commands import resume as module
         case "runs" | "show":
             from mio_local.commands import runs as module
+        case "check":
+            from mio_local.commands import check_run as module
         case "watch" | "attach" | "pause" | "stop":
             from mio_local.commands import follow as module
         case "plot":

@@ -2,11 +2,12 @@
 
 import json
 import shlex
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -158,6 +159,15 @@ def in_python(library: str, loader: str, place: Path) -> str:
     """The shell command that loads what is at `place`; nothing of the path is run by it."""
     code = f"from {library} import {loader} as M; M.from_pretrained({json.dumps(str(place), ensure_ascii=False)})"
     return f"python -c {visible(shlex.quote(code))}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of columns as wide as what is in them."""
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def next_steps(out: Console, *commands: str) -> None:

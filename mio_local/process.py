@@ -7,6 +7,7 @@ one thread.
 
 import ctypes
 import os
+import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -71,6 +72,19 @@ def share_threads(callers: int) -> None:
     library, threads = _openblas()
     if library:
         library.openblas_set_num_threads(threads if callers == 1 else 1)
+
+
+def started(pid: int) -> str:
+    """When a process began, in the system's own words: a number is given to another process some day. "" for none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        pass
+    words = ["ps", "-o", "lstart=", "-p", str(pid)]
+    try:
+        return subprocess.run(words, capture_output=True, text=True, timeout=5, check=False).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 def claim() -> None:

@@ -31,6 +31,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--lock", type=int, default=-1, help="descriptor that holds the first run's lock")
     parser.add_argument("--requests", type=int, default=-1, help="where the first run's new requests begin")
+    parser.add_argument("--force", action="store_true", help="go on with the first run as `resume --force` does")
+    parser.add_argument("--from", dest="start", default="", help="the first run's checkpoint to go on from")
     parser.add_argument("runs", nargs="+", type=Path)
     arguments = parser.parse_args()
     preload(threads=1 if _small(arguments.runs[0]) else 0)
@@ -42,7 +44,8 @@ def main() -> None:
                 # one that somebody trained or stopped by hand while it waited here is left as it is
                 if turn and run.read_status()["state"] != "queued":
                     continue
-                if not work(run, begin):
+                first = turn == 0
+                if not work(run, begin, arguments.start if first else "", forced=arguments.force and first):
                     break
         except FileNotFoundError:  # it was deleted
             continue
@@ -63,8 +66,9 @@ def _small(path: Path) -> bool:
         return False
 
 
-def work(run: Run, begin: int = -1) -> bool:
-    """Prepare and train one run whose lock is held; whether it is done. `begin` is `Control`'s."""
+def work(run: Run, begin: int = -1, start: str = "", *, forced: bool = False) -> bool:
+    """Prepare and train one run whose lock is held; whether it is done. `begin` is `Control`'s, the others are
+    `reopen`'s."""
     control = Control(run.control, begin)
     told = 0.0
 
@@ -85,7 +89,7 @@ def work(run: Run, begin: int = -1) -> bool:
             from mio_local.training.loop import train
             from mio_local.training.reopen import reopen
 
-            job = reopen(run, report)
+            job = reopen(run, report, start, forced=forced)
             if control.stop_asked():
                 raise Stopped
             end = printing.follow(train(job, control), job.total_steps, printing.console())[-1]

@@ -5,7 +5,6 @@ Canonical names are `<module>.lora_A` (rank, in), `<module>.lora_B` (out, rank) 
 experts carry the expert axis in front. Each backend maps them to its library's own.
 """
 
-import json
 import re
 import zlib
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,8 @@ from mio_local.errors import ModelError, RecipeError, nearest, one_line
 from mio_local.models.tensors import open_tensors
 from mio_local.models.weights import BLOCK
 from mio_local.recipe import LoraSettings, Recipe
+from mio_local.storage.digests import fault_of
+from mio_local.storage.json_files import parse, read_json
 
 Adapter = dict[str, np.ndarray]
 Settings = tuple[int, float, bool, float]  # rank, alpha, dora, dropout
@@ -170,8 +171,10 @@ def read_adapter(folder: Path) -> SavedAdapter:
         raise ModelError(f"{folder}: no such adapter folder")
     if not config_file.exists():
         raise ModelError(f"{folder}: no adapter_config.json, so this is no adapter folder")
+    if fault := fault_of(folder):  # one of a run's
+        raise ModelError(f"{folder}: {fault}; put that back, or take the adapter of a checkpoint: --checkpoint step-N")
     try:
-        config: dict[str, Any] = json.loads(config_file.read_text(encoding="utf-8"))
+        config: dict[str, Any] = read_json(config_file)
     except (OSError, ValueError) as error:
         raise ModelError(f"{config_file}: not readable JSON: {one_line(error)}") from None
     for file_name, reader in ((FILES["mlx"], _from_mlx), (FILES["peft"], _from_peft)):
@@ -207,7 +210,7 @@ def _tensors(file: Path) -> tuple[Adapter, dict[str, Any]]:
     except (SafetensorError, OSError, TypeError) as error:
         raise ModelError(f"{file}: not a readable safetensors file: {one_line(error)}") from None
     try:
-        if not isinstance(settings := json.loads(origin), dict):
+        if not isinstance(settings := parse(origin), dict):
             raise ValueError("no table")
         return arrays, settings
     except ValueError as error:

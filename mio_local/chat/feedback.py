@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mio_local.data.messages import Message
+from mio_local.storage.writing import append, private_folder
 
 NAME = "chat-pairs.jsonl"
 
@@ -14,8 +15,8 @@ def save_pair(file: Path, messages: Sequence[Message], better: str, worse: str) 
     """Append a conversation's two answers in the layout `messages`; the number of pairs in the file. Raises OSError."""
     row = {"prompt": list(messages), "chosen": [_answer(better)], "rejected": [_answer(worse)]}
     line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("ab+") as handle:
+    private_folder(file.parent)
+    with os.fdopen(append(file, os.O_RDWR), "ab+") as handle:
         size = handle.seek(0, os.SEEK_END)
         if size:
             handle.seek(size - 1)

@@ -21,10 +21,10 @@ from mio_local.data.tokenise import chat_with
 from mio_local.data.tokenizer import load_tokenizer
 from mio_local.errors import DataError
 from mio_local.flags import as_text, recipe_from
-from mio_local.paths import expanded
 from mio_local.process import without
 from mio_local.progress import Report, silent
 from mio_local.recipe import DataSettings, ModelSettings
+from mio_local.storage.paths import expanded
 from mio_local.text import visible
 
 SHOWN_TOKENS = 400  # of each part of the pair

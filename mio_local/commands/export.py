@@ -10,9 +10,9 @@ from mio_local.errors import RecipeError, RunError, nearest
 from mio_local.evaluation.loading import Source, named
 from mio_local.export.gguf_file import KINDS
 from mio_local.export.write import Check, base_name, export, export_gguf
-from mio_local.paths import expanded
 from mio_local.recipe import BackendSettings
 from mio_local.runs.directory import runs_folder
+from mio_local.storage.paths import expanded
 from mio_local.text import visible
 
 FORMATS = ("peft", "mlx", "merged", "gguf")

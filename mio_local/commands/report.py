@@ -17,8 +17,9 @@ from mio_local.reports import plotting, svg
 from mio_local.reports.document import Document, collect
 from mio_local.reports.markdown import fenced, plain, shown
 from mio_local.runs import directory
-from mio_local.runs.directory import runs_folder, write_atomically
+from mio_local.runs.directory import runs_folder
 from mio_local.runs.events import is_number
+from mio_local.storage.writing import write_atomically
 from mio_local.text import visible
 
 TEMPLATES = Path(__file__).parents[1] / "reports" / "templates"

@@ -11,6 +11,7 @@ from mio_local.runs.events import is_number
 from mio_local.runs.fields import listed, number, text
 from mio_local.text import visible, visible_line
 
+MANY = 200  # runs, of which more are listed in plain columns
 LONGEST = 24  # characters of a fact: a damaged file must not push the names off the screen
 
 
@@ -28,12 +29,19 @@ def list_all(arguments: argparse.Namespace) -> int:
         out.print(f"no runs in {visible(str(folder))}")
         printing.next_steps(out, "mio-local demo", "mio-local train --model MODEL --data PAIRS.jsonl")
         return 0
-    listing = printing.table(str(folder), ["run", "state", "loss", "model", "step", "Δchosen", "accuracy"])
+    columns = ["run", "state", "loss", "model", "step", "Δchosen", "accuracy"]
+    rows: list[list[str]] = []
     for row in found:
         figures = printing.figure(row.change, "+.2f"), printing.figure(row.accuracy, ".2f")
         facts = (visible_line(fact, LONGEST) for fact in (row.objective, row.model, row.step, *figures))
-        printing.row(listing, row.name, row.state, *facts)
-    out.print(listing)
+        rows.append([visible(row.name), row.state, *facts])
+    if len(rows) > MANY:  # a table of thousands takes seconds to lay out
+        out.out("\n".join(printing.aligned([columns, *rows])), highlight=False)
+    else:
+        listing = printing.table(str(folder), columns)
+        for cells in rows:
+            printing.row(listing, *cells)
+        out.print(listing)
     printing.next_steps(out, f"mio-local show {printing.called(Run(folder / found[0].name))}")
     return 0
 

@@ -23,13 +23,14 @@ def main(arguments: argparse.Namespace) -> int:
     queue = stages([recipe], folder, [arguments.name])
     if arguments.detach:
         made = [lay_out(one, folder, name) for one, name in queue]
-        launch(made)
+        launch(made, *["--force"] * arguments.force)
         out.print(f"{made[0].name} trains in the background{f', then {made[1].name}' if made[1:] else ''}")
         printing.next_steps(out, *printing.ways(made[0]))
         return 0
     for number, (one, name) in enumerate(queue, 1):
         with printing.preparing(out) as report:
             job = start(one, folder, name, report)
+            job.forced = arguments.force
         code = watch(job, out)
         if number < len(queue) and job.run.read_status()["state"] != "done":
             where = visible(str(job.run.path))

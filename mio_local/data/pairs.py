@@ -25,6 +25,7 @@ from mio_local.data.stored.preference_pair import Pair, prompt_key
 from mio_local.data.stored.repetitions import Repetitions, repetitions
 from mio_local.errors import DataError
 from mio_local.recipe import DataSettings
+from mio_local.storage.digests import digest_of
 
 DETECT_ROWS = 200  # a column may be null, or a row faulty, in the first rows
 TRAIN = ("train", "training")
@@ -114,7 +115,7 @@ def load_pairs(source: str, settings: DataSettings, *, split: str = "", revision
 def _key(source: str, settings: DataSettings, split: str) -> str:
     """What the pairs of local files are kept by; empty where there are none, or one cannot be read."""
     try:
-        content = [(name, cache.digest(file)) for name, file in local_files(source, split)]
+        content = [(name, digest_of(file)) for name, file in local_files(source, split)]
     except OSError:
         return ""
     reading = [settings.columns, settings.template == "none", settings.system, settings.ranking, settings.limit]

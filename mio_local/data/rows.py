@@ -16,7 +16,7 @@ from mio_local.data.formats.json_table import read_json
 from mio_local.data.formats.opening import COMPRESSIONS, reading, uncompressed_name
 from mio_local.data.formats.row import Row
 from mio_local.errors import DataError
-from mio_local.paths import expanded
+from mio_local.storage.paths import expanded
 
 READERS: dict[str, Callable[[Path, str, str], Iterator[Row]]] = {
     ".jsonl": read_json_lines,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mio_local.errors import DataError, nearest
-from mio_local.paths import expanded
+from mio_local.storage.paths import expanded
 
 BOXED = "\\boxed{"
 LETTER = re.compile(r"\b([A-E])\b")

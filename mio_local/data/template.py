@@ -16,7 +16,7 @@ from mio_local.data.stored import cache
 from mio_local.data.stored.collected import Collected
 from mio_local.data.stored.encoded import Encoded, Left
 from mio_local.data.templating.batched import Batches, Joint
-from mio_local.data.templating.cutting import LongPrompt, fitted
+from mio_local.data.templating.cutting import LongPrompt, fitted, within
 from mio_local.data.templating.framing import Framed, Part
 from mio_local.data.templating.insertion import QuickFraming
 from mio_local.data.templating.plain import plain_frame, plain_text
@@ -93,13 +93,14 @@ class Chat:
         A prompt of `max_tokens` or more is cut at its start for "cut" (a leading BOS stays, and the longer answer gets
         up to half of the room), else raises `LongPrompt`. Raises `DataError` naming a row that cannot be encoded.
         """
-        framed = self._framed(pair)
+        framed = self._framed(pair, max_tokens)
         if isinstance(framed, DataError):
             raise framed
         return fitted(self._tokens(framed, pair.where), max_tokens, long_prompt, self.bos)
 
-    def _framed(self, pair: Pair) -> Framed | DataError:
+    def _framed(self, pair: Pair, max_tokens: int) -> Framed | DataError:
         try:
+            pair = within(pair, max_tokens, self._longest)
             return self._framing.frame(pair) if self.mode == "chat" else plain_frame(pair, self.settings.thoughts)
         except DataError as error:
             return error
@@ -125,6 +126,10 @@ class Chat:
                 return Encoded(made.examples(lambda number: pairs[number].where), left, lost)
         return self.encode_all(pairs, max_tokens, long_prompt, bad_rows, progress, file)  # one of them was wrong
 
+    def _longest(self) -> int:
+        """Characters of the longest token."""
+        return max(map(len, self.tokenizer.get_vocab()))
+
     @property
     def misled(self) -> bool:
         """Whether pairs were framed, or prompts tokenised, by less than the whole, and that proved wrong."""
@@ -149,7 +154,7 @@ class Chat:
         left: list[Left] = []
         done, coming = 0, iter(pairs)
         while chunk := list(itertools.islice(coming, CHUNK if done < FEW else LARGE)):
-            framed = [self._framed(pair) for pair in chunk]
+            framed = [self._framed(pair, max_tokens) for pair in chunk]
             joint = self._batches.joint([each for each in framed if isinstance(each, Framed)])
             for number, (pair, each) in enumerate(zip(chunk, framed, strict=True), done):
                 try:

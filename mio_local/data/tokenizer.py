@@ -1,16 +1,16 @@
 """Loading a tokenizer, with every way in which that fails said in one line."""
 
 import contextlib
-import json
 import os
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 from mio_local.errors import HubError, ModelError, one_line
-from mio_local.paths import expanded
 from mio_local.process import with_all
 from mio_local.recipe import ModelSettings
+from mio_local.storage.json_files import read_json
+from mio_local.storage.paths import expanded
 
 FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt", "tekken.json")
 EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "tok_embeddings.weight", "embed_in.weight")
@@ -72,7 +72,7 @@ def embedding_rows(folder: Path) -> int:
                 if name.endswith(EMBEDDINGS):
                     return int(tensors.get_slice(name).get_shape()[0])
     with contextlib.suppress(OSError, ValueError):
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_json(folder / "config.json")
         tables = [config, config.get("text_config")] if isinstance(config, dict) else []
         sizes = [table["vocab_size"] for table in tables if isinstance(table, dict) and "vocab_size" in table]
         return next((size for size in sizes if isinstance(size, int)), 0)

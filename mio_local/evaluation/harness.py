@@ -15,9 +15,9 @@ from mio_local.backends import Model
 from mio_local.data.template import Chat
 from mio_local.errors import BackendError, DataError, HubError, MioError, is_full_disk, nearest, one_line
 from mio_local.evaluation.held_out import Result
-from mio_local.paths import expanded
 from mio_local.progress import Report
 from mio_local.runs.events import is_number
+from mio_local.storage.paths import expanded
 
 CLOSE = 1e-6  # relative: a task's figure that differs more from its documents' mean is not that mean
 

@@ -9,7 +9,7 @@ from typing import Any
 from mio_local.errors import ModelError, RecipeError, one_line
 from mio_local.export.gguf_file import package
 from mio_local.models.locate import read_config
-from mio_local.paths import expanded
+from mio_local.storage.paths import expanded
 
 SCRIPT = "convert_hf_to_gguf.py"
 

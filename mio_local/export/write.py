@@ -17,8 +17,8 @@ from mio_local.export.gguf_file import check_gguf, layout, metadata, package, wr
 from mio_local.models.locate import read_config
 from mio_local.models.shapes import read_shape
 from mio_local.models.weights import copy_beside, linear_names, stored_weights, write_weights
-from mio_local.paths import building, expanded
 from mio_local.progress import Report
+from mio_local.storage.paths import building, expanded
 
 ADAPTERS = {"mlx": "mlx", "peft": "cuda"}  # the backend whose library reads an adapter of this kind
 PATTERN = re.compile(r"[*?[]")

@@ -8,11 +8,13 @@ from typing import Any
 from mio_local.errors import HubError, ModelError, one_line
 from mio_local.models.tensors import open_tensors
 from mio_local.models.weights import INDEX, weight_files
-from mio_local.paths import expanded
 from mio_local.recipe import ModelSettings
+from mio_local.storage.json_files import read_json
+from mio_local.storage.paths import expanded
 
 WANTED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.tiktoken", "LICENSE*"]
 GIT_LFS = b"version https://git-lfs"
+WHOLE = ("I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "BOOL")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -118,7 +120,7 @@ def _checked(folder: Path, settings: ModelSettings) -> Path:
                 f"{folder}: its weights are pickles ({pickles[0]}), which can run code; convert them to safetensors"
             )
         raise ModelError(f"{folder}: no weights (*.safetensors) in this model folder")
-    _check_weights(folder)
+    _check_weights(folder, is_quantised=any("quantization" in key for key in config))
     if "model_file" in config and not settings.trust_remote_code:
         raise ModelError(
             f"{folder}: this model needs Python code from its repository ({config['model_file']}); "
@@ -127,7 +129,7 @@ def _checked(folder: Path, settings: ModelSettings) -> Path:
     return folder
 
 
-def _check_weights(folder: Path) -> None:
+def _check_weights(folder: Path, *, is_quantised: bool) -> None:
     """Read every file's header: a cut download is named here, and not by whatever a backend makes of it."""
     from safetensors import SafetensorError
 
@@ -139,7 +141,12 @@ def _check_weights(folder: Path) -> None:
                 if head.read(len(GIT_LFS)) == GIT_LFS:
                     raise ModelError(f"{file}: a git-lfs pointer, not the weights; get them with: git lfs pull")
             with open_tensors(file) as tensors:
-                tensors.keys()
+                for key in () if is_quantised else tensors.keys():
+                    if key.endswith(".weight") and (kind := tensors.get_slice(key).get_dtype()) in WHOLE:
+                        raise ModelError(
+                            f"{file}: {key} holds whole numbers ({kind}), and config.json names no quantisation; cast "
+                            "the weights to float, or get the model again"
+                        )
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{file}: cut or damaged ({one_line(error)}); download the model again") from None
 
@@ -148,7 +155,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a model folder. Raises ModelError."""
     file = folder / "config.json"
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config = read_json(file)
     except FileNotFoundError:
         raise ModelError(f"{folder}: no config.json, so this is no model folder") from None
     except (OSError, ValueError) as error:
@@ -162,7 +169,7 @@ def end_ids(folder: Path) -> list[int]:
     """The tokens that end this model's text, by its generation_config.json or, without that, its config.json."""
     for file in (folder / "generation_config.json", folder / "config.json"):
         try:
-            found = json.loads(file.read_text(encoding="utf-8")).get("eos_token_id")
+            found = read_json(file).get("eos_token_id")
         except (OSError, ValueError, AttributeError):
             continue
         return [number for number in (found if isinstance(found, list) else [found]) if isinstance(number, int)]

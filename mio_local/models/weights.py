@@ -12,6 +12,7 @@ import numpy as np
 from mio_local.errors import ModelError, one_line
 from mio_local.models.tensors import open_tensors
 from mio_local.progress import Report, silent
+from mio_local.storage.json_files import read_json
 
 BLOCK = re.compile(r"^(?P<stem>.*?)\.(?P<index>\d+)\.(?P<leaf>.+)$")  # a layer in a numbered block
 SHARD = 5_000_000_000  # bytes of a file of weights, as transformers cuts them
@@ -23,10 +24,12 @@ def weight_files(folder: Path) -> list[Path]:
     """The files that hold the weights: the index's, else model.safetensors, else all there are."""
     if (index := folder / INDEX).exists():
         try:
-            named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+            named = {str(name) for name in read_json(index)["weight_map"].values()}
+            if away := [name for name in named if Path(name).name != name]:
+                raise ValueError(f"{away[0]} is not in this folder")
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise ModelError(f"{index}: damaged ({one_line(error, 80)}); download the model again") from None
-        return sorted(folder / str(name) for name in named)
+        return sorted(folder / name for name in named)
     single = folder / "model.safetensors"
     return [single] if single.exists() else sorted(folder.glob("*.safetensors"))
 
@@ -101,6 +104,6 @@ def copy_beside(base: Path, folder: Path, change: Callable[[dict[str, Any]], Non
         for file in base.glob(pattern):
             if file.name != INDEX and file.is_file():
                 shutil.copyfile(file, folder / file.name)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_json(folder / "config.json")
     change(config)
     (folder / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -31,11 +31,11 @@ from mio_local.data.template import Chat
 from mio_local.data.tokenise import chat_with
 from mio_local.data.tokenizer import load_tokenizer
 from mio_local.errors import DataError
-from mio_local.paths import expanded
 from mio_local.preview.shown import reasons, text_parts, token_parts
 from mio_local.process import claim, without
 from mio_local.recipe import DataSettings, ModelSettings, Recipe, build
 from mio_local.services.serving import Answer, Lines, Send, answered, fields_of, serve
+from mio_local.storage.paths import expanded
 from mio_local.text import visible_line
 
 PROGRESS_GAP = 0.1  # seconds

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mio_local.runs.directory import write_atomically
 from mio_local.runs.history import History, is_number
+from mio_local.storage.writing import write_atomically
 
 KINDS = ("step", "eval")
 LEADING = ("run", "kind", "step", "time")

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from mio_local.storage.writing import append
+
 COMMANDS = ("stop", "pause", "resume", "checkpoint", "sample")
 
 
@@ -21,7 +23,7 @@ def request(path: Path, command: str) -> str:
     """Append a request; its id."""
     identity = uuid.uuid4().hex[:12]
     line = json.dumps({"id": identity, "command": command, "time": time.time()}).encode() + b"\n"
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    file = append(path)
     try:
         os.write(file, line)
     finally:

@@ -5,44 +5,36 @@
         events.jsonl    see mio_local.runs.events     control.jsonl requests to the trainer
         status.json     where it stands          run.lock      held by the living trainer
         checkpoints/    step-000100/, best/      adapter/      the trained adapter, in the ecosystem's format
-        trainer.log     what a detached trainer printed
+        trainer.log     what a detached trainer printed    run.pid         that trainer's process, and when it began
 
 States: queued (waits for another run), starting, training, paused, stopping; done, stopped, failed; and lost, which no
 file holds: a live state whose lock is free.
 """
 
 import errno
-import fcntl
 import json
 import os
 import re
 import shlex
 import shutil
 import time
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mio_local.errors import RunError, is_full_disk, nearest
+from mio_local.runs.lock import held, is_held
+from mio_local.storage.digests import OF_ITSELF, is_whole, sealed, text_digest
+from mio_local.storage.json_files import read_json
+from mio_local.storage.writing import PRIVATE, make_private, private_folder, write_atomically
 from mio_local.text import visible
 
 LIVE = ("starting", "training", "paused", "stopping")
 RESUMABLE = ("queued", "stopped", "failed", "lost")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 LONGEST_NAME = 100
-_held: set[str] = set()  # the runs whose lock this process holds
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write beside `path`, then rename: a reader sees the old text or the new, never a part."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+RECIPE_DIGEST = "recipe_digest"  # in run.json
 
 
 @dataclass(frozen=True)
@@ -107,11 +99,32 @@ class Run:
 
     def read_info(self) -> dict[str, Any]:
         """run.json. Raises RunError where it is damaged."""
-        return _read_json(self.info)
+        info = _read_json(self.info)
+        if not is_whole(info):
+            raise RunError(f"{self.info}: damaged: not what was written; start a new run from {self.recipe}")
+        return {key: value for key, value in info.items() if key != OF_ITSELF}
+
+    def write_info(self, info: dict[str, Any], recipe: str = "") -> None:
+        """Replace run.json, with the digest of the recipe that lies beside it, and of one that is about to."""
+        texts = [self.recipe.read_text(encoding="utf-8"), *([recipe] if recipe else [])]
+        write_atomically(self.info, _info_text(info, *texts), PRIVATE)
+
+    def check_recipe(self) -> None:
+        """Raise RunError where recipe.toml is not what the run was made with."""
+        known = self.read_info().get(RECIPE_DIGEST)
+        try:
+            same = known is None or text_digest(self.recipe.read_text(encoding="utf-8")) in known
+        except (OSError, ValueError):
+            same = False
+        if not same:
+            raise RunError(
+                f"{self.recipe}: not what the run was made with; put that back, or train it as a new run: "
+                f"mio-local train {visible(shlex.quote(str(self.recipe)))}"
+            )
 
     def read_status(self) -> dict[str, Any]:
         """status.json, with `state` corrected to `lost` where a live state has no living trainer behind it."""
-        status = _read_json(self.status) if self.status.exists() else {"state": "starting", "step": 0}
+        status = _read_json(self.status, {"state": "starting", "step": 0})
         status.setdefault("state", "starting")
         if status["state"] in LIVE and not self.is_locked():
             status["state"] = "lost"
@@ -127,7 +140,8 @@ class Run:
 
     def write_status(self, **values: Any) -> None:
         """Replace status.json; `pid` is this process unless given."""
-        write_atomically(self.status, json.dumps({"pid": os.getpid(), **values, "time": time.time()}) + "\n")
+        text = json.dumps({"pid": os.getpid(), **values, "time": time.time()}) + "\n"
+        write_atomically(self.status, text, PRIVATE)
 
     def update_status(self, **values: Any) -> None:
         """Replace some of status.json, by whoever holds the lock; what was being done is over."""
@@ -137,46 +151,12 @@ class Run:
         self.write_status(**{**before, **values})
 
     def is_locked(self) -> bool:
-        """Whether a trainer holds the lock. Safe to ask from the trainer itself: with lockf, closing the file again
-        would drop the process's own lock, so this is flock."""
-        try:
-            with self.lock.open("rb+") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            if error.errno == errno.EAGAIN:
-                return True
-            raise
-        return False
+        """Whether a trainer holds the lock."""
+        return is_held(self.lock)
 
-    @contextmanager
-    def locked(self, descriptor: int = -1) -> Generator[int]:
-        """Hold the lock; its file descriptor. Raises RunError when another process holds it.
-
-        Inside itself it does nothing. The lock belongs to the open file: a child that inherits the descriptor goes on
-        holding it, and says so with `descriptor`.
-        """
-        key = os.path.realpath(self.path)
-        if key in _held:
-            yield descriptor
-            return
-        with self.lock.open("ab+") if descriptor < 0 else os.fdopen(descriptor, "ab+") as file:
-            self._take(file.fileno())
-            _held.add(key)
-            try:
-                yield file.fileno()
-            finally:
-                _held.discard(key)
-
-    def _take(self, descriptor: int) -> None:
-        for _ in range(20):  # somebody who asks `is_locked` holds it for a moment
-            with suppress(BlockingIOError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            time.sleep(0.02)
-        pid = _read_json(self.status).get("pid", "?") if self.status.exists() else "?"
-        raise RunError(f"run {self.name} is already training (process {pid}); stop that one first")
+    def locked(self, descriptor: int = -1) -> AbstractContextManager[int]:
+        """Hold the lock, as `lock.held` says. Raises RunError where another process holds it."""
+        return held(self.lock, descriptor)
 
 
 def runs_folder(given: str | None) -> Path:
@@ -220,12 +200,13 @@ def create(run: Run, recipe: str, info: dict[str, Any]) -> None:
     """Make the directory, complete or not at all."""
     building = run.path.with_name(f".{run.name}.{os.getpid()}")
     try:
-        building.mkdir(parents=True)
+        private_folder(building)
         (building / "recipe.toml").write_text(recipe, encoding="utf-8")
-        (building / "run.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
+        (building / "run.json").write_text(_info_text(info, recipe), encoding="utf-8")
         (building / "checkpoints").mkdir()
         (building / "events.jsonl").touch()
         (building / "control.jsonl").touch()
+        make_private(building)
         building.rename(run.path)
     except OSError as error:
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
@@ -234,6 +215,10 @@ def create(run: Run, recipe: str, info: dict[str, Any]) -> None:
         raise RunError(f"{run.path.parent}: no run can be made here: {error.strerror or error}; {remedy}") from None
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _info_text(info: dict[str, Any], *recipes: str) -> str:
+    return json.dumps(sealed({**info, RECIPE_DIGEST: [text_digest(text) for text in recipes]}), indent=2) + "\n"
 
 
 def free_name(runs: Path, stem: str) -> str:
@@ -288,12 +273,15 @@ def _step(checkpoint: Path) -> str:
     return checkpoint.name.removeprefix("step-")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, missing: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What a file of a run says; `missing` where there is none. Raises RunError."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path)
     except FileNotFoundError:
+        if missing is not None:
+            return missing
         raise RunError(f"{path}: missing, so this is no complete run directory") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise RunError(f"{path}: damaged (not JSON)") from None
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror or error}") from None

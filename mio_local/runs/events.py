@@ -22,6 +22,7 @@ rather than on the recipe are named `perf/*`; all others are the same when the s
                 samples and chat_template; written by `eval`, at the step of the adapter it is of
 """
 
+import hashlib
 import json
 import math
 import os
@@ -30,6 +31,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
+
+from mio_local.storage.writing import PRIVATE, append
 
 LARGEST = sys.float_info.max  # JSON allows whole numbers beyond it
 
@@ -56,7 +59,9 @@ class EventWriter:
     """Appends events, each in one write."""
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._path = path
+        self._file = append(path)
+        self._sha, self._hashed = hashlib.sha256(), 0
 
     def write(self, event: Event) -> None:
         """Append one event. Raises OSError where the disk is full."""
@@ -69,6 +74,15 @@ class EventWriter:
         """The file's size in bytes: where the next event begins."""
         return os.fstat(self._file).st_size
 
+    def mark(self) -> tuple[int, str]:
+        """The file's size, and the digest of all that is in it: others append benchmarks to it meanwhile."""
+        size = self.offset
+        with self._path.open("rb") as file:
+            file.seek(self._hashed)
+            self._sha.update(file.read(size - self._hashed))
+        self._hashed = size
+        return size, self._sha.hexdigest()
+
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
@@ -79,6 +93,12 @@ def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
 
 
+def begins_with(path: Path, size: int, digest: str) -> bool:
+    """Whether the first `size` bytes are those of that `digest`; none passes. Raises OSError."""
+    with path.open("rb") as file:
+        return not digest or hashlib.sha256(file.read(size)).hexdigest() == digest
+
+
 def rewind(path: Path, offset: int) -> None:
     """Keep the first `offset` bytes, and the benchmarks after them: they are of a checkpoint that stays, and nobody
     would measure them again. A new file takes the old one's place, so that a reader notices by its inode."""
@@ -86,6 +106,7 @@ def rewind(path: Path, offset: int) -> None:
     kept = [held[:offset], *(line for line in held[offset:].splitlines(keepends=True) if _is_benchmark(line))]
     beside = path.with_name(path.name + ".new")
     beside.write_bytes(b"".join(kept))
+    beside.chmod(PRIVATE)
     os.replace(beside, path)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from mio_local.recipe import Recipe
 from mio_local.runs import control, directory
 from mio_local.runs.directory import Run
+from mio_local.storage.writing import append
 
 _started: list[subprocess.Popen[bytes]] = []  # else a dead child of ours would stay a zombie
 
@@ -31,22 +32,24 @@ def lay_out(recipe: Recipe, folder: Path, name: str = "") -> Run:
     return run
 
 
-def launch(queue: Sequence[Run]) -> None:
-    """Train or resume the runs in `queue`, one after the other, in the background. Raises RunError for a locked one.
+def launch(queue: Sequence[Run], *more: str) -> None:
+    """Train or resume the runs in `queue`, one after the other, in the background; `more` are flags of `resume` for the
+    first. Raises RunError for a locked one.
 
     A run that does not end as done leaves those behind it queued.
     """
     reap()
     first = queue[0]
     first.unfinished()
-    with first.locked() as lock, first.log.open("ab") as log:
+    with first.locked() as lock, os.fdopen(append(first.log), "ab") as log:
         begin = control.size(first.control)  # from here on a stop is obeyed, however long the trainer takes to start
         first.update_status(state="starting", reason="", doing="starting", pid=0)
         paths = [str(run.path.absolute()) for run in queue]
         _started.append(
             subprocess.Popen(
                 # -P: no module is imported from the folder in which the app happens to run
-                [sys.executable, "-P", "-m", "mio_local.worker", "--lock", str(lock), "--requests", str(begin), *paths],
+                [sys.executable, "-P", "-m", "mio_local.worker", "--lock", str(lock), "--requests", str(begin), *more,
+                 *paths],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
                 pass_fds=[lock], env=os.environ | {"PYTHONUNBUFFERED": "1"},
             )

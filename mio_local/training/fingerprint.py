@@ -14,14 +14,15 @@ import numpy as np
 from mio_local.adapters.adapter import SavedAdapter
 from mio_local.backends import Backend, Device
 from mio_local.errors import ModelError
-from mio_local.paths import cache_folder
 from mio_local.process import cores, threads
 from mio_local.progress import Report, silent
 from mio_local.recipe import Recipe
-from mio_local.runs.directory import write_atomically
+from mio_local.storage.digests import OF_ITSELF, is_whole, sealed
+from mio_local.storage.paths import cache_folder
+from mio_local.storage.writing import PRIVATE, private_folder, write_atomically
 from mio_local.training.optimizations import SCORED
 
-FORMAT = 2  # of the values kept under a name: a higher one leaves all earlier values behind
+FORMAT = 3  # of the values kept under a name: a higher one leaves all earlier values behind
 CONTENT = ("*.safetensors", "config.json", "*.py")  # a model's own code changes its numbers too
 DIGEST = re.compile(r"[0-9a-f]{64}")
 BIG = 1 << 20  # bytes; what is smaller is read anew each time
@@ -61,10 +62,11 @@ def reference_name(
     return fingerprint(place, initial, {**settings, **backend.versions}, report)
 
 
-def weights_digest(place: Path, report: Report = silent) -> str:
+def weights_digest(place: Path, report: Report = silent, *, anew: bool = False) -> str:
     """A name of the weights in `place`, 64 hex digits: fine-tunes of one model have files of the same sizes. `report`
-    hears of the bytes read, which are those of files that changed since they were last. Raises ModelError."""
-    found = _digests(place, sorted(place.glob("*.safetensors")), report)
+    hears of the bytes read, which are those of files that changed since they were last, or all of them, `anew`. Raises
+    ModelError."""
+    found = _digests(place, sorted(place.glob("*.safetensors")), report, anew=anew)
     return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
 
 
@@ -83,15 +85,15 @@ def _adapter(adapter: SavedAdapter | None) -> dict[str, Any] | None:
     return {"rank": adapter.rank, "alpha": adapter.alpha, "dora": adapter.dora, "weights": weights}
 
 
-def _digests(place: Path, files: Sequence[Path], report: Report) -> dict[str, str]:
+def _digests(place: Path, files: Sequence[Path], report: Report, *, anew: bool = False) -> dict[str, str]:
     """`_read_digests`, where a file that cannot be read is a ModelError."""
     try:
-        return _read_digests(files, report)
+        return _read_digests(files, report, anew=anew)
     except OSError as error:
         raise ModelError(f"{error.filename or place}: cannot be read: {error.strerror or error}") from None
 
 
-def _read_digests(files: Sequence[Path], report: Report) -> dict[str, str]:
+def _read_digests(files: Sequence[Path], report: Report, *, anew: bool) -> dict[str, str]:
     """sha256 of each file's content by the file's name; read is only what is not known yet."""
     memo_file = cache_folder() / "digests.json"
     memo, new = _read_memo(memo_file) | _READ, Memo()
@@ -100,7 +102,9 @@ def _read_digests(files: Sequence[Path], report: Report) -> dict[str, str]:
     for file in files:
         real = file.resolve(strict=True)
         known = memo.get(str(real))
-        if file.is_symlink() and real.parent.name == "blobs" and DIGEST.fullmatch(real.name):
+        if anew:
+            unread.append(file)
+        elif file.is_symlink() and real.parent.name == "blobs" and DIGEST.fullmatch(real.name):
             digests[file.name] = real.name  # the hub's cache calls large files by their digest
         elif known and known[:-1] == _mark(real):
             digests[file.name] = known[-1]
@@ -121,8 +125,8 @@ def _read_digests(files: Sequence[Path], report: Report) -> dict[str, str]:
     if new:
         _READ.update(new)
         with contextlib.suppress(OSError):  # the next start reads the files again
-            memo_file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(memo_file, json.dumps(_read_memo(memo_file) | new))
+            private_folder(memo_file.parent)
+            write_atomically(memo_file, json.dumps(sealed(_read_memo(memo_file) | new)), PRIVATE)
     return digests
 
 
@@ -138,7 +142,9 @@ def _read_memo(file: Path) -> Memo:
         memo = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return {path: known for path, known in memo.items() if _whole(known)} if isinstance(memo, dict) else {}
+    if not isinstance(memo, dict) or OF_ITSELF not in memo or not is_whole(memo):
+        return {}
+    return {path: known for path, known in memo.items() if _whole(known)}
 
 
 def _whole(known: Any) -> bool:

@@ -27,6 +27,12 @@ def speed_notes(*reasons: str) -> list[Event]:
     return [note(0, "info", "speed", text) for text in texts]
 
 
+def cache_notes(step: int, damaged: int) -> list[Event]:
+    """At the start: how many log-probs of the reference that were kept are damaged."""
+    text = f"{damaged} of the reference's log-probs that were kept on disk are damaged, and are computed again"
+    return [note(step, "warning", "cache", text)] if damaged else []
+
+
 def data_notes(counts: Tokenised, max_tokens: int) -> list[Event]:
     """At the start: how many pairs were cut or left out."""
     notes: list[Event] = []
@@ -43,13 +49,14 @@ def data_notes(counts: Tokenised, max_tokens: int) -> list[Event]:
     return notes + [note(0, "warning", "lost", line) for line in told(counts.lost)]
 
 
-def start_note(step: int, metrics: Metrics, loss: LossSettings) -> Event | None:
-    """Before anything was learnt the loss has a known value; another one means policy and reference differ."""
+def start_note(step: int, metrics: Metrics, loss: LossSettings, *, forced: bool = False) -> Event | None:
+    """Before anything was learnt the loss has a known value; another one means policy and reference differ. That ends
+    the run, unless it is `forced`."""
     expected = LOSSES[loss.name].start(loss.beta)
     if expected is None or abs(metrics["loss"] - expected) <= START_TOLERANCE * expected:
         return None
     text = f"the first loss is {metrics['loss']:.4f}, not {expected:.4f}: policy and reference differ at the start"
-    return note(step, "warning", "start", text)
+    return note(step, "warning" if forced else "error", "start", text + ("" if forced else "; --force trains anyway"))
 
 
 def still_note(step: int) -> Event:

@@ -1,17 +1,21 @@
 """Whether what a run rests on is still what it was when the run began: its base, its pairs, and the adapter it began
 with."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mio_local.adapters.adapter import SavedAdapter
+from mio_local.adapters.adapter import SavedAdapter, read_adapter
 from mio_local.data.collate import ORDER
-from mio_local.errors import RunError
+from mio_local.errors import MioError, RunError
 from mio_local.models.locate import weights_sizes
 from mio_local.progress import Report, silent
+from mio_local.recipe import build, read_toml
 from mio_local.runs.directory import Run
+from mio_local.storage.digests import fault_of
+from mio_local.training.checkpoint import verify
 from mio_local.training.fingerprint import adapter_digest, weights_digest
+from mio_local.training.inputs import tokenised
 
 
 def check_info(run: Run, info: Mapping[str, Any]) -> None:
@@ -23,13 +27,13 @@ def check_info(run: Run, info: Mapping[str, Any]) -> None:
                        f"exactly; start a new run from {run.recipe}")  # fmt: skip
 
 
-def check_base(run: Run, info: Mapping[str, Any], place: Path, report: Report = silent) -> None:
+def check_base(run: Run, info: Mapping[str, Any], place: Path, report: Report = silent, *, anew: bool = False) -> None:
     """Raise RunError where the weights in `place` are others than run.json says; one without a digest goes by sizes.
 
-    `report` hears of the bytes read, where they are not known yet."""
+    `report` hears of the bytes read, where they are not known yet, or read `anew`."""
     same = info.get("weights") == weights_sizes(place)
     if same and (known := info.get("weights_digest")):
-        same = known == weights_digest(place, report)
+        same = known == weights_digest(place, report, anew=anew)
     if not same:
         raise RunError(f"run {run.name}: the weights in {place} are not those it was trained on; restore them first")
 
@@ -46,3 +50,36 @@ def check_start(run: Run, info: Mapping[str, Any], initial: SavedAdapter) -> Non
     if known and known != adapter_digest(initial):
         raise RunError(f"run {run.name}: the adapter in {initial.folder} is not the one it began with, its reference; "
                        "restore that first")  # fmt: skip
+
+
+def examine(run: Run, report: Report = silent) -> Iterator[tuple[str, str]]:
+    """All that a run consists of and rests on, each with what is wrong with it: "" where nothing is. Reads all files of
+    the run, the base's weights and the pairs."""
+    try:
+        info = run.read_info()
+        run.check_recipe()
+        recipe = build(read_toml(run.recipe), str(run.recipe))
+        if not info.get("waiting"):
+            check_info(run, info)
+    except MioError as error:
+        yield "settings", str(error)
+        return
+    yield "settings", ""
+    for folder in run.saved():
+        yield folder.name, _fault(verify, run, folder)
+    for folder in (run.checkpoints / "best", run.adapter):
+        if folder.exists():
+            yield str(folder.relative_to(run.path)), fault_of(folder) or _fault(read_adapter, folder)
+    if not info.get("waiting"):
+        place = Path(info["model_folder"])
+        yield "base model", _fault(check_base, run, info, place, report, anew=True)
+        yield "pairs", _fault(lambda: check_data(run, info, tokenised(recipe, info["created"], report)[0].digest))
+
+
+def _fault(check: Callable[..., Any], *arguments: Any, **named: Any) -> str:
+    """The line in which a check ends; "" where it passes."""
+    try:
+        check(*arguments, **named)
+    except MioError as error:
+        return str(error)
+    return ""

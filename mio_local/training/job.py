@@ -25,6 +25,7 @@ from mio_local.memory.rehearsal import Rehearsal
 from mio_local.objectives.losses import PairLogps
 from mio_local.recipe import Recipe
 from mio_local.runs.directory import Run, called
+from mio_local.text import without_secrets
 from mio_local.training.checkpoint import Progress
 from mio_local.training.optimizations import Optimizations
 from mio_local.training.reference import Store
@@ -43,6 +44,7 @@ class Job:
     savings: Optimizations
     rehearsal: Rehearsal
     progress: Progress = field(default_factory=Progress)
+    forced: bool = False  # to go on where the first loss is not what it must be
 
     @property
     def chat(self) -> Chat:
@@ -125,7 +127,7 @@ def session(backend: Backend, step: int) -> dict[str, Any]:
     return {
         "started": time.time(),
         "from_step": step,
-        "argv": sys.argv,
+        "argv": list(map(without_secrets, sys.argv)),
         "pid": os.getpid(),
         "platform": platform.platform(),
         "versions": versions,

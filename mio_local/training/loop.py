@@ -84,6 +84,7 @@ class Loop:
     def events(self) -> Iterator[Event]:
         """Everything that happens from `progress.step` on."""
         progress = self.progress
+        yield from health.cache_notes(progress.step, self.job.store.damaged if self.job.store else 0)
         if progress.step == 0:
             yield Event("started", 0, {**self.job.facts, "total_steps": self.total})
             yield from health.data_notes(self.job.tokens.counts, self.job.recipe.data.max_tokens)
@@ -105,6 +106,8 @@ class Loop:
             if start is not None:
                 yield from self.first_step(start, metrics)
                 start = None
+                if self.broken:
+                    break
             if self.job.recipe.eval.every and progress.step % self.job.recipe.eval.every == 0:
                 yield from self.evaluate()
             due = self.settings.save_every and progress.step % self.settings.save_every == 0
@@ -153,7 +156,8 @@ class Loop:
 
     def first_step(self, start: Adapter, metrics: Metrics) -> Iterator[Event]:
         """Two things that must hold once the first step is taken."""
-        if odd := health.start_note(self.progress.step, metrics, self.job.recipe.loss):
+        if odd := health.start_note(self.progress.step, metrics, self.job.recipe.loss, forced=self.job.forced):
+            self.broken = None if self.job.forced else odd
             yield odd
         now = self.job.model.get_adapter()
         if all(np.array_equal(start[name], now[name]) for name in start):
@@ -221,7 +225,7 @@ class Loop:
         place = self.job.run.checkpoints / f"step-{self.progress.step:06d}"
         # the event first: the checkpoint remembers the stream's length with its own event in it
         yield Event("checkpoint", self.progress.step, {"path": str(place.relative_to(self.job.run.path))})
-        self.progress.events = self.writer.offset
+        self.progress.events, self.progress.events_digest = self.writer.mark()
         checkpoint.save(self.job.run, self.job.model, self.progress, self.settings.keep)
         self.saved_step = self.progress.step
 
@@ -286,15 +290,11 @@ class Loop:
     def status(self, state: str, **more: Any) -> None:
         """Replace status.json: what a list of runs shows."""
         self.state, self.told = state, time.monotonic()
+        recipe = self.job.recipe
         self.job.run.write_status(
-            memory_estimate=self.estimate,
-            state=state,
-            step=self.progress.step,
-            total_steps=self.total,
-            loss_name=self.job.recipe.loss.name,
-            model=Path(self.job.recipe.model.name).name,
-            data=Path(self.job.recipe.data.source).name,
+            memory_estimate=self.estimate, state=state, step=self.progress.step, total_steps=self.total,
+            loss_name=recipe.loss.name, model=Path(recipe.model.name).name, data=Path(recipe.data.source).name,
             metrics={key: self.latest[key] for key in SHOWN if math.isfinite(self.latest.get(key, math.nan))},
             held_out={key: self.held_out[key] for key in SHOWN if math.isfinite(self.held_out.get(key, math.nan))},
             **more,
-        )
+        )  # fmt: skip

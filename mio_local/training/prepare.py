@@ -4,7 +4,6 @@ Everything that can be wrong is looked at before the run directory is made, chea
 seconds and leaves nothing behind.
 """
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,11 +20,12 @@ from mio_local.progress import Report, silent
 from mio_local.recipe import Recipe, build, read_toml
 from mio_local.runs import directory
 from mio_local.runs.directory import Run
+from mio_local.storage.writing import PRIVATE, write_atomically
 from mio_local.training.fingerprint import adapter_digest, reference_name, weights_digest
 from mio_local.training.inputs import tokenised
 from mio_local.training.job import Job, session
 from mio_local.training.optimizations import Optimizations
-from mio_local.training.trainable import adapt, layers_of, load, try_out
+from mio_local.training.trainable import adapt, check_finite, layers_of, load, try_out
 
 
 def start(recipe: Recipe, folder: Path, name: str, report: Report = silent) -> Job:
@@ -48,8 +48,10 @@ def begin(run: Run, report: Report = silent) -> Job:
     """Prepare a run whose directory is there and which never trained. Raises MioError for anything wrong."""
     recipe = build(read_toml(run.recipe), str(run.recipe))
     job = prepare(recipe, lambda _: run, report, run.read_info().get("created"))
-    directory.write_atomically(run.recipe, job.recipe.dump())
-    directory.write_atomically(run.info, json.dumps(job.info, indent=2) + "\n")
+    text = job.recipe.dump()
+    run.write_info(run.read_info(), text)  # whenever this is killed, the two files belong together
+    write_atomically(run.recipe, text, PRIVATE)
+    run.write_info(job.info)
     return job
 
 
@@ -73,6 +75,7 @@ def prepare(recipe: Recipe, choose: Callable[[Recipe], Run], report: Report, cre
         model = load(backend, recipe, place)
         names = layers_of(model, recipe, initial)
         trainable = adapt(model, recipe, names, initial)
+        check_finite(model, tokens, place)
         savings = try_out(model, recipe, tokens, rehearsal, report)
     reference = ""
     if savings.speed.reference_cache:

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import os
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,9 +21,11 @@ from mio_local.backends import Model
 from mio_local.data.collate import Batch
 from mio_local.data.examples import Example
 from mio_local.errors import one_line
-from mio_local.paths import cache_folder
+from mio_local.storage.paths import cache_folder
+from mio_local.storage.writing import append, private_folder
 
-RECORD = np.dtype([("key", "V16"), ("chosen", "<f4"), ("rejected", "<f4")])
+RECORD = np.dtype([("key", "V16"), ("chosen", "<f4"), ("rejected", "<f4"), ("check", "<u4")])
+CHECKED = RECORD.itemsize - 4  # bytes of a record before `check`, the CRC-32 of them
 TRIES = 100  # ms to wait for another trainer's write, which takes microseconds
 
 Values = tuple[float, float]  # log-probs of the chosen and of the rejected answer, nats; float32 numbers
@@ -44,18 +47,19 @@ class Store:
     """Values by `key_of`: in memory, and with the `name` of a `fingerprint` also in the cache folder's
     reference/NAME.bin, for other sessions. Records are appended there, by several trainers at once if need be.
 
-    `trouble` says in one line why there is no such file, or why no more is written to it; empty where all is well.
+    `damaged` counts records that are not what was written: they are taken out, and computed again. `trouble` says in
+    one line why there is no such file, or why no more is written to it; empty where all is well.
     Memory then serves alone: the disk raises nothing here. Raises RunError where `cache_folder` does.
     """
 
     def __init__(self, name: str = "") -> None:
         self.file = cache_folder() / "reference" / f"{name}.bin" if name else None
-        self.trouble = ""
+        self.trouble, self.damaged = "", 0
         self._values: dict[bytes, Values] = {}
         self._unwritten = b""
         if self.file:
             try:
-                self._values = _read(self.file)
+                self._values, self.damaged = _read(self.file)
             except OSError as error:
                 self._give_up(self.file, error)
         self._write()  # so that trouble is known before the first batch
@@ -68,7 +72,7 @@ class Store:
         """Keep values; known ones stay as they are, and what is not finite is passed over."""
         new = [(key, *values) for key, values in found.items() if key not in self._values and np.isfinite(values).all()]
         self._values |= {key: (chosen, rejected) for key, chosen, rejected in new}
-        self._unwritten += np.array(new, RECORD).tobytes()
+        self._unwritten += _records(new)
         self._write()
 
     def _write(self) -> None:
@@ -76,7 +80,7 @@ class Store:
             self._unwritten = b""
             return
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(self.file.parent)
             if _append(self.file, self._unwritten):
                 self._unwritten = b""
         except OSError as error:
@@ -115,26 +119,42 @@ class Reference:
         return np.array(rows, np.float32).T.flatten()
 
 
+def _records(values: Sequence[tuple[bytes, float, float]]) -> bytes:
+    records = np.array([(*each, 0) for each in values], RECORD)
+    records["check"] = _checks(records.tobytes())
+    return records.tobytes()
 
-def _read(file: Path) -> dict[bytes, Values]:
-    """The records in `file`, a pair's first one; a part of a record at the end is passed over."""
+
+def _checks(records: bytes) -> np.ndarray:
+    """What the `check` of each whole record must be."""
+    size, view = RECORD.itemsize, memoryview(records)
+    found = [zlib.crc32(view[start : start + CHECKED]) for start in range(0, len(records) - size + 1, size)]
+    return np.array(found, np.uint32)
+
+
+def _read(file: Path) -> tuple[dict[bytes, Values], int]:
+    """The records in `file`, a pair's first one, and how many were damaged, which are taken out of it; a part of a
+    record at the end is passed over."""
     try:
-        with file.open("rb") as opened:
-            _lock(opened.fileno(), fcntl.LOCK_SH)
-            records = np.fromfile(opened, RECORD)[::-1]
+        with file.open("rb+") as opened:
+            _lock(opened.fileno(), fcntl.LOCK_EX)
+            content = opened.read()
+            records = np.frombuffer(content[: len(content) // RECORD.itemsize * RECORD.itemsize], RECORD)
+            sound = records[records["check"] == _checks(content)]
+            if len(sound) < len(records):
+                opened.seek(0)
+                opened.write(sound.tobytes())
+                opened.truncate()
     except FileNotFoundError:
-        return {}
-    chosen, rejected = records["chosen"], records["rejected"]
-    # zeros are blocks that a crash of the machine left unwritten
-    sound = records[np.isfinite(chosen) & np.isfinite(rejected) & (chosen != 0) & (rejected != 0)]
-    values = zip(sound["chosen"].tolist(), sound["rejected"].tolist(), strict=True)
-    return dict(zip(sound["key"].tolist(), values, strict=True))
+        return {}, 0
+    values = zip(sound["chosen"][::-1].tolist(), sound["rejected"][::-1].tolist(), strict=True)
+    return dict(zip(sound["key"][::-1].tolist(), values, strict=True)), len(records) - len(sound)
 
 
 def _append(file: Path, records: bytes) -> bool:
     """Append whole records in one write, after cutting the part of one that a killed writer left. False where another
     trainer holds the file for long. Raises OSError."""
-    opened = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    opened = append(file, os.O_RDWR)
     try:
         if not _lock(opened, fcntl.LOCK_EX):
             return False

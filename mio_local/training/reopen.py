@@ -1,6 +1,5 @@
 """From a run directory to a job that goes on from the last checkpoint, or from the start where there is none."""
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from mio_local.memory.rehearsal import DoesNotFit, Rehearsal
 from mio_local.process import without
 from mio_local.progress import Report, silent
 from mio_local.recipe import Recipe, build, read_toml
-from mio_local.runs import directory
 from mio_local.runs.directory import Run
 from mio_local.training import checkpoint
 from mio_local.training.inputs import tokenised
@@ -22,13 +20,28 @@ from mio_local.training.prepare import begin
 from mio_local.training.trainable import adapt, load, try_out
 
 
-def reopen(run: Run, report: Report = silent) -> Job:
-    """Prepare to go on with a run whose lock is held. Raises MioError where it cannot go on exactly."""
+def settled(run: Run) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe and run.json of a run that can go on, touching nothing. Raises MioError for one that cannot."""
     run.unfinished()
+    run.check_recipe()
     recipe, info = build(read_toml(run.recipe), str(run.recipe)), run.read_info()
-    if info.get("waiting"):  # made by `launch`, and nobody trained it yet
-        return begin(run, report)
-    check_info(run, info)
+    if not info.get("waiting"):  # else made by `launch`, and nobody trained it yet
+        check_info(run, info)
+    return recipe, info
+
+
+def reopen(run: Run, report: Report = silent, start: str = "", *, forced: bool = False) -> Job:
+    """Prepare to go on with a run whose lock is held, from its last checkpoint, or the one called `start`. Raises
+    MioError where it cannot go on exactly; `forced` goes on with events, and from a first loss, that are not what they
+    must be.
+    """
+    recipe, info = settled(run)
+    if info.get("waiting"):
+        job = begin(run, report)
+        job.forced = forced
+        return job
+    checkpoint.choose(run, start, forced=forced)
+    saved = run.saved()
     report("loading the backend", 0, 0)
     backend, _, device = resolve_backend(recipe)
     without(*backend.unused)
@@ -38,7 +51,6 @@ def reopen(run: Run, report: Report = silent) -> Job:
     check_data(run, info, tokens.digest)
     check_base(run, info, place, report)
     report("loading the model", 0, 0)
-    saved = run.saved()
     initial = None if saved else _began_with(run, recipe, info)
     try:
         with rehearsal.guarded():
@@ -47,11 +59,11 @@ def reopen(run: Run, report: Report = silent) -> Job:
             savings = try_out(model, recipe, tokens, rehearsal, report)
     except DoesNotFit as error:
         raise RunError(f"run {run.name}: {error}; a resumed run keeps its settings: free some, or start anew") from None
-    job = Job(run, recipe, model, tokens, info, savings, rehearsal)
+    job = Job(run, recipe, model, tokens, info, savings, rehearsal, forced=forced)
     if saved:
         job.progress = checkpoint.load(saved[-1], model)
     info["sessions"] = [*info.get("sessions", []), session(backend, job.progress.step)]
-    directory.write_atomically(run.info, json.dumps(info, indent=2) + "\n")
+    run.write_info(info)
     return job
 
 

@@ -3,11 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from mio_local.adapters.adapter import SavedAdapter, choose_layers, draw_adapter
 from mio_local.backends import Backend, Model
+from mio_local.data.collate import collate
+from mio_local.data.examples import by_length
 from mio_local.data.tokenise import Tokens
+from mio_local.errors import ModelError
 from mio_local.memory.fitting import allowed
 from mio_local.memory.rehearsal import Rehearsal
+from mio_local.models.weights import stored_weights
 from mio_local.progress import Report
 from mio_local.recipe import Recipe
 from mio_local.training.optimizations import Optimizations, settle
@@ -39,6 +45,19 @@ def adapt(model: Model, recipe: Recipe, names: Sequence[str], initial: SavedAdap
     weights = initial.weights if initial else draw_adapter(slots, recipe.train.seed)
     model.set_adapter(weights)
     return sum(value.size for value in model.get_adapter().values())
+
+
+def check_finite(model: Model, tokens: Tokens, place: Path) -> None:
+    """Raise ModelError where the base's log-probs are no finite numbers: nothing could be learnt, at any rate."""
+    shortest = by_length(tokens.train)[0]
+    if np.isfinite(model.logps(collate(tokens.train, [shortest], tokens.chat.pad), reference=True)).all():
+        return
+    names, weights = stored_weights(place)
+    for name, values in weights:
+        if values.dtype.kind not in "iub" and not np.isfinite(values.astype(np.float32)).all():
+            raise ModelError(f"{place}: {name}, one of {len(names):,} weights, holds what is no finite number; get "
+                             "the model again")  # fmt: skip
+    raise ModelError(f"{place}: its log-probs are no finite numbers; try --dtype float32")
 
 
 def try_out(model: Model, recipe: Recipe, tokens: Tokens, rehearsal: Rehearsal, report: Report) -> Optimizations:

@@ -17,7 +17,7 @@ def worked(monkeypatch):
 
     def work(*queue):
         names = []
-        monkeypatch.setattr(worker, "work", lambda run, begin: names.append(run.name) or True)
+        monkeypatch.setattr(worker, "work", lambda run, *_, **__: names.append(run.name) or True)
         monkeypatch.setattr(worker, "claim", lambda: None)
         monkeypatch.setattr(sys, "argv", ["worker", *(str(run.path) for run in queue)])
         worker.main()

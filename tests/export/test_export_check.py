@@ -21,8 +21,8 @@ from mio_local.errors import ModelError, RecipeError
 from mio_local.export.write import kept
 from mio_local.models.locate import WANTED, model_folder
 from mio_local.models.weights import copy_beside
-from mio_local.paths import building
 from mio_local.recipe import ModelSettings
+from mio_local.storage.paths import building
 from tests.helpers.backends import noisy, start
 from tests.helpers.tiny_model import write_tiny_model
 
@@ -158,7 +158,7 @@ def test_what_a_killed_export_left_is_tidied_up(tmp_path):
 
 
 def test_one_that_is_asked_to_end_tidies_up(tmp_path):
-    code = f"from mio_local.paths import building\nfrom pathlib import Path\nimport time\n" \
+    code = f"from mio_local.storage.paths import building\nfrom pathlib import Path\nimport time\n" \
            f"with building(Path({str(tmp_path / 'out')!r})) as it:\n print(flush=True)\n time.sleep(60)"  # fmt: skip
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         process.stdout.readline()

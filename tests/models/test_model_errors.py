@@ -96,6 +96,12 @@ def remove(*names: str) -> Callable[[Path], None]:
     return lambda folder: [(folder / name).unlink() for name in names] and None
 
 
+def alter(folder: Path, change: Callable[[Any], Any]) -> None:
+    """Change every tensor."""
+    file = folder / "model.safetensors"
+    save_file({name: change(values) for name, values in load_file(file).items()}, file, {"format": "pt"})
+
+
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n"
 BROKEN: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     "no weights": (remove("model.safetensors"), ["no weights", "safetensors"]),
@@ -124,6 +130,18 @@ BROKEN: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     ),
     "more blocks than weights": (lambda folder: configure(folder, num_hidden_layers=3), ["model.layers.2", "missing"]),
     "unknown architecture": (lambda folder: configure(folder, model_type="mystery"), ["mystery"]),
+    "config nested deeply": (write("config.json", b"[" * 100_000), ["config.json", "nested too deeply"]),
+    "index nested deeply": (write("model.safetensors.index.json", b"[" * 100_000), ["index.json", "nested too deeply"]),
+    "index leads elsewhere": (
+        write("model.safetensors.index.json", b'{"weight_map": {"x": "../y.safetensors"}}'), ["index.json", "../y"],
+    ),
+    "weights are whole numbers": (
+        lambda folder: alter(folder, lambda values: values.astype(np.int32)), ["whole numbers (I32)", "cast"],
+    ),
+    "a weight is no number": (
+        lambda folder: alter(folder, lambda values: np.where(values == values.max(), np.nan, values)),
+        ["no finite number", "get the model again"],
+    ),
     "its own code": (own_code, ["code", "--trust-remote-code"]),
     "its own tokenizer": (own_tokenizer, ["tokenizer", "--trust-remote-code"]),
 }  # fmt: skip

@@ -1,6 +1,5 @@
 """Supervised first, then MIO from it: two commands, or one recipe; the second run's reference is the first's model."""
 
-import json
 import math
 import shutil
 
@@ -78,7 +77,7 @@ def test_two_commands(backend, tiny_model, tiny_pairs, tmp_path, mistake):
     with pytest.raises(RunError, match=r"run stopped: the adapter in .* is not the one it began with"):
         reopen(stopped)
     info = {key: value for key, value in tuned.read_info().items() if key != "init_adapter"}
-    tuned.info.write_text(json.dumps(info), encoding="utf-8")
+    tuned.write_info(info)
     assert run(["eval", str(tuned.path), "--samples", "0", "--limit", "2"]) == 0
 
 

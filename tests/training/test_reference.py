@@ -6,6 +6,7 @@ import resource
 import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NAME = "ab" * 32
 APPEND = """
 import sys
+import zlib
 from mio_local.training.reference import Store
 store = Store(sys.argv[1])
 print("ready", flush=True)
@@ -146,16 +148,23 @@ def file_of(cache: Path) -> Path:
 
 
 def test_file_is_read_with_damage(cache: Path) -> None:
-    """A key's first record counts; zeros, which a crash leaves, and what is not finite do not."""
+    """A key's first record counts; zeros, which a crash leaves, and flipped bits are counted and taken out."""
     file = file_of(cache)
     file.parent.mkdir(parents=True)
-    pack = struct.Struct("<16sff").pack
+
+    def pack(key: bytes, chosen: float, rejected: float) -> bytes:
+        record = struct.pack("<16sff", key, chosen, rejected)
+        return record + struct.pack("<I", zlib.crc32(record))
+
     keys = [bytes([number]) * 16 for number in range(5)]
-    records = [(keys[0], -1, -2), (keys[1], -3, 0), (keys[2], float("nan"), -4), (keys[0], -5, -6), (keys[3], -7, -8)]
-    file.write_bytes(b"".join(pack(*record) for record in records) + pack(keys[4], -9, -10)[:20])
+    records = [(keys[0], -1, -2), (keys[1], -3, -4), (keys[0], -5, -6), (keys[3], -7, -8)]
+    content = bytearray(b"".join(pack(*record) for record in records))
+    content[28 + 19] ^= 0x40  # an exponent's bit of the second record
+    file.write_bytes(content + bytes(28) + pack(keys[4], -9, -10)[:20])
     store = Store(NAME)
     assert [store.get(key) for key in keys] == [(-1.0, -2.0), None, None, (-7.0, -8.0), None]
-    assert store.trouble == ""
+    assert (store.damaged, store.trouble) == (2, "")
+    assert (Store(NAME).damaged, file.stat().st_size) == (0, 3 * 28)
 
 
 @pytest.mark.parametrize("part", [1, 16, 23])

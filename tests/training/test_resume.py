@@ -166,7 +166,7 @@ def test_a_run_that_began_in_another_order_is_refused(
     events.close()
     info = job.run.read_info()
     del info["order"]
-    job.run.info.write_text(json.dumps(info))
+    job.run.write_info(info)
     with pytest.raises(RunError, match=r"run old: a version that took pairs in another order began it.*recipe\.toml"):
         reopen(job.run)
 

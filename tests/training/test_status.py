@@ -86,7 +86,7 @@ def test_while_a_run_is_prepared_again_its_process_is_the_one_that_is_named(
     run.write_status(state="training", step=2, pid=4711, metrics={"loss": 1.0})
     seen = []
 
-    def fail(run: Run, report: Report) -> None:
+    def fail(run: Run, report: Report, *_: object, **__: object) -> None:
         report("loading the backend", 0, 0)
         seen.append(json.loads(run.status.read_text(encoding="utf-8")))
         raise RunError("the data changed")

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from mio_local.errors import RunError
-from mio_local.paths import building, cache_folder
+from mio_local.storage.digests import digest_of, text_digest
+from mio_local.storage.paths import building, cache_folder
+from mio_local.storage.writing import make_private, private_folder
 
 KEPT = 12  # folders of a kind
 META = "meta.json"
@@ -29,13 +31,7 @@ def _code() -> str:
 def key_of(*parts: Any) -> str:
     """A name for what these parts make, which are JSON, by this code."""
     text = json.dumps([_code(), *parts], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def digest(file: Path) -> str:
-    """Of a file's bytes. Raises OSError."""
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    return text_digest(text)
 
 
 def kept(kind: str, key: str, write: Callable[[Path], Mapping[str, Any]]) -> tuple[Path, dict[str, Any]] | None:
@@ -48,12 +44,13 @@ def kept(kind: str, key: str, write: Callable[[Path], Mapping[str, Any]]) -> tup
         return place, meta
     shutil.rmtree(place, ignore_errors=True)  # a damaged one
     try:
+        private_folder(place.parent)
         with building(place) as made:
-            made.chmod(0o700)
             meta = write(made)
-            files = {file.name: digest(file) for file in made.iterdir()}
+            files = {file.name: digest_of(file) for file in made.iterdir()}
             text = json.dumps({"files": files, "meta": meta})
-            (made / META).write_text(f"{_sealed(text)}\n{text}", encoding="utf-8")
+            (made / META).write_text(f"{text_digest(text)}\n{text}", encoding="utf-8")
+            make_private(made)
         _prune(place.parent)
     except OSError:
         return None
@@ -67,19 +64,15 @@ def _read(folder: Path) -> dict[str, Any] | None:
     """The meta data of a folder whose files are what they were."""
     try:
         seal, _, text = (folder / META).read_text(encoding="utf-8").partition("\n")
-        if seal != _sealed(text):
+        if seal != text_digest(text):
             return None
         known = json.loads(text)
-        if all(digest(folder / name) == expected for name, expected in known["files"].items()):
+        if all(digest_of(folder / name) == expected for name, expected in known["files"].items()):
             os.utime(folder)
             return known["meta"]
     except (OSError, ValueError, LookupError, TypeError):
         pass
     return None
-
-
-def _sealed(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _prune(folder: Path) -> None:

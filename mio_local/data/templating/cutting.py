@@ -1,15 +1,43 @@
 """Examples that are longer than the limit, cut."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from mio_local.data.examples import Example, Spans
-from mio_local.data.messages import BadRow
+from mio_local.data.messages import Answer, BadRow, Message
+from mio_local.data.pairs import Pair
 from mio_local.errors import DataError
+
+LARGE = 200_000  # characters: what is shorter is tokenised, however long its tokens may be
 
 
 class LongPrompt(DataError):
     """A prompt that leaves no room for an answer within the token limit."""
+
+
+def within(pair: Pair, max_tokens: int, longest: Callable[[], int]) -> Pair:
+    """The pair, with answers that end where no token of theirs can be trained on any more: a text of megabytes would
+    take minutes to tokenise. `longest` tells the characters of the longest token. Raises LongPrompt, BadRow."""
+    sizes = [_characters(text) for text in (pair.prompt, pair.chosen, pair.rejected)]
+    if max(sizes) <= LARGE:
+        return pair
+    most = max(LARGE, max_tokens * longest())
+    if sizes[0] > most:
+        raise LongPrompt(f"{pair.where}: prompt has {sizes[0]:,} characters, more than --max-tokens {max_tokens:,} can "
+                         "be; raise it, or --set data.long_prompt=skip")
+    answers: list[Answer] = []
+    for answer, size in zip((pair.chosen, pair.rejected), sizes[1:], strict=True):
+        if size > most and not isinstance(answer, str):
+            raise BadRow(pair.where, f"an answer of {size:,} characters in messages, more than any model reads")
+        answers.append(answer[:most] if isinstance(answer, str) else answer)
+    return replace(pair, chosen=answers[0], rejected=answers[1])
+
+
+def _characters(text: Answer | list[Message]) -> int:
+    if isinstance(text, str):
+        return len(text)
+    return sum(len(value) for message in text for value in message.values() if isinstance(value, str))
 
 
 def fitted(

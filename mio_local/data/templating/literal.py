@@ -8,6 +8,8 @@ conversations of one shape need not be rendered one by one.
 import re
 from typing import TYPE_CHECKING
 
+from mio_local.data.templating.bounds import GENERATION
+
 if TYPE_CHECKING:
     from jinja2 import nodes
 
@@ -26,7 +28,6 @@ TESTS = frozenset((
     "integer", "eq", "equalto", "ne", "in",
 ))  # fmt: skip
 ESCAPED = re.compile(r'["\\\x00-\x1f]')  # what JSON writes otherwise
-GENERATION = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")  # TRL's mark of what is scored, which writes nothing
 
 
 class LiteralContents:

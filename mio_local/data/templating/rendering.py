@@ -7,10 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from mio_local.data.messages import Message
+from mio_local.data.templating.bounds import LIMITS, TookTooLong, excess, within_time
 from mio_local.errors import DataError, MioError, one_line
-from mio_local.paths import expanded
+from mio_local.storage.paths import expanded
 
 CLOCK = re.compile(r"strftime_now\(\s*(['\"])(?P<format>.*?)\1\s*\)")
+FAILURES = (
+    TypeError, ValueError, AttributeError, ArithmeticError, LookupError, RecursionError, MemoryError, SyntaxError,
+)  # fmt: skip
 SENTINEL = "mio-local-answer-7c1d04"  # stands in for an answer, to see where a template puts one
 Tools = Sequence[Mapping[str, Any]]
 
@@ -54,16 +58,20 @@ class Renderer:
         if self._parts:  # templates of models that see write nothing else
             messages = [{**message, "content": [{"type": "text", "text": message["content"]}]} for message in messages]
         try:
-            text: str = render_jinja_template(
-                [list(messages)], tools=list(tools) if tools else None,  # pyright: ignore[reportArgumentType]
-                chat_template=self.text, add_generation_prompt=generate, **names,
-            )[0][0]  # fmt: skip
+            with within_time():
+                text: str = render_jinja_template(
+                    [list(messages)], tools=list(tools) if tools else None,  # pyright: ignore[reportArgumentType]
+                    chat_template=self.text, add_generation_prompt=generate, **names,
+                )[0][0]  # fmt: skip
+        except TookTooLong:
+            raise DataError(f"{where}: the chat template {LIMITS['time']}") from None
         except TemplateSyntaxError as error:
             raise DataError(f"{where}: not a Jinja template: line {error.lineno}: {one_line(error)}") from None
         except TemplateError as error:
             raise DataError(f"{where}: the chat template refuses this conversation: {one_line(error)}") from None
-        except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError, LookupError, RecursionError) as error:
-            raise DataError(f"{where}: the chat template fails: {one_line(error)}") from None
+        except FAILURES as error:
+            words = one_line(error) or type(error).__name__
+            raise DataError(f"{where}: the chat template fails: {words}") from None
         bare = text.lstrip()  # a Jinja file's own blank lines before {{ bos_token }}
         return bare if self.tokenizer.bos_token and bare.startswith(self.tokenizer.bos_token) else text
 
@@ -121,6 +129,9 @@ def template_text(tokenizer: Any, template: str, now: float) -> str | None:
     text = _read(tokenizer, template)
     if text is None:
         return None
+    if beyond := excess(text):
+        named = "the tokenizer's chat template" if template == "auto" else f"--template {template}: it"
+        raise DataError(f"{named} {beyond}; use another with --template FILE.jinja")
     day = datetime.fromtimestamp(now)
     return CLOCK.sub(lambda call: json.dumps(day.strftime(call["format"])), text)
 

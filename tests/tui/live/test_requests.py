@@ -1,5 +1,6 @@
 """What the live screen asks of a trainer, and of the system where there is none."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import threading
 import pytest
 
 from mio_local.errors import RunError
+from mio_local.process import started
 from mio_local.runs.control import Control
 from mio_tui.app import MioApp
 from mio_tui.dialogs import Ask
@@ -94,12 +96,13 @@ async def test_a_full_disk_is_said(training):
 
 
 HOLDER = """
-import fcntl, signal, sys, time
-file = open(sys.argv[1], "ab+")
-fcntl.flock(file, fcntl.LOCK_EX)
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-print("held", flush=True)
-time.sleep(60)
+import signal, sys, time
+from pathlib import Path
+from mio_local.runs.lock import held
+with held(Path(sys.argv[1])):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    print("held", flush=True)
+    time.sleep(60)
 """
 
 
@@ -108,7 +111,6 @@ async def test_a_deaf_trainer_is_killed_only_when_asked(tmp_path, monkeypatch):
     trainer = subprocess.Popen([sys.executable, "-c", HOLDER, str(run.lock)], stdout=subprocess.PIPE)
     try:
         assert trainer.stdout.readline() == b"held\n"
-        fakes.set_status(run, pid=trainer.pid)
         async with opened(run) as (pilot, _):
             await pilot.press("x")
             await until(pilot, lambda: isinstance(pilot.app.screen, Ask))
@@ -136,6 +138,23 @@ async def test_a_deaf_trainer_is_killed_only_when_asked(tmp_path, monkeypatch):
 async def test_force_touches_nobody_when_the_lock_is_free(tmp_path):
     run = fakes.make_run(tmp_path, "mio-run", state="training", steps=412, pid=os.getpid())
     assert live.force(run, "kill") == "it has ended by itself"
+
+
+@pytest.mark.parametrize("planted", ["status", "lock", "other start"])
+async def test_force_touches_nobody_whom_a_file_alone_names(tmp_path, planted):
+    """Another process has the lock than the one that the run's files name."""
+    run = fakes.make_run(tmp_path, "mio-run", state="training", steps=412)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as bystander:
+        try:
+            fakes.set_status(run, pid=bystander.pid)
+            since = started(bystander.pid) if planted == "lock" else "1"
+            if planted != "status":
+                run.lock.with_suffix(".pid").write_text(json.dumps({"pid": bystander.pid, "started": since}))
+            with fakes.alive(run):
+                assert "none is sent a signal" in live.force(run, "kill")
+            assert bystander.poll() is None
+        finally:
+            bystander.kill()
 
 
 

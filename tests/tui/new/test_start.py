@@ -54,7 +54,7 @@ async def test_a_start_that_fails_by_a_fault_of_ours_is_one_line(folder: Path, m
 async def test_nothing_opens_over_a_form_that_starts(folder: Path, shown: list[Run], monkeypatch: Any) -> None:
     go_on = threading.Event()
     queues: list[Any] = []
-    monkeypatch.setattr("mio_tui.new.begin.launch", lambda queue: go_on.wait(20) and queues.append(queue))
+    monkeypatch.setattr("mio_tui.new.begin.launch", lambda queue, *_: go_on.wait(20) and queues.append(queue))
     async with form(folder, tables=TABLES) as (pilot, screen):
         await settled(pilot, screen)
         await pilot.press("ctrl+s", "ctrl+o", "ctrl+e", "ctrl+w", "escape", "ctrl+s")

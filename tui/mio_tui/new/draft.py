@@ -14,7 +14,7 @@ from mio_local.errors import RecipeError, one_line
 from mio_local.flags import as_text, flag_words, recipe_from
 from mio_local.objectives.losses import LOSSES
 from mio_local.recipe import PATHS, Recipe, build, keys, read_toml
-from mio_local.runs.directory import write_atomically
+from mio_local.storage.writing import write_atomically
 
 KEYS = keys()
 # what belongs to the source or the model that was chosen before

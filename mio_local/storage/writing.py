@@ -1,0 +1,37 @@
+"""Files that are written whole, and those that nobody else may read."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+PRIVATE, PRIVATE_FOLDER = 0o600, 0o700
+
+
+def write_atomically(path: Path, text: str, mode: int = 0o666) -> None:
+    """Write beside `path`, then rename: a reader sees the old text or the new, never a part. `mode` is that of the
+    file, less the user's umask."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def append(path: Path, flags: int = os.O_WRONLY) -> int:
+    """The descriptor of a private file that is appended to."""
+    return os.open(path, flags | os.O_APPEND | os.O_CREAT, PRIVATE)
+
+
+def private_folder(path: Path) -> None:
+    """A folder, and those above it, that is its owner's alone where it is new."""
+    if not path.exists():
+        path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+
+
+def make_private(folder: Path) -> None:
+    """Let the files of a folder that was just built, and its folders, be their owner's alone."""
+    for file in (folder, *folder.rglob("*")):
+        with suppress(OSError):  # a file system without modes
+            file.chmod(PRIVATE_FOLDER if file.is_dir() else PRIVATE)

@@ -1,0 +1,46 @@
+"""What a run and the cache hold is its owner's alone, and names no secret."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mio_local.text import without_secrets
+
+
+def test_a_run_and_the_cache_are_their_owners_alone(tmp_path: Path, tiny_model: Path, tiny_pairs: Path) -> None:
+    """By a umask that would let everybody read; a token on the command line is not written down."""
+    token, runs, cache = "hf_" + "x" * 30, tmp_path / "runs", tmp_path / "cache"
+    words = ["train", "--model", tiny_model, "--data", tiny_pairs, "--device", "cpu", "--runs", runs, "--name", "mine",
+             "--steps", 2, "--save-every", 1, "--set", "eval.sample_tokens=0",
+             "--set", f"eval.sample_prompt=token={token}"]  # fmt: skip
+    environment = os.environ | {"MIO_LOCAL_CACHE": str(cache)}
+    ended = subprocess.run([sys.executable, "-m", "mio_local.cli", *map(str, words)], capture_output=True, text=True,
+                           env=environment, umask=0o022, check=False)  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    open_to_others = [
+        str(file.relative_to(tmp_path)) for place in (runs / "mine", cache) for file in (place, *place.rglob("*"))
+        if stat.S_IMODE(file.stat().st_mode) & 0o077 and file != cache
+    ]  # fmt: skip
+    assert open_to_others == []
+    (session,) = json.loads((runs / "mine" / "run.json").read_text())["sessions"]
+    assert session["argv"][1:3] == ["train", "--model"]
+    assert token not in json.dumps(session)
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ("hf_abcdefghijklmnop", "…"), ("--token=abc123", "--token=…"), ("HF_TOKEN=hf_zzzzzzzzzzzz", "HF_TOKEN=…"),
+        ("https://me:pw@host/x", "https://…@host/x"), ("api_key: xyz", "api_key: …"), ("sk-abcdef12345678", "…"),
+        ("Authorization: Bearer abc", "Authorization: Bearer …"), ("data.max_tokens=512", "data.max_tokens=512"),
+        ("--max-tokens", "--max-tokens"), ("models/tokenizer.json", "models/tokenizer.json"),
+        ("https://host:80/x@y", "https://host:80/x@y"), ("task-force-12345678", "task-force-12345678"),
+    ],
+)  # fmt: skip
+def test_what_looks_like_a_secret_is_left_out(word: str, shown: str) -> None:
+    assert without_secrets(word) == shown
