@@ -2,7 +2,7 @@
 
 Each kind of conversation must be, in each template, the tokens of `apply_chat_template` up to the answer's end; or
 those of the nearest conversation that the template can hold, told where a text is gone; or be refused in one line,
-because of the template. `python tests/data/test_published_templates.py` prints the table.
+because of the template. `python tests/data/templating/test_published_templates.py` prints the table.
 """
 
 import ast
