@@ -6,7 +6,9 @@ from typing import Any, NoReturn
 
 from mio_local import __version__
 from mio_local.errors import RecipeError, nearest
+from mio_local.process import TRUST
 
+OF_RUNS = ("resume", "check", "export", "push", "chat", "generate", "eval")  # which load what a run's recipe names
 WHERE = "where runs live (default: MIO_LOCAL_RUNS, else user data)"
 
 
@@ -46,6 +48,8 @@ def parser(command_name: str = "") -> Parser:
     def command(name: str, help: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
         added.add_argument("--runs", metavar="DIR", default=argparse.SUPPRESS, help=WHERE)
+        if name in OF_RUNS:
+            added.add_argument(TRUST, action="store_true", help="run the Python code that the run's recipe asks for")
         return added
 
     demo = command("demo", "train a small model that ships with the package with MIO, then with DPO, and compare")

@@ -9,12 +9,15 @@ import ctypes
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 REMEDY = "apt-get install libopenblas0-pthread, or pip install 'mio-local[cpu]'"
 _claimed: list[bool] = []  # one, in a process of ours
 _left_out: list[str] = []
+_trusting: list[bool] = []  # one, where remote code may run though a file asked for it
+TRUST = "--trust-remote-code"
 SWITCH = "MIO_LOCAL_PRELOAD"  # 0 leaves the process alone
 SYSTEM = ("usr/lib/*/openblas-pthread/libopenblas.so.0", "usr/lib64/libopenblasp.so.0", "usr/lib/libopenblas.so.0")
 
@@ -91,6 +94,22 @@ def claim() -> None:
     """Say that this process is a command's, or a helper's, and not one that tests or somebody's own code run in: the
     first thing that an entry point does."""
     _claimed[:] = [True]
+
+
+def trust() -> None:
+    """Let remote code run in this process: the user said so by name."""
+    _trusting[:] = [True]
+
+
+def may_trust() -> bool:
+    """Whether settings that ask for remote code may have it. In a claimed process they may come from a file of
+    strangers, so the user must have said it again; elsewhere it is somebody's own code that says it."""
+    return bool(_trusting) or not _claimed
+
+
+def says_trust(words: Sequence[str]) -> bool:
+    """Whether a command line names remote code."""
+    return any(word == TRUST or word.replace(" ", "").lower() == "model.trust_remote_code=true" for word in words)
 
 
 def without(*packages: str) -> None:

@@ -4,13 +4,14 @@ Nobody looks at this process: what it has to say goes to status.json, events.jso
 """
 
 import argparse
+import sys
 import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
 
 from mio_local.errors import MioError, one_line
-from mio_local.process import claim, preload
+from mio_local.process import TRUST, claim, preload, says_trust, trust
 from mio_local.runs.control import Control
 from mio_local.runs.directory import Run
 
@@ -28,11 +29,14 @@ def main() -> None:
     One behind the first is passed over where it was deleted, or does not wait any more, by the time its turn comes.
     """
     claim()
+    if says_trust(sys.argv):
+        trust()
     parser = argparse.ArgumentParser()
     parser.add_argument("--lock", type=int, default=-1, help="descriptor that holds the first run's lock")
     parser.add_argument("--requests", type=int, default=-1, help="where the first run's new requests begin")
     parser.add_argument("--force", action="store_true", help="go on with the first run as `resume --force` does")
     parser.add_argument("--from", dest="start", default="", help="the first run's checkpoint to go on from")
+    parser.add_argument(TRUST, action="store_true", help="let remote code run that the recipes ask for")
     parser.add_argument("runs", nargs="+", type=Path)
     arguments = parser.parse_args()
     preload(threads=1 if _small(arguments.runs[0]) else 0)

@@ -32,7 +32,7 @@ from mio_local.data.tokenise import chat_with
 from mio_local.data.tokenizer import load_tokenizer
 from mio_local.errors import DataError
 from mio_local.preview.shown import reasons, text_parts, token_parts
-from mio_local.process import claim, without
+from mio_local.process import claim, trust, without
 from mio_local.recipe import DataSettings, ModelSettings, Recipe, build
 from mio_local.services.serving import Answer, Lines, Send, answered, fields_of, serve
 from mio_local.storage.paths import expanded
@@ -243,6 +243,7 @@ def hub_asked_anew() -> Generator[None]:
 def main() -> None:
     """Serve until stdin closes."""
     claim()
+    trust()  # where the form says so
     without("torch")
     serve(lambda lines, send: Previewer(lines, send).serve())
 

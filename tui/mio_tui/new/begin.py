@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from mio_local.errors import RunError
+from mio_local.process import TRUST
 from mio_local.recipe import Recipe
 from mio_local.runs import directory
 from mio_local.runs.directory import Run
@@ -32,13 +33,15 @@ def begin(recipes: list[Recipe], folder: Path, name: str, memory_estimate: int) 
     """`begin_named` with one name: with several recipes, each run's name ends in its objective."""
     several = name and len(recipes) > 1
     names = [f"{name}-{recipe.loss.name}" if several else name for recipe in recipes]
-    return begin_named(recipes, folder, names, memory_estimate)
+    return begin_named(recipes, folder, names, memory_estimate, trusted=True)  # `checks` has asked
 
 
-def begin_named(recipes: list[Recipe], folder: Path, names: list[str], memory_estimate: int = 0) -> Run:
+def begin_named(
+    recipes: list[Recipe], folder: Path, names: list[str], memory_estimate: int = 0, *, trusted: bool = False
+) -> Run:
     """Lay the runs out and train them one after the other; the first. Raises RunError and OSError, and leaves nothing.
 
-    `memory_estimate` is bytes, 0 for none.
+    `memory_estimate` is bytes, 0 for none. Remote code that a recipe asks for runs where that is `trusted`.
     """
     queue: list[Run] = []
     try:
@@ -46,7 +49,8 @@ def begin_named(recipes: list[Recipe], folder: Path, names: list[str], memory_es
             queue.append(lay_out(recipe, folder, name))
             if memory_estimate:
                 queue[-1].update_status(memory_estimate=memory_estimate, pid=0)
-        launch(queue)
+        asks = trusted and any(recipe.model.trust_remote_code for recipe in recipes)
+        launch(queue, *[TRUST] * asks)
     except (RunError, OSError):
         for run in queue:
             shutil.rmtree(run.path, ignore_errors=True)

@@ -92,7 +92,11 @@ def of_settings(state: State) -> list[Check]:
         state.draft.recipes()
     except RecipeError as error:
         return [Check(WRONG, str(error), SETTINGS)]
-    return [Check(FINE, "the settings are valid", SETTINGS)]
+    found = [Check(FINE, "the settings are valid", SETTINGS)]
+    if state.draft.value("model.trust_remote_code"):
+        words = "Python code of the model's repository will run, as model.trust_remote_code asks"
+        found.append(Check(CARE, words, SETTINGS, "model.trust_remote_code", ask="remote code"))
+    return found
 
 
 def step_of(key: str) -> int:
