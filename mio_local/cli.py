@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from mio_local.arguments import command_of, parser
 from mio_local.errors import MioError, RecipeError, is_full_disk, one_line
-from mio_local.process import claim, says_trust, trust
+from mio_local.process import claim
 from mio_local.text import visible
 
 COMPUTING = ("demo", "train", "resume", "export", "eval", "push", "chat", "generate")  # in this process
@@ -102,8 +102,6 @@ def main() -> None:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # the libraries' warnings are for us, and hide the one line
     claim()
-    if says_trust(sys.argv):
-        trust()
     try:
         code = run(sys.argv[1:])
     except MioError as error:

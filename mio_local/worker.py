@@ -4,14 +4,13 @@ Nobody looks at this process: what it has to say goes to status.json, events.jso
 """
 
 import argparse
-import sys
 import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
 
 from mio_local.errors import MioError, one_line
-from mio_local.process import TRUST, claim, preload, says_trust, trust
+from mio_local.process import TRUST, claim, preload
 from mio_local.runs.control import Control
 from mio_local.runs.directory import Run
 
@@ -29,8 +28,6 @@ def main() -> None:
     One behind the first is passed over where it was deleted, or does not wait any more, by the time its turn comes.
     """
     claim()
-    if says_trust(sys.argv):
-        trust()
     parser = argparse.ArgumentParser()
     parser.add_argument("--lock", type=int, default=-1, help="descriptor that holds the first run's lock")
     parser.add_argument("--requests", type=int, default=-1, help="where the first run's new requests begin")
