@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from mio_local.errors import ModelError
+
 REMEDY = "apt-get install libopenblas0-pthread, or pip install 'mio-local[cpu]'"
 _claimed: list[bool] = []  # one, in a process of ours
 _left_out: list[str] = []
@@ -107,6 +109,13 @@ def may_trust() -> bool:
     """Whether settings that ask for remote code may have it. In a claimed process they may come from a file of
     strangers, so the user must have said it again; elsewhere it is somebody's own code that says it."""
     return bool(_trusting) or not _claimed
+
+
+def check_trust(model: str, asked: bool) -> None:
+    """Raise ModelError for remote code that a recipe asks for, and nobody on the command line."""
+    if asked and not may_trust():
+        raise ModelError(f"{model}: the recipe asks to run Python code of this model's repository "
+                         f"(model.trust_remote_code); read that code, then add {TRUST} to the command")  # fmt: skip
 
 
 def says_trust(words: Sequence[str]) -> bool:

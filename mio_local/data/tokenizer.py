@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mio_local.errors import HubError, ModelError, one_line
-from mio_local.process import TRUST, may_trust, with_all
+from mio_local.process import check_trust, with_all
 from mio_local.recipe import ModelSettings
 from mio_local.storage.json_files import read_json
 from mio_local.storage.paths import expanded
@@ -15,13 +15,6 @@ from mio_local.storage.paths import expanded
 FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt", "tekken.json")
 EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "tok_embeddings.weight", "embed_in.weight")
 UNREACHABLE = {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError", "ConnectTimeout", "ReadTimeout"}
-
-
-def check_trust(model: ModelSettings) -> None:
-    """Raise ModelError for remote code that a recipe asks for, and nobody on the command line."""
-    if model.trust_remote_code and not may_trust():
-        raise ModelError(f"{model.name}: the recipe asks to run Python code of this model's repository "
-                         f"(model.trust_remote_code); read that code, then add {TRUST} to the command")  # fmt: skip
 
 
 def load_tokenizer(model: ModelSettings) -> Any:
@@ -45,7 +38,7 @@ def load_tokenizer(model: ModelSettings) -> Any:
     except ImportError as error:
         raise ModelError(f"transformers cannot be imported ({one_line(error)}); pip install mio-local") from None
     logging.set_verbosity_error()
-    check_trust(model)
+    check_trust(model.name, model.trust_remote_code)
     if model.trust_remote_code:
         with_all()
     try:

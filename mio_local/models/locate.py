@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from mio_local.data.tokenizer import check_trust
 from mio_local.errors import HubError, ModelError, one_line
 from mio_local.models.tensors import open_tensors
 from mio_local.models.weights import INDEX, weight_files
+from mio_local.process import check_trust
 from mio_local.recipe import ModelSettings
 from mio_local.storage.json_files import read_json
 from mio_local.storage.paths import expanded
@@ -26,7 +26,7 @@ def model_folder(settings: ModelSettings) -> Path:
     """
     if not settings.name:
         raise ModelError("no model given; add --model FOLDER or --model HUB/NAME")
-    check_trust(settings)
+    check_trust(settings.name, settings.trust_remote_code)
     local = expanded(settings.name, "--model")
     if local.is_dir():
         folder = local.resolve()
