@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 
 from mio_local.arguments import command_of, parser
-from mio_local.errors import MioError, RecipeError, is_full_disk, one_line
+from mio_local.errors import MioError, RecipeError, of_the_machine
 from mio_local.process import claim
 from mio_local.text import visible
 
@@ -112,12 +112,10 @@ def main() -> None:
         sys.stderr.close()
         code = 141
     except Exception as error:
-        if is_full_disk(error):
-            code = _complain(f"the disk is full: {one_line(error)}; free some space, then do this again")
-        elif isinstance(error, OSError) and error.filename:
-            code = _complain(f"{error.filename}: {error.strerror}")
-        else:
+        told = of_the_machine(error)
+        if not told:
             raise
+        code = _complain(told)
     sys.exit(code)
 
 

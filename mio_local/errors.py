@@ -19,11 +19,11 @@ from collections.abc import Iterable
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # safetensors says "No space left on device (os error 28)", MLX "[write] Unable to write 734556 bytes to file."
 FULL_DISK_WORDS = ("no space left", "disk quota", "file too large", "[write] unable to write")
-
-
+NO_HANDLES = (errno.EMFILE, errno.ENFILE)
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
 NO_MEMORY_WORDS = (
     "out of memory", "outofmemory", "insufficient memory", "unable to allocate", "allocate memory",
-    "attempting to allocate",
+    "attempting to allocate", "can't start new thread",
 )  # fmt: skip
 
 
@@ -76,6 +76,23 @@ def is_out_of_memory(error: BaseException) -> bool:
 def lacks_memory(error: BaseException) -> bool:
     """`is_out_of_memory` of an error, or of what it was raised from."""
     return is_out_of_memory(error) or (error.__cause__ is not None and is_out_of_memory(error.__cause__))
+
+
+def of_the_machine(error: BaseException) -> str:
+    """What this machine lacks or refuses, with the remedy; "" for any other error: that is a bug of ours."""
+    if is_full_disk(error):
+        return f"the disk is full ({one_line(error)}); free some space"
+    number = error.errno if isinstance(error, OSError) else None
+    if number in NO_HANDLES or "too many open files" in str(error).lower():
+        return "too many files are open at once; allow more with ulimit -n 4096"
+    if lacks_memory(error):
+        return f"memory ran out ({one_line(error)}); end other programs, or take less at once"
+    if number in NO_LOCKS:
+        return f"{one_line(error)}: a run needs a file system with locks; choose another folder with --runs"
+    if not isinstance(error, OSError):
+        return ""
+    said = error.strerror or one_line(error)
+    return f"{error.filename}: {said}" if error.filename else said
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:

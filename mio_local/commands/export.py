@@ -35,6 +35,8 @@ def main(arguments: argparse.Namespace) -> int:
     if not isinstance(found, Source):
         raise RunError(f"{arguments.run}: is a model without an adapter; there is nothing to export")
     out, place = printing.console(), _place(found, arguments)
+    if found.run and not arguments.out:
+        place.parent.mkdir(exist_ok=True)  # and none above it: a run that was moved away is not begun anew
     with printing.preparing(out) as report:
         if to == "gguf":
             made = export_gguf(found, place, kind, llama_cpp, report)

@@ -4,7 +4,7 @@ import argparse
 import shlex
 
 from mio_local import printing
-from mio_local.errors import MioError, RunError, is_full_disk, one_line
+from mio_local.errors import MioError, RunError, of_the_machine
 from mio_local.flags import recipe_from
 from mio_local.runs.control import Control
 from mio_local.runs.directory import runs_folder
@@ -53,12 +53,13 @@ def watch(job: Job, out: printing.Console, control: Control | None = None) -> in
     except MioError:
         raise
     except Exception as error:
-        if not is_full_disk(error):
+        told = of_the_machine(error)
+        if not told:
             raise
-        raise RunError(
-            f"run {name}: the disk is full ({one_line(error)}); free some space at {job.run.path}, then go on with: "
-            f"mio-local resume {printing.called(job.run)}"
-        ) from error
+        if not job.run.exists():
+            told = "its folder is gone, moved or deleted meanwhile; put it back"
+        again = f"mio-local resume {printing.called(job.run)}"
+        raise RunError(f"run {job.run.name}: {told}; go on with: {again}") from error
     end = kept[-1].values
     if end["state"] == "failed":
         raise RunError(f"run {name} failed: {end['reason']}")

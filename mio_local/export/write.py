@@ -79,7 +79,8 @@ def export_gguf(source: Source, place: Path, kind: str, llama_cpp: str, report: 
     with building(place, place.name) as folder:
         # llama.cpp's converter calls the model by its folder
         merged, file = folder / f"{place.name}.merged" / PATTERN.sub("-", source.title), folder / place.name
-        merged.mkdir(parents=True)
+        merged.parent.mkdir()
+        merged.mkdir()
         export_merged(source, merged, 0, report)
         report("comparing with the app's model", 0, 0)
         check = compare(source, merged, place, source.open().name, adapter=False, loose=False)

@@ -27,6 +27,7 @@ from typing import Any
 from mio_local.errors import HubError, MioError, is_full_disk, one_line
 from mio_local.models.hub import ask_for_files, wanted_files
 from mio_local.models.locate import WANTED, hub_error
+from mio_local.storage.writing import write_atomically
 
 Report = Callable[[int, int, str], None]  # bytes here, bytes in all, the file that arrives
 TRIES = 6  # connections in a row that bring nothing
@@ -113,9 +114,7 @@ def _refer(repository: Path, revision: str, commit: str | None) -> None:
     if commit and revision != commit:
         ref = repository / "refs" / revision
         ref.parent.mkdir(parents=True, exist_ok=True)
-        building = ref.with_name(f".{ref.name}.{os.getpid()}")
-        building.write_text(commit, encoding="utf-8")
-        os.replace(building, ref)
+        write_atomically(ref, commit)
 
 
 def _clean(repository: Path, wanted: set[str]) -> None:

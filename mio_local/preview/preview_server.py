@@ -243,7 +243,7 @@ def hub_asked_anew() -> Generator[None]:
 def main() -> None:
     """Serve until stdin closes."""
     claim()
-    trust()  # where the form says so
+    trust()  # the form asks for remote code where the user allowed it by hand
     without("torch")
     serve(lambda lines, send: Previewer(lines, send).serve())
 

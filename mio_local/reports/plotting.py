@@ -11,6 +11,7 @@ from typing import Any
 from mio_local.objectives.losses import answer_target
 from mio_local.runs.events import is_number
 from mio_local.runs.history import History
+from mio_local.storage.writing import beside
 
 CHOSEN, REJECTED, TARGET = "#0072B2", "#D55E00", "#009E73"
 RUN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -50,12 +51,12 @@ def draw(histories: Sequence[History], out: Path) -> None:
     accuracy.set_ylim(0, 1)
     if len(histories) > 1 or not histories[0].of("eval"):
         margin.legend(fontsize=8, frameon=False)
-    beside = out.with_name(f".{out.name}.{os.getpid()}{out.suffix}")
+    made = beside(out)
     try:
-        figure.savefig(beside, dpi=130)
-        os.replace(beside, out)
+        figure.savefig(made, dpi=130, format=out.suffix.removeprefix(".") or None)
+        os.replace(made, out)
     finally:
-        beside.unlink(missing_ok=True)
+        made.unlink(missing_ok=True)
         plt.close(figure)
 
 

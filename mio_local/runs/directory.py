@@ -27,7 +27,7 @@ from mio_local.errors import RunError, is_full_disk, nearest
 from mio_local.runs.lock import held, is_held
 from mio_local.storage.digests import OF_ITSELF, is_whole, sealed, text_digest
 from mio_local.storage.json_files import read_json
-from mio_local.storage.writing import PRIVATE, make_private, private_folder, write_atomically
+from mio_local.storage.writing import PRIVATE, beside, make_private, private_folder, write_atomically
 from mio_local.text import visible
 
 LIVE = ("starting", "training", "paused", "stopping")
@@ -198,7 +198,7 @@ def claim(runs: Path, name: str) -> Run:
 
 def create(run: Run, recipe: str, info: dict[str, Any]) -> None:
     """Make the directory, complete or not at all."""
-    building = run.path.with_name(f".{run.name}.{os.getpid()}")
+    building = beside(run.path)
     try:
         private_folder(building)
         (building / "recipe.toml").write_text(recipe, encoding="utf-8")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from mio_local.errors import DataError, MioError, one_line
+from mio_local.process import TRUST, says_trust
 from mio_local.text import visible_line
 
 LONGEST_LINE = 10 * 2**20  # bytes
@@ -97,13 +98,13 @@ class Child:
         """End the process, whatever it does; what still waits for an answer gets a MioError."""
         self.closed = True
         async with self._starting:
-            if self.process and self.listening:
+            if self.process and self.listening and not self.listening.done():  # a number that is free may be another's
                 kill(self.process)
                 await self.listening
 
     def command(self) -> tuple[str, ...]:
         """Python's arguments. -P: the user's folder may hold a json.py of theirs."""
-        return ("-P", "-m", self.module)
+        return ("-P", "-m", self.module, *[TRUST] * says_trust(sys.argv))
 
     def began(self) -> None:
         """A new process was started."""

@@ -1,6 +1,5 @@
 """Paths as users write them, and places that are built beside themselves."""
 
-import glob
 import os
 import shutil
 import signal
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mio_local.errors import RecipeError, RunError
+from mio_local.storage.writing import beside
 
 
 def expanded(name: str, said: str) -> Path:
@@ -42,29 +42,18 @@ def building(place: Path, inside: str = "") -> Generator[Path]:
     and all of it where anything fails, or the process is asked to end. Raises RunError for a place that is taken."""
     if place.exists():
         raise RunError(f"{place}: is there already, and is left alone; name another place with --out")
-    for old in place.parent.glob(f".{glob.escape(place.name)}.*"):
-        if (number := old.name.rpartition(".")[2]).isdecimal() and not _runs(int(number)):
-            shutil.rmtree(old, ignore_errors=True)  # of one that was killed
-    beside = place.with_name(f".{place.name}.{os.getpid()}")
+    made = beside(place)
     try:
         with _ending():
-            beside.mkdir(parents=True)
-            yield beside
+            if not made.parent.exists():
+                made.parent.mkdir(parents=True, exist_ok=True)
+            made.mkdir()
+            yield made
             if place.exists():
                 raise RunError(f"{place}: was made a moment ago, and is left alone; name another place with --out")
-            (beside / inside).rename(place)
+            (made / inside).rename(place)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):  # somebody else's; no process's number at all
-        return True
-    return True
+        shutil.rmtree(made, ignore_errors=True)
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """Files that are written whole, and those that nobody else may read."""
 
+import glob
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,13 +12,33 @@ PRIVATE, PRIVATE_FOLDER = 0o600, 0o700
 def write_atomically(path: Path, text: str, mode: int = 0o666) -> None:
     """Write beside `path`, then rename: a reader sees the old text or the new, never a part. `mode` is that of the
     file, less the user's umask."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    made = beside(path)
     try:
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as file:
+        with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as file:
             file.write(text)
-        os.replace(beside, path)
+        os.replace(made, path)
     finally:
-        beside.unlink(missing_ok=True)
+        made.unlink(missing_ok=True)
+
+
+def beside(place: Path) -> Path:
+    """Where this process makes what is to become `place`; what others made for it and left there, killed, goes."""
+    for old in place.parent.glob(f".{glob.escape(place.name)}.*"):
+        number = old.name.removeprefix(f".{place.name}.").partition(".")[0]
+        if number.isdecimal() and not _runs(int(number)):
+            with suppress(OSError):
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
+    return place.with_name(f".{place.name}.{os.getpid()}")
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # somebody else's; no process's number at all
+        return True
+    return True
 
 
 def append(path: Path, flags: int = os.O_WRONLY) -> int:

@@ -19,7 +19,7 @@ from mio_local.runs.directory import Run, called
 from mio_local.runs.events import begins_with
 from mio_local.storage.digests import fault_of, seal_folder
 from mio_local.storage.json_files import read_json
-from mio_local.storage.writing import make_private, private_folder
+from mio_local.storage.writing import PRIVATE_FOLDER, make_private
 from mio_local.text import visible
 
 ASIDE = "damaged-"  # what a checkpoint is called that was gone back on
@@ -45,7 +45,7 @@ def save(run: Run, model: Model, progress: Progress, keep: int) -> Path:
     building = run.checkpoints / f".building-{progress.step:06d}"
     shutil.rmtree(building, ignore_errors=True)
     try:
-        private_folder(building)
+        building.mkdir(mode=PRIVATE_FOLDER)  # and none above it: a run that was moved away is not begun anew
         model.save_state(building)
         model.save_adapter(building / "adapter")
         seal_folder(building / "adapter")
@@ -141,12 +141,18 @@ def publish_adapter(model: Model, place: Path) -> None:
     for leftover in (building, old):
         shutil.rmtree(leftover, ignore_errors=True)
     try:
+        building.mkdir(mode=PRIVATE_FOLDER)
         model.save_adapter(building)
         seal_folder(building)
         make_private(building)
         if place.exists():
             os.rename(place, old)
-        building.rename(place)
+        try:
+            building.rename(place)
+        except OSError:
+            if old.exists():
+                old.rename(place)
+            raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)

@@ -13,7 +13,18 @@ from mio_tui.new.edit import EditRecipe
 from mio_tui.new.key_field import Choice, Field
 from mio_tui.new.load import LoadRecipe
 from tests.helpers.tui import new_run_form
-from tests.helpers.tui.new_run_form import TABLES, box, field, form, go, settled, text, toasts, type_into
+from tests.helpers.tui.new_run_form import (
+    TABLES,
+    FakePreview,
+    box,
+    field,
+    form,
+    go,
+    settled,
+    text,
+    toasts,
+    type_into,
+)
 from tests.helpers.tui.screens import screen_text, until
 
 folder = new_run_form.folder
@@ -77,6 +88,24 @@ async def test_every_key_of_the_recipe_can_be_edited(folder: Path) -> None:
         assert screen.state.draft.recipe().train.adam_eps == 1e-6
         await pilot.pause()
         assert "train.adam_eps: AdamW epsilon" in text(screen)
+
+
+async def test_the_preview_runs_remote_code_where_that_was_allowed_by_hand(folder: Path) -> None:
+    def allowed() -> list[bool]:
+        return [fields["model"]["trust_remote_code"] for do, fields in FakePreview.asked if do == "open"]
+
+    asked = TABLES | {"model": {**TABLES["model"], "trust_remote_code": True}}  # by a recipe, which a stranger wrote
+    async with form(folder, tables=asked) as (pilot, screen):
+        await settled(pilot, screen)
+        assert allowed() == [False]
+        assert screen.state.draft.recipe().model.trust_remote_code
+        await go(pilot, screen, 2)
+        screen.query_one("#settings-all").focus()
+        await pilot.press("enter")
+        await until(pilot, lambda: len(list(screen.step.query(Field))) > 30)
+        await type_into(pilot, screen, "model.trust_remote_code", "false")
+        await type_into(pilot, screen, "model.trust_remote_code", "true")
+        await until(pilot, lambda: allowed()[-1])
 
 
 async def test_what_follows_from_the_settings_is_said(folder: Path) -> None:

@@ -13,6 +13,8 @@ from mio_tui.new.fetch import Download
 from mio_tui.new.key_field import Field
 from mio_tui.new.needs import Needs
 
+TRUST = "model.trust_remote_code"
+
 
 @dataclass
 class Data:
@@ -57,6 +59,7 @@ class State:
     data: Data = field(default_factory=Data)
     needs: Needs | None = None
     download: Download | None = None
+    trusted: str = ""  # the model whose remote code was allowed here, by hand: a recipe may be a stranger's
     name_error: str = ""  # what is wrong with the run's name
     disk_free: int = 0  # bytes in the runs folder
     starting: bool = False
@@ -68,7 +71,9 @@ class State:
         wrong = any(key.startswith(("data.", "model.")) or key == "train.seed" for key in draft.errors())
         if wrong or not draft.text("data.source"):
             return None
-        return draft.section("data"), draft.section("model"), draft.value("train.seed")
+        model = draft.section("model")
+        allowed = bool(draft.value(TRUST)) and self.trusted == draft.text("model.name")
+        return draft.section("data"), {**model, "trust_remote_code": allowed}, draft.value("train.seed")
 
 
 class Step(Vertical):
