@@ -102,9 +102,9 @@ async def test_the_preview_runs_remote_code_where_that_was_allowed_by_hand(folde
         await go(pilot, screen, 2)
         screen.query_one("#settings-all").focus()
         await pilot.press("enter")
-        await until(pilot, lambda: len(list(screen.step.query(Field))) > 30)
-        await type_into(pilot, screen, "model.trust_remote_code", "false")
-        await type_into(pilot, screen, "model.trust_remote_code", "true")
+        await until(pilot, lambda: screen.step.query("#field-model-trust_remote_code Choice"))
+        field(screen, "model.trust_remote_code").query_one(Choice).focus()
+        await pilot.press("left", "right")
         await until(pilot, lambda: allowed()[-1])
 
 
