@@ -75,6 +75,7 @@ class MlxBackend:
         mx.random.seed(seed)
         try:
             model, config = load_model(folder, lazy=True, trust_remote_code=settings.trust_remote_code)
+            model(mx.array([[0]]))  # lazy, so no work: but a strange config may be met only here
         except Exception as error:  # mlx-lm's models raise whatever a strange config makes them meet
             raise ModelError(_explain(folder, error)) from error
         dtype = settings.dtype if settings.dtype != "auto" or kind == "gpu" else "float32"
