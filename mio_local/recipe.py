@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from mio_local.errors import RecipeError, nearest, one_line
 from mio_local.objectives.losses import LOSSES
+from mio_local.storage.plain_files import read_plain
 from mio_local.validation import explained, shown, template_arguments
 
 
@@ -243,7 +244,8 @@ def _existing(key: str, value: str) -> str:
 def read_toml(path: Path) -> dict[str, Any]:
     """A recipe file's tables; paths written in it that exist beside it become absolute."""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes() if path.is_relative_to("/dev") else read_plain(path)  # a shell's <(...)
+        tables = tomllib.loads(content.decode("utf-8"))
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such recipe file") from None
     except (OSError, UnicodeDecodeError) as error:

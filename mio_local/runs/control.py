@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from mio_local.storage.plain_files import open_plain
 from mio_local.storage.writing import append
 
 COMMANDS = ("stop", "pause", "resume", "checkpoint", "sample")
@@ -62,7 +63,7 @@ class Control:
             found.append(("signal", "stop"))
         if not self._path.exists() or self._path.stat().st_size <= self._offset:
             return found
-        with self._path.open("rb") as file:
+        with open_plain(self._path) as file:
             file.seek(self._offset)
             data = file.read()
         whole = data[: data.rfind(b"\n") + 1]

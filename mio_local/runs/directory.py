@@ -27,6 +27,7 @@ from mio_local.errors import RunError, is_full_disk, nearest
 from mio_local.runs.lock import held, is_held
 from mio_local.storage.digests import OF_ITSELF, is_whole, sealed, text_digest
 from mio_local.storage.json_files import read_json
+from mio_local.storage.plain_files import read_plain
 from mio_local.storage.writing import PRIVATE, beside, make_private, private_folder, write_atomically
 from mio_local.text import visible
 
@@ -106,14 +107,14 @@ class Run:
 
     def write_info(self, info: dict[str, Any], recipe: str = "") -> None:
         """Replace run.json, with the digest of the recipe that lies beside it, and of one that is about to."""
-        texts = [self.recipe.read_text(encoding="utf-8"), *([recipe] if recipe else [])]
+        texts = [read_plain(self.recipe).decode("utf-8"), *([recipe] if recipe else [])]
         write_atomically(self.info, _info_text(info, *texts), PRIVATE)
 
     def check_recipe(self) -> None:
         """Raise RunError where recipe.toml is not what the run was made with."""
         known = self.read_info().get(RECIPE_DIGEST)
         try:
-            same = known is None or text_digest(self.recipe.read_text(encoding="utf-8")) in known
+            same = known is None or text_digest(read_plain(self.recipe).decode("utf-8")) in known
         except (OSError, ValueError):
             same = False
         if not same:
@@ -121,6 +122,14 @@ class Run:
                 f"{self.recipe}: not what the run was made with; put that back, or train it as a new run: "
                 f"mio-local train {visible(shlex.quote(str(self.recipe)))}"
             )
+
+    def check_links(self) -> None:
+        """Raise RunError where the run's folder holds a link: what is written to the run would go elsewhere."""
+        for place in (self.path, self.checkpoints):
+            for entry in place.iterdir() if place.is_dir() else ():
+                if entry.is_symlink():
+                    where = f"is a link, to {os.readlink(entry)}"
+                    raise RunError(f"{entry}: {where}; a run writes to its own folder alone: put that in its place")
 
     def read_status(self) -> dict[str, Any]:
         """status.json, with `state` corrected to `lost` where a live state has no living trainer behind it."""

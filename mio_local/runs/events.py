@@ -32,7 +32,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from mio_local.storage.writing import PRIVATE, append
+from mio_local.storage.plain_files import open_plain, read_plain
+from mio_local.storage.writing import PRIVATE, append, write_atomically
 
 LARGEST = sys.float_info.max  # JSON allows whole numbers beyond it
 
@@ -77,7 +78,7 @@ class EventWriter:
     def mark(self) -> tuple[int, str]:
         """The file's size, and the digest of all that is in it: others append benchmarks to it meanwhile."""
         size = self.offset
-        with self._path.open("rb") as file:
+        with open_plain(self._path) as file:
             file.seek(self._hashed)
             self._sha.update(file.read(size - self._hashed))
         self._hashed = size
@@ -95,19 +96,16 @@ def is_number(value: object) -> TypeGuard[float]:
 
 def begins_with(path: Path, size: int, digest: str) -> bool:
     """Whether the first `size` bytes are those of that `digest`; none passes. Raises OSError."""
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         return not digest or hashlib.sha256(file.read(size)).hexdigest() == digest
 
 
 def rewind(path: Path, offset: int) -> None:
     """Keep the first `offset` bytes, and the benchmarks after them: they are of a checkpoint that stays, and nobody
     would measure them again. A new file takes the old one's place, so that a reader notices by its inode."""
-    held = path.read_bytes() if path.exists() else b""
+    held = read_plain(path) if path.exists() else b""
     kept = [held[:offset], *(line for line in held[offset:].splitlines(keepends=True) if _is_benchmark(line))]
-    beside = path.with_name(path.name + ".new")
-    beside.write_bytes(b"".join(kept))
-    beside.chmod(PRIVATE)
-    os.replace(beside, path)
+    write_atomically(path, b"".join(kept), PRIVATE)
 
 
 def _is_benchmark(line: bytes) -> bool:

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from mio_local.storage.plain_files import open_plain
+
 CHUNK = 4_000_000  # bytes read at once: some hundredths of a second of parsing
 
 
@@ -27,7 +29,7 @@ class Tail:
     def poll(self, limit: int = CHUNK) -> tuple[bool, list[dict[str, Any]]]:
         """What is new, `limit` bytes at most. A file that is not there, or not now, has nothing new."""
         try:
-            with self.path.open("rb") as file:
+            with open_plain(self.path) as file:
                 stat = os.fstat(file.fileno())
                 again = self._inode != -1 and (stat.st_ino != self._inode or stat.st_size < self._offset)
                 if again:

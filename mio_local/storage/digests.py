@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mio_local.storage.json_files import read_json
+from mio_local.storage.plain_files import open_plain
 
 DIGESTS = "digests.json"
 OF_ITSELF = "digest"  # the key of a JSON object that holds the digest of the others
@@ -17,7 +18,7 @@ OF_ITSELF = "digest"  # the key of a JSON object that holds the digest of the ot
 
 def digest_of(file: Path) -> str:
     """sha256 of a file's bytes. Raises OSError."""
-    with file.open("rb") as handle:
+    with open_plain(file) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mio_local.storage.plain_files import open_plain
+
 LARGEST = 1 << 26  # bytes; a config, or the index of a model of thousands of tensors, has a thousandth
 
 
@@ -17,7 +19,7 @@ def parse(text: str | bytes) -> Any:
 
 def read_json(file: Path) -> Any:
     """What a JSON file says. Raises OSError, and ValueError as `parse` or for a file that is far too large."""
-    with open(file, "rb") as opened:
+    with open_plain(file) as opened:
         content = opened.read(LARGEST + 1)
     if len(content) > LARGEST:
         raise ValueError(f"more than {LARGEST:,} bytes, which is no such file's size")

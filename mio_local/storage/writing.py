@@ -1,5 +1,6 @@
 """Files that are written whole, and those that nobody else may read."""
 
+import errno
 import glob
 import os
 import shutil
@@ -9,13 +10,13 @@ from pathlib import Path
 PRIVATE, PRIVATE_FOLDER = 0o600, 0o700
 
 
-def write_atomically(path: Path, text: str, mode: int = 0o666) -> None:
+def write_atomically(path: Path, content: str | bytes, mode: int = 0o666) -> None:
     """Write beside `path`, then rename: a reader sees the old text or the new, never a part. `mode` is that of the
     file, less the user's umask."""
     made = beside(path)
     try:
-        with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode), "wb") as file:
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
         os.replace(made, path)
     finally:
         made.unlink(missing_ok=True)
@@ -42,8 +43,13 @@ def _runs(process: int) -> bool:
 
 
 def append(path: Path, flags: int = os.O_WRONLY) -> int:
-    """The descriptor of a private file that is appended to."""
-    return os.open(path, flags | os.O_APPEND | os.O_CREAT, PRIVATE)
+    """The descriptor of a private file that is appended to. Raises OSError, for a link too: it may lead anywhere."""
+    try:
+        return os.open(path, flags | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, PRIVATE)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(error.errno, "is a link, which may lead anywhere; remove it", str(path)) from None
+        raise
 
 
 def private_folder(path: Path) -> None:

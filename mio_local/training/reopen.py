@@ -22,6 +22,7 @@ from mio_local.training.trainable import adapt, load, try_out
 
 def settled(run: Run) -> tuple[Recipe, dict[str, Any]]:
     """The recipe and run.json of a run that can go on, touching nothing. Raises MioError for one that cannot."""
+    run.check_links()
     run.unfinished()
     run.check_recipe()
     recipe, info = build(read_toml(run.recipe), str(run.recipe)), run.read_info()

@@ -2,8 +2,8 @@
 
     python -m tests.faults.fuzz_worker cuda
 
-A line is the command's words; the answer has `code`, `said` (the end of what it wrote to stderr), `seconds`, and `peak`,
-the process's most memory so far in bytes.
+A line is the command's words; the answer has `code`, `said` (the end of what it wrote to stderr), `seconds`, and
+`peak`, the process's most memory so far in bytes.
 """
 
 import importlib

@@ -145,7 +145,8 @@ def words_of(kind: str, rng: random.Random, corpus: Corpus, case: Path) -> list[
             return ["train", copy(recipe), "--name", "r"]
         case "model":
             made = copy(model)
-            return rng.choice((["train", recipe, "--model", made, "--name", "r"], ["data", "check", pairs, "--model", made]))
+            first = rng.choice((["train", recipe, "--name", "r"], ["data", "check", pairs]))
+            return [*first, "--model", made]
         case "adapter":
             made = copy(at / "run/adapter")
             to = rng.choice(("peft", "mlx", "merged"))

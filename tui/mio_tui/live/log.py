@@ -10,6 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from mio_local.runs.history import History, is_number
+from mio_local.storage.plain_files import open_plain
 from mio_local.text import visible_line
 from mio_tui.formatting import NONE, count, number
 
@@ -47,7 +48,7 @@ def entries(history: History, bad: int = 0) -> tuple[Entry, ...]:
 def tail(path: Path) -> tuple[str, ...]:
     """The last lines of a file, which may be huge, hostile or missing."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             begin = max(os.fstat(file.fileno()).st_size - BYTES, 0)
             file.seek(begin)
             data = file.read(BYTES)
