@@ -62,13 +62,19 @@ class EventWriter:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = append(path)
+        if path.stat().st_size and not _ends_whole(path):  # of one that was killed as it wrote
+            os.write(self._file, b"\n")
         self._sha, self._hashed = hashlib.sha256(), 0
 
     def write(self, event: Event) -> None:
-        """Append one event. Raises OSError where the disk is full."""
-        line = event.line()
-        while line:
-            line = line[os.write(self._file, line) :]
+        """Append one event. Raises OSError where the disk is full, and leaves no part of the event there."""
+        line, before = event.line(), self.offset
+        try:
+            while line:
+                line = line[os.write(self._file, line) :]
+        except OSError:
+            os.ftruncate(self._file, before)
+            raise
 
     @property
     def offset(self) -> int:
@@ -87,6 +93,12 @@ class EventWriter:
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
+
+
+def _ends_whole(path: Path) -> bool:
+    with open_plain(path) as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
 
 
 def is_number(value: object) -> TypeGuard[float]:

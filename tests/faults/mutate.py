@@ -7,7 +7,8 @@ from typing import Any
 
 ODD: list[Any] = [
     None, True, -1, 0, 1e308, 10**400, float("nan"), float("inf"), "", " ", "\x00", "\ud800", "\u202e", "a" * 100_000,
-    [], {}, [[]], {"": None}, [None] * 50, "{{ 7 / 0 }}", "/etc/passwd", "../../x", "<b>[red]", "\x1b[31m", "١٢", "1_000",
+    [], {}, [[]], {"": None}, [None] * 50, "{{ 7 / 0 }}", "/etc/passwd", "../../x", "<b>[red]", "\x1b[31m", "١٢",
+    "1_000",
 ]  # fmt: skip
 WORDS = (b"null", b"NaN", b"-1", b"1e999", b"{", b"}", b"[", b"]", b'"', b",", b"\n", b"\r", b"\x00", b"\xff\xfe",
          b"\xed\xa0\x80", b"[" * 2000, b"{%", b"{{", b"'", b"=", b"0x", b"9" * 500)  # fmt: skip
