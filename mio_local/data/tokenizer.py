@@ -42,11 +42,13 @@ def load_tokenizer(model: ModelSettings) -> Any:
     if model.trust_remote_code:
         with_all()
     try:
-        return AutoTokenizer.from_pretrained(
+        tokenizer = AutoTokenizer.from_pretrained(
             str(folder) if local else name,
             revision=model.revision or None,
             trust_remote_code=model.trust_remote_code,
         )
+        tokenizer("a")  # some of what is strange in its settings is met only here
+        return tokenizer
     except Exception as error:  # transformers raises whatever its readers meet: OSError, ValueError, KeyError, pyo3
         raise _explained(name, model, local, error) from None
 

@@ -141,7 +141,7 @@ def _read(tokenizer: Any, template: str) -> str | None:
         return None
     if template == "auto":
         own = tokenizer.chat_template
-        return own.get("default") or next(iter(own.values())) if isinstance(own, dict) else own
+        return own.get("default") or next(iter(own.values()), None) if isinstance(own, dict) else own
     try:
         return expanded(template, "--template").read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
