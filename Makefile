@@ -1,6 +1,6 @@
 # make demo    set up, then train the shipped model with MIO and with DPO, offline
 # make test    set up, then run lint, types, import contracts and tests
-# make lock    write the versions that CI installs
+# make lock    write the versions that CI installs, and the hashes of their files
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -37,16 +37,27 @@ $(VENV)/base: pyproject.toml .ci/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	@echo "installing into $(VENV) (a few minutes the first time)"
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+ifdef LOCKED
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement .ci/hashes.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+else
 	$(PIP) --upgrade pip
 	$(PIP) --editable '.$(EXTRA)'
+endif
 	touch $@
 
+GROUPS := --group test --group oracle --group lint
+
 $(VENV)/test: $(VENV)/base
-	$(PIP) --editable . --group test --group oracle --group lint
+ifndef LOCKED
+	$(PIP) --editable . $(GROUPS)
+endif
 	touch $@
 
 lock:
 	$(BIN)/python -m pip freeze --exclude-editable --exclude mio-local | sed 's/+cpu//; s/ @ .*//' > .ci/constraints.txt
+	$(PIP) --dry-run --ignore-installed --report - --editable . $(GROUPS) pip hatchling editables \
+		| $(BIN)/python .ci/hashes.py > .ci/hashes.txt
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache
