@@ -2,7 +2,9 @@
 
 import json
 import os
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -54,7 +56,8 @@ def test_a_run_that_goes_on_says_so_before_its_next_step(
         slept.append(job.run.read_status()["state"])
         request(job.run.control, "resume")
 
-    monkeypatch.setattr(loop.time, "sleep", sleep)
+    own = SimpleNamespace(**{**vars(time), "sleep": sleep})  # other threads sleep by the module
+    monkeypatch.setattr(loop, "time", own)
     stepping = loop.Loop.step
     states = []
     monkeypatch.setattr(

@@ -1,5 +1,6 @@
 """What the live screen asks of a trainer, and of the system where there is none."""
 
+import errno
 import json
 import os
 import signal
@@ -87,9 +88,11 @@ async def test_stop_asks_first(training):
         await until(pilot, lambda: "■ STOPPED" in seen(pilot) and "stopping…" not in seen(pilot))
 
 
-async def test_a_full_disk_is_said(training):
-    training.control.unlink()
-    training.control.symlink_to("/dev/full")
+async def test_a_full_disk_is_said(training, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("mio_local.runs.control.append", full)
     async with opened(training) as (pilot, _):
         await pilot.press("p")
         await until(pilot, lambda: "No space left on device" in seen(pilot))
