@@ -1,11 +1,11 @@
-"""The README's table of settings is the recipe's. `python tests/commands/test_readme.py` writes it anew."""
+"""The table of settings beside the recipes is the recipe's. `python tests/commands/test_readme.py` writes it anew."""
 
 import re
 from pathlib import Path
 
 from mio_local.recipe import keys
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+README = Path(__file__).resolve().parents[2] / "recipes" / "README.md"
 TABLE = re.compile(r"^\| key \|.*?(?=^$)", re.M | re.S)
 
 
