@@ -123,6 +123,11 @@ def says_trust(words: Sequence[str]) -> bool:
     return any(word == TRUST or word.replace(" ", "").lower() == "model.trust_remote_code=true" for word in words)
 
 
+def trust_handed_on() -> list[str]:
+    """What the command line of a process of ours ends in, for it to trust remote code as this one was told to."""
+    return [TRUST] * says_trust(sys.argv)
+
+
 def without(*packages: str) -> None:
     """Let libraries take these packages for not installed, in a process that is claimed: transformers imports PyTorch
     wherever that is, in seconds and 200 MB, for a tokenizer and for mlx-lm too."""

@@ -59,7 +59,7 @@ def watch(job: Job, out: printing.Console, control: Control | None = None) -> in
         if not job.run.exists():
             told = "its folder is gone, moved or deleted meanwhile; put it back"
         again = f"mio-local resume {printing.called(job.run)}"
-        raise RunError(f"run {job.run.name}: {told}; go on with: {again}") from error
+        raise RunError(f"run {name}: {told}; go on with: {again}") from error
     end = kept[-1].values
     if end["state"] == "failed":
         raise RunError(f"run {name} failed: {end['reason']}")

@@ -19,7 +19,6 @@ from mio_local.runs.directory import Run
 from mio_local.runs.events import is_number
 from mio_local.runs.fields import benchmark, listed, number, table, text
 from mio_local.runs.history import History, read
-from mio_local.storage.plain_files import read_plain
 
 MOST_EVALS, MOST_TASKS, MOST_BENCHMARKS, MOST_NOTES, MOST_SAMPLES = 24, 24, 400, 100, 12
 LONGEST_ANSWER = 8000  # characters
@@ -141,7 +140,7 @@ def _files(run: Run) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
 
 def _frozen(run: Run, recipe: Recipe) -> str:
     try:
-        return read_plain(run.recipe).decode("utf-8")
+        return run.recipe_text()
     except (OSError, ValueError):  # deleted a moment ago
         return recipe.dump()
 

@@ -107,14 +107,18 @@ class Run:
 
     def write_info(self, info: dict[str, Any], recipe: str = "") -> None:
         """Replace run.json, with the digest of the recipe that lies beside it, and of one that is about to."""
-        texts = [read_plain(self.recipe).decode("utf-8"), *([recipe] if recipe else [])]
+        texts = [self.recipe_text(), *([recipe] if recipe else [])]
         write_atomically(self.info, _info_text(info, *texts), PRIVATE)
+
+    def recipe_text(self) -> str:
+        """recipe.toml. Raises OSError, and ValueError where it is no text."""
+        return read_plain(self.recipe).decode("utf-8")
 
     def check_recipe(self) -> None:
         """Raise RunError where recipe.toml is not what the run was made with."""
         known = self.read_info().get(RECIPE_DIGEST)
         try:
-            same = known is None or text_digest(read_plain(self.recipe).decode("utf-8")) in known
+            same = known is None or text_digest(self.recipe_text()) in known
         except (OSError, ValueError):
             same = False
         if not same:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from mio_local.process import TRUST, says_trust
+from mio_local.process import trust_handed_on
 from mio_local.recipe import Recipe
 from mio_local.runs import control, directory
 from mio_local.runs.directory import Run
@@ -50,7 +50,7 @@ def launch(queue: Sequence[Run], *more: str) -> None:
             subprocess.Popen(
                 # -P: no module is imported from the folder in which the app happens to run
                 [sys.executable, "-P", "-m", "mio_local.worker", "--lock", str(lock), "--requests", str(begin),
-                 *more, *[TRUST] * says_trust(sys.argv), *paths],
+                 *more, *trust_handed_on(), *paths],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
                 pass_fds=[lock], env=os.environ | {"PYTHONUNBUFFERED": "1"},
             )

@@ -12,6 +12,7 @@ from typing import Any
 
 from mio_local.errors import RunError
 from mio_local.process import started
+from mio_local.storage.json_files import read_json
 from mio_local.storage.writing import PRIVATE, append, write_atomically
 
 PATIENCE = 20  # times that a lock is asked for: somebody who asks `is_held` has it for a moment
@@ -77,8 +78,8 @@ def _beside(file: Path) -> Path:
 
 def _said(file: Path) -> dict[str, Any]:
     try:
-        said = json.loads(_beside(file).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        said = read_json(_beside(file))
+    except (OSError, ValueError):
         return {}
     return said if isinstance(said, dict) else {}
 

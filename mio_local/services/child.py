@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from mio_local.errors import DataError, MioError, one_line
-from mio_local.process import TRUST, says_trust
+from mio_local.process import trust_handed_on
 from mio_local.text import visible_line
 
 LONGEST_LINE = 10 * 2**20  # bytes
@@ -104,7 +104,7 @@ class Child:
 
     def command(self) -> tuple[str, ...]:
         """Python's arguments. -P: the user's folder may hold a json.py of theirs."""
-        return ("-P", "-m", self.module, *[TRUST] * says_trust(sys.argv))
+        return ("-P", "-m", self.module, *trust_handed_on())
 
     def began(self) -> None:
         """A new process was started."""

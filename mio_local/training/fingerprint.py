@@ -18,6 +18,7 @@ from mio_local.process import cores, threads
 from mio_local.progress import Report, silent
 from mio_local.recipe import Recipe
 from mio_local.storage.digests import OF_ITSELF, is_whole, sealed
+from mio_local.storage.json_files import read_json
 from mio_local.storage.paths import cache_folder
 from mio_local.storage.writing import PRIVATE, private_folder, write_atomically
 from mio_local.training.optimizations import SCORED
@@ -139,8 +140,8 @@ def _mark(file: Path) -> list[int]:
 def _read_memo(file: Path) -> Memo:
     """The digests remembered, without what is damaged."""
     try:
-        memo = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        memo = read_json(file)
+    except (OSError, ValueError):
         return {}
     if not isinstance(memo, dict) or OF_ITSELF not in memo or not is_whole(memo):
         return {}

@@ -5,7 +5,6 @@ from typing import Any
 
 from mio_local.runs import directory
 from mio_local.runs.directory import Run
-from mio_local.storage.plain_files import read_plain
 
 
 def newest_other(run: Run) -> Run | None:
@@ -19,7 +18,7 @@ def newest_other(run: Run) -> Run | None:
 
 def _names(run: Run) -> tuple[Any, Any] | None:
     try:
-        tables = tomllib.loads(read_plain(run.recipe).decode("utf-8"))
+        tables = tomllib.loads(run.recipe_text())
         return tables["model"]["name"], tables["data"]["source"]
     except (OSError, ValueError, KeyError, TypeError):
         return None

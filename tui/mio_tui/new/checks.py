@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from mio_local.errors import RecipeError
 from mio_local.models.hub import ModelCard
 from mio_tui.formatting import size
-from mio_tui.new.state import TRUST, State
+from mio_tui.new.state import TRUST_KEY, State
 from mio_tui.new.stock import is_folder, names_folder, shown
 
 FINE, WAIT, CARE, WRONG = "✓", "…", "!", "✗"
@@ -93,9 +93,9 @@ def of_settings(state: State) -> list[Check]:
     except RecipeError as error:
         return [Check(WRONG, str(error), SETTINGS)]
     found = [Check(FINE, "the settings are valid", SETTINGS)]
-    if state.draft.value(TRUST):
-        words = f"Python code of the model's repository will run, as {TRUST} asks"
-        found.append(Check(CARE, words, SETTINGS, TRUST, ask="remote code"))
+    if state.draft.value(TRUST_KEY):
+        words = f"Python code of the model's repository will run, as {TRUST_KEY} asks"
+        found.append(Check(CARE, words, SETTINGS, TRUST_KEY, ask="remote code"))
     return found
 
 

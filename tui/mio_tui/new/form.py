@@ -18,7 +18,7 @@ from mio_tui.new import needs
 from mio_tui.new.begin import name_error
 from mio_tui.new.checks import WRONG, checks
 from mio_tui.new.draft import Draft
-from mio_tui.new.state import TRUST, State, Step
+from mio_tui.new.state import TRUST_KEY, State, Step
 from mio_tui.new.steps.data_step import DataStep
 from mio_tui.new.steps.model_step import ModelStep
 from mio_tui.new.steps.review_step import ReviewStep
@@ -161,8 +161,8 @@ class Form(MioScreen[None]):
         if self.state.start_after:
             self.state.start_after = False
             self.app.notify("edited: the run does not start by itself any more", markup=False)
-        if event.key == TRUST:
-            self.state.trusted = self.state.draft.text("model.name") if self.state.draft.value(TRUST) else ""
+        if event.key == TRUST_KEY:
+            self.state.trusted = self.state.draft.text("model.name") if self.state.draft.value(TRUST_KEY) else ""
         if event.key in ("", "run.name", "loss.name"):
             self.look_at_name()
         if event.key != "run.name":

@@ -13,7 +13,7 @@ from mio_tui.new.fetch import Download
 from mio_tui.new.key_field import Field
 from mio_tui.new.needs import Needs
 
-TRUST = "model.trust_remote_code"
+TRUST_KEY = "model.trust_remote_code"
 
 
 @dataclass
@@ -72,7 +72,7 @@ class State:
         if wrong or not draft.text("data.source"):
             return None
         model = draft.section("model")
-        allowed = bool(draft.value(TRUST)) and self.trusted == draft.text("model.name")
+        allowed = bool(draft.value(TRUST_KEY)) and self.trusted == draft.text("model.name")
         return draft.section("data"), {**model, "trust_remote_code": allowed}, draft.value("train.seed")
 
 

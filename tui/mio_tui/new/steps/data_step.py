@@ -20,7 +20,7 @@ from mio_tui.formatting import line
 from mio_tui.new import stock
 from mio_tui.new.draft import KEYS
 from mio_tui.new.key_field import Field, choices, editor
-from mio_tui.new.state import TRUST, Data, State, Step
+from mio_tui.new.state import TRUST_KEY, Data, State, Step
 from mio_tui.new.steps.columns import Columns
 from mio_tui.new.steps.pair import facts_text
 from mio_tui.new.steps.pairview import PairView
@@ -264,7 +264,7 @@ class DataStep(Step):
 
     def sync_soon(self, key: str) -> None:
         """A key was edited, here or elsewhere: read the pairs anew once the typing pauses."""
-        if not key.startswith("data.") and key not in ("train.seed", TRUST):
+        if not key.startswith("data.") and key not in ("train.seed", TRUST_KEY):
             return
         if self._pause:
             self._pause.stop()
