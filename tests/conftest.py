@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import ctypes
 import gc
 import json
 import os
@@ -7,7 +8,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,24 @@ def mistake(
         return error.strip()
 
     return fails
+
+
+@pytest.fixture
+def refused_as_others() -> Iterator[None]:
+    """While this lasts, root is refused what a file's mode refuses its owner: on Linux, this thread lays down the
+    capabilities to read and to write everything (CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH of capabilities(7))."""
+    if not sys.platform.startswith("linux") or os.geteuid():
+        yield
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, held = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()  # version 3; effective comes first
+    assert libc.capget(header, held) == 0
+    before = held[0]
+    held[0] &= ~(1 << 1 | 1 << 2)
+    assert libc.capset(header, held) == 0
+    yield
+    held[0] = before
+    assert libc.capset(header, held) == 0
 
 
 def files_below(folder: Path) -> dict[str, tuple[int, int]]:

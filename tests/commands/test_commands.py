@@ -9,13 +9,14 @@ import pytest
 from mio_local import cli
 from mio_local.backends import installed
 from mio_local.runs.directory import Run
+from tests.helpers.backends import need_library
 
 
 @pytest.fixture(scope="module", params=installed())
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path,
             tiny_pairs: Path) -> Path:  # fmt: skip
     """A folder with two finished runs, a (mio) and b (dpo), trained by `mio-local train`."""
-    pytest.importorskip({"mlx": "mlx.core", "cuda": "peft"}[request.param])
+    need_library(request.param)
     folder = tmp_path_factory.mktemp("runs")
     for name, loss in (("a", "mio"), ("b", "dpo")):
         code = cli.run(

@@ -150,6 +150,7 @@ def test_data_that_is_not_there_or_no_data_is_named(train: Mistake, tmp_path: Pa
     assert name in train("--data", name)
 
 
+@pytest.mark.usefixtures("refused_as_others")
 def test_unreadable_data_is_named(train: Mistake, tmp_path: Path, tiny_pairs: Path) -> None:
     file = shutil.copy(tiny_pairs, tmp_path / "secret.jsonl")
     Path(file).chmod(0)

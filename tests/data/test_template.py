@@ -3,18 +3,15 @@ import json
 import pytest
 
 from mio_local.data.examples import CUT_CHOSEN, CUT_PROMPT, CUT_REJECTED
-from mio_local.data.pairs import Pair, load_pairs
+from mio_local.data.pairs import load_pairs
 from mio_local.data.template import Chat
 from mio_local.data.templating.cutting import LongPrompt
 from mio_local.data.tokenizer import load_tokenizer
 from mio_local.errors import DataError, HubError, ModelError
 from mio_local.recipe import DataSettings, ModelSettings
 from tests.helpers.byte_tokenizer import build
+from tests.helpers.templates import CHATML, pair, written
 
-CHATML = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 THINK = CHATML.removesuffix("{% endif %}") + "<think>\n{% endif %}"
 NO_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
 DROPS_SYSTEM = "{% set messages = messages[1:] if messages[0]['role'] == 'system' else messages %}"
@@ -28,16 +25,6 @@ TALK = [{"role": "user", "content": "q1"}, {"role": "assistant", "content": "a1"
 @pytest.fixture(scope="module")
 def tokenizer():
     return build()
-
-
-def written(tmp_path, text):
-    path = tmp_path / "t.jinja"
-    path.write_text(text, encoding="utf-8")
-    return str(path)
-
-
-def pair(prompt="the cat?", chosen="yes", rejected="no", where="train.jsonl line 3"):
-    return Pair(prompt, chosen, rejected, where)
 
 
 def check(tokenizer, chat, example):

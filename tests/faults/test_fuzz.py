@@ -24,6 +24,7 @@ import pytest
 
 from mio_local.backends import installed
 from tests.faults.mutate import mutated
+from tests.helpers.backends import need_library
 from tests.helpers.tiny_model import CHATML
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,7 +97,7 @@ def write_formats(folder: Path, pairs: Path) -> None:
 def corpus(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_pairs: Path
 ) -> Iterator[Corpus]:
-    pytest.importorskip({"mlx": "mlx.core", "cuda": "peft"}[request.param])
+    need_library(request.param)
     folder = tmp_path_factory.mktemp("fuzz")
     shutil.copytree(tiny_model, folder / "model")
     shutil.copy(tiny_pairs, folder / "pairs.jsonl")

@@ -24,6 +24,11 @@ TRAIN = TrainSettings(learning_rate=1e-2)
 MIO = objective("mio", 0.1, "sum")
 
 
+def need_library(name: str) -> None:
+    """A visible skip where a backend's library is missing."""
+    pytest.importorskip({"mlx": "mlx.core", "cuda": "peft"}[name])
+
+
 def backend_of(name: str) -> Backend:
     """The backend's own class; a visible skip where its library is missing."""
     if name == "mlx":

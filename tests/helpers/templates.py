@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mio_local.data.pairs import Pair
 from tests.helpers.byte_tokenizer import build
 
 SHARED = Path(__file__).resolve().parents[3] / "shared/data/chat_templates"
@@ -18,6 +19,26 @@ MARKER = re.compile(
 )
 ENDS = re.compile(r"<\|return\|>|<\|im_end\|>|<\|END_OF_TURN_TOKEN\|>|<｜end▁of▁sentence｜>|<\|eot(_id)?\|>"
                   r"|<end_of_(turn|utterance)>|<turn\|>|<\|end\|>|</s>")  # fmt: skip
+
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def written(tmp_path: Path, text: str) -> str:
+    """The path of a file with a template."""
+    path = tmp_path / "t.jinja"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def pair(
+    prompt: Any = "the cat?", chosen: Any = "yes", rejected: Any = "no", where: str = "train.jsonl line 3"
+) -> Pair:
+    """A pair of texts that `byte_tokenizer` knows."""
+    return Pair(prompt, chosen, rejected, where)
 
 
 def published() -> dict[str, Path]:

@@ -18,6 +18,7 @@ from mio_local.runs.directory import Run
 from mio_local.training.loop import train
 from mio_local.training.prepare import start
 from mio_local.training.reopen import reopen
+from tests.helpers.backends import need_library
 from tests.helpers.fakes import read_events
 
 STEPS, CUT = 6, 4  # of the run, and where it is left
@@ -42,7 +43,7 @@ def left(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_pairs: Path
 ) -> Iterator[Left]:
     """A run that was left at step 4, the cache as it was then, and the weights that an undisturbed run ends with."""
-    pytest.importorskip({"mlx": "mlx.core", "cuda": "peft"}[request.param])
+    need_library(request.param)
     folder = tmp_path_factory.mktemp("flips")
     before = os.environ["MIO_LOCAL_CACHE"]
     os.environ["MIO_LOCAL_CACHE"] = str(folder / "cache")

@@ -11,6 +11,7 @@ from mio_local.errors import ModelError
 from mio_local.recipe import build
 from mio_local.training.loop import train
 from mio_local.training.prepare import start
+from tests.helpers.backends import need_library
 
 CHATML = (
     "{% for m in messages %}<|turn|>{{ m['role'] }}\n{{ m['content'] }}<|over|>\n{% endfor %}"
@@ -20,7 +21,7 @@ CHATML = (
 
 @pytest.fixture(params=installed())
 def backend(request: pytest.FixtureRequest) -> str:
-    pytest.importorskip({"mlx": "mlx.core", "cuda": "peft"}[request.param])
+    need_library(request.param)
     return str(request.param)
 
 

@@ -18,13 +18,14 @@ from mio_local.training import health
 from mio_local.training.loop import train
 from mio_local.training.prepare import start
 from mio_local.training.reopen import reopen
+from tests.helpers.backends import need_library
 from tests.helpers.fakes import read_events
 
 
 @pytest.fixture(params=installed())
 def backend(request: pytest.FixtureRequest) -> str:
     """Each registered backend."""
-    pytest.importorskip({"mlx": "mlx.core", "cuda": "peft"}[request.param])
+    need_library(request.param)
     return str(request.param)
 
 

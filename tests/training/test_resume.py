@@ -24,6 +24,7 @@ from mio_local.runs.directory import Run
 from mio_local.training.loop import train
 from mio_local.training.prepare import start
 from mio_local.training.reopen import reopen
+from tests.helpers.backends import need_library
 from tests.helpers.fakes import read_events
 
 CLOCKS = ("time", "perf/")
@@ -56,7 +57,7 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(params=installed())
 def backend(request: pytest.FixtureRequest) -> str:
     """Each registered backend."""
-    pytest.importorskip({"mlx": "mlx.core", "cuda": "peft"}[request.param])
+    need_library(request.param)
     return str(request.param)
 
 

@@ -4,30 +4,15 @@ import re
 
 import pytest
 
-from mio_local.data.pairs import Pair
 from mio_local.data.template import Chat
 from mio_local.data.templating import insertion, literal
 from tests.helpers.byte_tokenizer import build
-
-CHATML = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
+from tests.helpers.templates import CHATML, pair, written
 
 
 @pytest.fixture
 def tokenizer():
     return build()
-
-
-def written(tmp_path, text):
-    path = tmp_path / "t.jinja"
-    path.write_text(text, encoding="utf-8")
-    return str(path)
-
-
-def pair(prompt="the cat?", chosen="yes", rejected="no"):
-    return Pair(prompt, chosen, rejected, "train.jsonl line 3")
 
 
 @pytest.mark.parametrize("shortcut", ["framing", "tokens"])
