@@ -92,6 +92,17 @@ def test_the_pid_that_a_stranger_wrote_down_is_not_signalled(planted: Run) -> No
         other.send_signal(signal.SIGKILL)
 
 
+def test_a_pipe_in_place_of_the_holders_note_is_not_waited_for(planted: Run) -> None:
+    """Else SIGALRM ends these tests."""
+    note = planted.lock.with_suffix(".pid")
+    with planted.locked():
+        note.unlink()
+        os.mkfifo(note)
+        signal.alarm(20)
+        assert holder(planted.lock) == 0
+    signal.alarm(0)
+
+
 def test_what_a_planted_run_asks_for_is_shown_and_not_run(planted: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """Its argv is history, its requests are those of the trainer that has its lock."""
     info = json.loads(planted.info.read_text())
