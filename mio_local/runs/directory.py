@@ -129,11 +129,10 @@ class Run:
 
     def check_links(self) -> None:
         """Raise RunError where the run's folder holds a link: what is written to the run would go elsewhere."""
-        for place in (self.path, self.checkpoints):
-            for entry in place.iterdir() if place.is_dir() else ():
-                if entry.is_symlink():
-                    where = f"is a link, to {os.readlink(entry)}"
-                    raise RunError(f"{entry}: {where}; a run writes to its own folder alone: put that in its place")
+        for entry in (*self.path.glob("*"), *self.checkpoints.glob("*")):
+            if entry.is_symlink():
+                where = f"is a link, to {os.readlink(entry)}"
+                raise RunError(f"{entry}: {where}; a run writes to its own folder alone: put that in its place")
 
     def read_status(self) -> dict[str, Any]:
         """status.json, with `state` corrected to `lost` where a live state has no living trainer behind it."""
