@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from mio_local.errors import ModelError
+from mio_local.errors import BackendError, ModelError
 
 REMEDY = "apt-get install libopenblas0-pthread, or pip install 'mio-local[cpu]'"
 _claimed: list[bool] = []  # one, in a process of ours
@@ -21,6 +21,7 @@ _left_out: list[str] = []
 _trusting: list[bool] = []  # one, where remote code may run though a file asked for it
 TRUST = "--trust-remote-code"
 SWITCH = "MIO_LOCAL_PRELOAD"  # 0 leaves the process alone
+ROOM = 512 << 20  # bytes of address space that an array library takes beside the weights, 72 MiB of it a thread
 SYSTEM = ("usr/lib/*/openblas-pthread/libopenblas.so.0", "usr/lib64/libopenblasp.so.0", "usr/lib/libopenblas.so.0")
 
 
@@ -77,6 +78,27 @@ def share_threads(callers: int) -> None:
     library, threads = _openblas()
     if library:
         library.openblas_set_num_threads(threads if callers == 1 else 1)
+
+
+def check_address_space(folder: Path) -> None:
+    """Raise BackendError where `ulimit -v` leaves no room for the weights in `folder`: a native library that is refused
+    memory on a thread of its own ends the process without a word, or hangs."""
+    try:
+        import resource
+
+        used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    except (ImportError, OSError):
+        return
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return
+    # as read from the file, and as placed
+    needed = ROOM + 2 * sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    if limit - used < needed:
+        raise BackendError(
+            f"{folder}: loading it takes {needed >> 20:,} MiB of address space, and the limit leaves "
+            f"{max(0, limit - used) >> 20:,}; lift it with: ulimit -v unlimited"
+        )
 
 
 def started(pid: int) -> str:

@@ -18,6 +18,7 @@ from safetensors import safe_open
 
 from mio_local.backends import MATRIX, Device, importing, rates, require
 from mio_local.errors import BackendError, ModelError, one_line
+from mio_local.process import check_address_space
 from mio_local.recipe import ModelSettings
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class CudaBackend:
         self, folder: Path, settings: ModelSettings, device: str, *, grad_checkpoint: bool, seed: int
     ) -> "CudaModel":
         """Load the model in `folder`, in `settings.dtype`, quantised by bitsandbytes where asked."""
+        check_address_space(folder)
         with importing(self.name):
             from mio_cuda.model import CudaModel
 

@@ -15,6 +15,7 @@ import numpy as np
 from mio_local.backends import MATRIX, Device, importing, rates, require
 from mio_local.errors import BackendError, ModelError, one_line
 from mio_local.models.locate import read_config
+from mio_local.process import check_address_space
 from mio_local.recipe import ModelSettings
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class MlxBackend:
         self, folder: Path, settings: ModelSettings, device: str, *, grad_checkpoint: bool, seed: int
     ) -> "MlxModel":
         """Load, cast and, where asked, quantise the model in `folder`."""
+        check_address_space(folder)
         with importing(self.name):
             from mlx_lm.utils import load_model, maybe_set_recommended_wired_limit
 

@@ -1,12 +1,15 @@
-"""The preloaded BLAS, in a process that really has it."""
+"""What a process runs with: the preloaded BLAS, and room for a library's threads; in processes that really have it."""
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from mio_local.backends import installed
 from mio_local.process import cores, fast_library
+from tests.helpers.backends import need_library
 
 SHARES = """
 import ctypes
@@ -53,3 +56,28 @@ def test_each_lane_of_pytorch_has_one_thread_of_a_library_that_the_user_preloade
 
 def test_without_a_preloaded_library_nothing_happens() -> None:
     assert ran("from mio_local.process import share_threads\nprint(share_threads(2))", LD_PRELOAD="") == "None"
+
+BOUNDED = """
+import resource, sys
+from pathlib import Path
+from mio_local.backends import load_backend
+from mio_local.errors import BackendError
+from mio_local.recipe import ModelSettings
+backend = load_backend(sys.argv[1])
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (128 << 20), resource.RLIM_INFINITY))
+try:
+    backend.load(Path(sys.argv[2]), ModelSettings(name=sys.argv[2]), "cpu", grad_checkpoint=False, seed=0)
+except BackendError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux bounds the address space")
+@pytest.mark.parametrize("backend", installed())
+def test_a_bound_on_the_address_space_is_told_before_a_library_meets_it(backend: str, tiny_model: Path) -> None:
+    need_library(backend)
+    words = [sys.executable, "-c", BOUNDED, backend, str(tiny_model)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert "ulimit -v unlimited" in done.stdout, (done.returncode, done.stderr)
+    assert str(tiny_model) in done.stdout
