@@ -4,11 +4,11 @@ import argparse
 import time
 
 from mio_local import printing
-from mio_local.objectives.losses import answer_target
-from mio_local.runs import directory, history, summary
+from mio_local.runs import directory
 from mio_local.runs.directory import LIVE, RESUMABLE, Run, runs_folder
 from mio_local.runs.events import is_number
 from mio_local.runs.fields import listed, number, text
+from mio_local.runs.index import Index
 from mio_local.text import visible, visible_line
 
 MANY = 200  # runs, of which more are listed in plain columns
@@ -24,7 +24,7 @@ def list_all(arguments: argparse.Namespace) -> int:
     """List the runs."""
     folder = runs_folder(arguments.runs)
     out = printing.console()
-    found = summary.read(folder)
+    found = Index(folder).read()
     if not found:
         out.print(f"no runs in {visible(str(folder))}")
         printing.next_steps(out, "mio-local demo", "mio-local train --model MODEL --data PAIRS.jsonl")
@@ -48,6 +48,10 @@ def list_all(arguments: argparse.Namespace) -> int:
 
 def show(arguments: argparse.Namespace) -> int:
     """Show one run."""
+    # with numpy and the recipe's model, which a list does not need
+    from mio_local.objectives.losses import answer_target
+    from mio_local.runs import history
+
     run = directory.find(runs_folder(arguments.runs), arguments.run)
     past, status, info = history.read(run), run.read_status(), run.read_info()
     recipe, out = past.recipe, printing.console()

@@ -256,16 +256,15 @@ def find(runs: Path, name: str) -> Run:
 
 def list_runs(runs: Path) -> list[Run]:
     """Every run in the folder, newest first. Raises RunError where the folder cannot be listed."""
+    found: list[tuple[int, str]] = []
     try:
-        entries = list(runs.iterdir()) if runs.is_dir() else []
+        for name in os.listdir(runs) if runs.is_dir() else []:
+            with suppress(OSError):  # no run, or one that is being deleted
+                if not name.startswith("."):
+                    found.append((os.stat(f"{runs}/{name}/recipe.toml").st_mtime_ns, name))
     except OSError as error:
         raise RunError(f"{runs}: cannot be read: {error.strerror or error}") from None
-    found: list[tuple[float, Run]] = []
-    for entry in entries:
-        with suppress(OSError):  # no run, or one that is being deleted
-            if not entry.name.startswith("."):
-                found.append((Run(entry).recipe.stat().st_mtime, Run(entry)))
-    return [run for _, run in sorted(found, key=lambda pair: pair[0], reverse=True)]
+    return [Run(runs / name) for _, name in sorted(found, reverse=True)]
 
 
 def elsewhere(runs: Path) -> str:

@@ -1,13 +1,13 @@
-"""Every run in a folder in a few words, from its status.json, which may hold anything."""
+"""A run in a few words, from its status.json, which may hold anything."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mio_local.errors import RunError
-from mio_local.runs.directory import LIVE, RESUMABLE, list_runs
+from mio_local.runs.directory import LIVE, RESUMABLE, Run
 from mio_local.runs.events import is_number
 
+DAMAGED = "damaged"
 STATES = (*LIVE, *RESUMABLE, "done")
 
 
@@ -31,16 +31,12 @@ class Row:
         return self.state in LIVE
 
 
-def read(folder: Path) -> list[Row]:
-    """Every run in the folder, newest first; one whose files make no sense is listed as damaged. Raises RunError where
-    the folder cannot be listed."""
-    rows: list[Row] = []
-    for run in list_runs(folder):
-        try:
-            rows.append(_row(run.name, run.read_status()))
-        except (RunError, OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-            rows.append(Row(run.name, "damaged", note=str(error)))
-    return rows
+def row_of(run: Run) -> Row:
+    """A run's row; one whose files make no sense is listed as damaged."""
+    try:
+        return _row(run.name, run.read_status())
+    except (RunError, OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        return Row(run.name, DAMAGED, note=str(error))
 
 
 def _row(name: str, status: dict[str, Any]) -> Row:
@@ -49,7 +45,7 @@ def _row(name: str, status: dict[str, Any]) -> Row:
     state = str(status["state"])
     shown = f"{step}/{total}" if total and state != "done" else f"{step}"
     return Row(
-        name, state if state in STATES else "damaged", str(status.get("loss_name", "")), str(status.get("model", "")),
+        name, state if state in STATES else DAMAGED, str(status.get("loss_name", "")), str(status.get("model", "")),
         str(status.get("data", "")), shown, _figure(figures, "delta/chosen"), _figure(figures, "rewards/accuracies"),
         _note(status, state), _figure(status, "time") or 0.0,
     )  # fmt: skip
@@ -66,4 +62,4 @@ def _note(status: dict[str, Any], state: str) -> str:
         return f"{status['doing']}{of}"
     if state == "lost":
         return "its process is gone"
-    return str(status.get("reason", "")) if state in ("failed", "damaged") else ""
+    return str(status.get("reason", "")) if state in ("failed", DAMAGED) else ""

@@ -1,6 +1,7 @@
 """The commands on runs with odd names, in odd places, and with files that hold anything."""
 
 import json
+import os
 import shlex
 from pathlib import Path
 
@@ -90,14 +91,14 @@ def test_a_user_that_is_not_there_is_named(mistake, arguments):
 @pytest.mark.parametrize("command", ["runs", "show"])
 def test_a_folder_that_cannot_be_listed_is_named(mistake, runs_home, monkeypatch, command):
     runs_home.mkdir()
-    whole = Path.iterdir
+    whole = os.listdir
 
-    def refuse(path):
+    def refuse(path="."):
         if path == runs_home:
             raise PermissionError(13, "Permission denied")
         return whole(path)
 
-    monkeypatch.setattr(Path, "iterdir", refuse)
+    monkeypatch.setattr(os, "listdir", refuse)
     assert f"{runs_home}: cannot be read: Permission denied" in mistake(command, *["x"] * (command == "show"))
 
 

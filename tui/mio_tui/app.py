@@ -13,7 +13,8 @@ from textual.screen import Screen
 from mio_local.chat.start import ChatStart
 from mio_local.errors import MioError, RecipeError, RunError, nearest
 from mio_local.runs import directory
-from mio_local.runs.directory import LIVE, Run
+from mio_local.runs.directory import Run
+from mio_local.runs.index import Index
 from mio_tui.base import MioScreen
 from mio_tui.dialogs import Answer, Ask
 from mio_tui.formatting import block, line
@@ -46,6 +47,7 @@ class MioApp(App[str]):
         """
         super().__init__()
         self.folder = folder
+        self.index = Index(folder)
         self.open_run = open_run
         self.demo = demo
         self.first_chat = chat
@@ -80,12 +82,16 @@ class MioApp(App[str]):
             self.show_run(Run(Path(self.open_run)))
             return
         try:
-            living = _living(self.folder)
+            living = self.living()
         except RunError as error:
             self.complain(error)
             return
         if len(living) == 1:
             self.show_run(living[0])
+
+    def living(self) -> list[Run]:
+        """The runs whose trainer is at work. Raises RunError."""
+        return [Run(self.folder / row.name) for row in self.index.read() if row.live]
 
     def show_run(self, run: Run) -> None:
         """Open a run's live screen."""
@@ -183,7 +189,7 @@ class MioApp(App[str]):
         if isinstance(self.screen, Ask):
             return
         try:
-            living = _living(self.folder)
+            living = self.living()
         except RunError as error:
             self.exit(f"{block(error).plain}; what trains there goes on")
             return
@@ -212,17 +218,6 @@ class MioApp(App[str]):
         yield from super().get_system_commands(screen)
         yield SystemCommand("New run", "Pick a model, data and settings", self.action_new_run)
         yield SystemCommand("Demo", "Train the shipped model with MIO, then with DPO", self.action_demo)
-
-
-def _living(folder: Path) -> list[Run]:
-    return [run for run in directory.list_runs(folder) if _state(run) in LIVE]
-
-
-def _state(run: Run) -> str:
-    try:
-        return str(run.read_status()["state"])
-    except (MioError, OSError, RecursionError):
-        return "damaged"
 
 
 def _parting(run: Run, answer: str) -> str:

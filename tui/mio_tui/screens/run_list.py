@@ -11,7 +11,6 @@ from textual.widgets import DataTable, Input, Static
 
 from mio_local.chat.start import ChatStart
 from mio_local.errors import RunError
-from mio_local.runs import summary
 from mio_local.runs.directory import RESUMABLE, Run
 from mio_local.runs.summary import Row
 from mio_tui import listing
@@ -116,7 +115,7 @@ class RunsScreen(Removal):
             return
         self.reading = True
         try:
-            found = await asyncio.to_thread(summary.read, self.mio.folder)
+            found = await asyncio.to_thread(self.mio.index.read)
         except RunError as error:
             self.query_one("#head", Static).update(line(error))
             self.ages = None  # the next look draws over it
