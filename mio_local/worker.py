@@ -9,7 +9,7 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
-from mio_local.errors import MioError, one_line
+from mio_local.errors import MioError, of_the_machine, one_line
 from mio_local.process import TRUST, claim, preload
 from mio_local.runs.control import Control
 from mio_local.runs.directory import Run
@@ -101,9 +101,11 @@ def work(run: Run, begin: int = -1, start: str = "", *, forced: bool = False) ->
     except MioError as error:
         _end(run, "failed", " ".join(str(error).split()))
     except Exception as error:
-        with suppress(OSError):
-            traceback.print_exc()
-        _end(run, "failed", f"{type(error).__name__}: {one_line(error)}")
+        machine = of_the_machine(error)
+        if not machine:
+            with suppress(OSError):
+                traceback.print_exc()
+        _end(run, "failed", machine or f"{type(error).__name__}: {one_line(error)}")
     return False
 
 

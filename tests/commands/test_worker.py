@@ -59,4 +59,4 @@ def test_a_full_disk_leaves_its_reason_in_the_log(folder, monkeypatch, capsys):
     run = fakes.make_run(folder, "one", "queued")
     monkeypatch.setattr(Run, "update_status", full)
     assert worker.work(run) is False
-    assert "failed: OSError: [Errno 28] No space left on device" in capsys.readouterr().out
+    assert "failed: the disk is full (" in capsys.readouterr().out

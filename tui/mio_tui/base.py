@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from mio_local.chat.start import ChatStart
 from mio_local.runs.directory import Run
+from mio_local.runs.index import Index
 from mio_tui.formatting import line
 from mio_tui.key_bar import KeyBar
 
@@ -24,6 +25,7 @@ class Mio(Protocol):
     """What screens may ask of the app: it opens other screens, so that none of them knows another."""
 
     folder: Path  # of the runs
+    index: Index  # of that folder
     poll_seconds: float  # between two looks at the files
 
     def show_run(self, run: Run) -> None: ...
