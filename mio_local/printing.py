@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from mio_local.runs import fields
 from mio_local.runs.directory import Run, called
 from mio_local.runs.events import Event, is_number
 from mio_local.runs.fields import figure
@@ -148,6 +149,15 @@ def _benchmarks(title: str, records: list[dict[str, Any]]) -> Table:
 def note_line(values: dict[str, Any]) -> str:
     """A note of the trainer's."""
     return f"{SIGNS.get(str(values.get('level')), '·')} {visible_line(str(values.get('text', '')))}"
+
+
+def tracked_lines(tracked: object, codes: Iterable[object]) -> list[str]:
+    """Where a run's tracker shows it, and what went wrong there unless a note said so; `codes` are those of its notes.
+    `tracked` is what status.json says."""
+    said = fields.table(tracked)
+    by, where, trouble = (visible_line(fields.text(said.get(key))) for key in ("by", "where", "trouble"))
+    told = not trouble or "track" in codes
+    return [f"{by}: {where}"] * bool(where) + [f"! {by}: {trouble}"] * (not told)
 
 
 def ways(run: Run) -> list[str]:

@@ -132,6 +132,9 @@ class TrainSettings(Section):
     seed: int = setting(0, "seed of the adapter, the order and the dropout", "--seed", ge=0, lt=2**31)
     save_every: int = setting(100, "steps between checkpoints; 0 saves only at the end", "--save-every", ge=0)
     keep: int = setting(2, "checkpoints kept beside the best one", ge=1)
+    track: Literal["none", "trackio", "wandb", "mlflow", "tensorboard"] = setting(
+        "none", "mirror the figures to this tracker, by its own library and login; nothing of the data", "--track"
+    )
 
 
 class EvalSettings(Section):

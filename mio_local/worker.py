@@ -93,7 +93,10 @@ def work(run: Run, begin: int = -1, start: str = "", *, forced: bool = False) ->
             job = reopen(run, report, start, forced=forced)
             if control.stop_asked():
                 raise Stopped
-            end = printing.follow(train(job, control), job.total_steps, printing.console())[-1]
+            kept = printing.follow(train(job, control), job.total_steps, printing.console())
+        end = kept[-1]
+        for line in printing.tracked_lines(job.tracked, [event.values.get("code") for event in kept]):
+            print(line)
         print(f"{end.values['state']}: {end.values['reason']}")
         return end.values["state"] == "done"
     except Stopped:

@@ -11,6 +11,7 @@ from mio_local import __version__, printing, process
 from mio_local.backends import EXTRAS, installed, load_backend
 from mio_local.errors import BackendError
 from mio_local.runs.directory import runs_folder
+from mio_local.tracking.trackers import TRACKERS
 
 OPTIONAL = {"bitsandbytes": "quantised bases on CUDA: pip install 'mio-local[cuda]'"}
 
@@ -24,6 +25,7 @@ def main(arguments: argparse.Namespace) -> int:
     for package, what in OPTIONAL.items():
         if not _version(package):
             out.print(f"· {package}: not installed ({what})")
+    _trackers(out)
     if sys.platform.startswith("linux") and "mlx" in works:
         if library := process.fast_library():
             out.print(f"✓ BLAS: {library}, preloaded by train, resume and demo")
@@ -57,6 +59,14 @@ def _backend(name: str, out: printing.Console) -> bool:
         memory = f", {found.memory / 1e9:.0f} GB" if found.memory else ""
         out.print(f"✓ {name}: {found.name}{memory} ({versions})")
     return works
+
+
+def _trackers(out: printing.Console) -> None:
+    found = {name: _version(name) for name in TRACKERS}
+    there = ", ".join(f"{name} {version}" for name, version in found.items() if version)
+    missing = [name for name, version in found.items() if not version]
+    lacks = f"not installed: {', '.join(missing)} (pip install 'mio-local[{missing[0]}]')" if missing else ""
+    out.print(f"{'✓' if there else '·'} trackers: {'; '.join(filter(None, (there, lacks)))}")
 
 
 def _memory() -> str:

@@ -10,6 +10,7 @@ from mio_local.runs.events import is_number
 from mio_local.runs.fields import listed, number, text
 from mio_local.runs.index import Index
 from mio_local.text import visible, visible_line
+from mio_local.tracking.mirror_state import seen_by
 
 MANY = 200  # runs, of which more are listed in plain columns
 LONGEST = 24  # characters of a fact: a damaged file must not push the names off the screen
@@ -60,6 +61,7 @@ def show(arguments: argparse.Namespace) -> int:
     out.print(f"run {visible(run.name)}  {visible(where)}")
     if status.get("reason"):
         out.print(f"  {visible_line(str(status['reason']))}")
+    codes = [str(note.get("code")) for note in past.of("note")]
     target = answer_target(loss.name, loss.beta, loss.reduction)
     facts = [
         ("objective", f"{loss.name}, beta {loss.beta:g}, {loss.reduction}"
@@ -74,6 +76,7 @@ def show(arguments: argparse.Namespace) -> int:
         ("started", _day(number(info, "created"))
          + (f", resumed {sessions - 1} times" if (sessions := len(listed(info.get("sessions")))) > 1 else "")),
         ("folder", str(run.path)),
+        *(("tracked", line) for line in printing.tracked_lines(seen_by(run.path, status.get("tracked")), codes)),
     ]  # fmt: skip
     for name, value in facts:
         out.print(f"  {name:<10} {visible(value)}")

@@ -11,6 +11,7 @@ from mio_local.runs.directory import runs_folder
 from mio_local.runs.launch import launch, lay_out
 from mio_local.runs.stages import stages
 from mio_local.text import visible
+from mio_local.tracking.trackers import check_tracker
 from mio_local.training.job import Job
 from mio_local.training.loop import train
 from mio_local.training.prepare import start
@@ -19,6 +20,7 @@ from mio_local.training.prepare import start
 def main(arguments: argparse.Namespace) -> int:
     """Train; 0 when the run is done or was asked to stop."""
     recipe, folder = recipe_from(arguments), runs_folder(arguments.runs)
+    check_tracker(recipe.train.track)  # a background run could say it only in its log
     out = printing.console()
     queue = stages([recipe], folder, [arguments.name])
     if arguments.detach:
@@ -60,6 +62,8 @@ def watch(job: Job, out: printing.Console, control: Control | None = None) -> in
             told = "its folder is gone, moved or deleted meanwhile; put it back"
         again = f"mio-local resume {printing.called(job.run)}"
         raise RunError(f"run {name}: {told}; go on with: {again}") from error
+    for line in printing.tracked_lines(job.tracked, [event.values.get("code") for event in kept]):
+        out.print(line)
     end = kept[-1].values
     if end["state"] == "failed":
         raise RunError(f"run {name} failed: {end['reason']}")

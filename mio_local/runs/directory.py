@@ -25,7 +25,8 @@ from typing import Any
 
 from mio_local.errors import RunError, is_full_disk, nearest
 from mio_local.runs.lock import held, is_held
-from mio_local.storage.digests import OF_ITSELF, is_whole, sealed, text_digest
+from mio_local.runs.recipe_digest import recipe_digest
+from mio_local.storage.digests import OF_ITSELF, is_whole, sealed
 from mio_local.storage.json_files import read_json
 from mio_local.storage.plain_files import read_plain
 from mio_local.storage.writing import PRIVATE, beside, make_private, private_folder, write_atomically
@@ -118,7 +119,7 @@ class Run:
         """Raise RunError where recipe.toml is not what the run was made with."""
         known = self.read_info().get(RECIPE_DIGEST)
         try:
-            same = known is None or text_digest(self.recipe_text()) in known
+            same = known is None or recipe_digest(self.recipe_text()) in known
         except (OSError, ValueError):
             same = False
         if not same:
@@ -230,7 +231,7 @@ def create(run: Run, recipe: str, info: dict[str, Any]) -> None:
 
 
 def _info_text(info: dict[str, Any], *recipes: str) -> str:
-    return json.dumps(sealed({**info, RECIPE_DIGEST: [text_digest(text) for text in recipes]}), indent=2) + "\n"
+    return json.dumps(sealed({**info, RECIPE_DIGEST: [recipe_digest(text) for text in recipes]}), indent=2) + "\n"
 
 
 def free_name(runs: Path, stem: str) -> str:

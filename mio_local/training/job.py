@@ -45,6 +45,7 @@ class Job:
     rehearsal: Rehearsal
     progress: Progress = field(default_factory=Progress)
     forced: bool = False  # to go on where the first loss is not what it must be
+    tracked: dict[str, str] = field(default_factory=dict[str, str])  # by which tracker, where, and what went wrong
 
     @property
     def chat(self) -> Chat:

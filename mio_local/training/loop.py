@@ -21,7 +21,7 @@ from mio_local.objectives.metrics import Metrics, held_out_metrics, join, pair_m
 from mio_local.objectives.schedule import learning_rate
 from mio_local.runs.control import COMMANDS, Control
 from mio_local.runs.events import Event, EventWriter, rewind
-from mio_local.training import checkpoint, health
+from mio_local.training import checkpoint, health, tracked
 from mio_local.training.job import Job, as_pairs, batch_of, held_out_batches
 from mio_local.training.reference import Reference
 from mio_local.training.samples import Sampler
@@ -44,7 +44,7 @@ def train(job: Job, control: Control | None = None) -> Iterator[Event]:
         control = control or Control(job.run.control)
         try:
             with closing(EventWriter(job.run.events)) as writer, control.signals(), telling(job.out_of_memory):
-                for event in Loop(job, writer, control).events():
+                for event in tracked.mirrored(job, Loop(job, writer, control).events()):
                     if event.type != "progress":
                         writer.write(event)
                     yield event
@@ -296,5 +296,5 @@ class Loop:
             loss_name=recipe.loss.name, model=Path(recipe.model.name).name, data=Path(recipe.data.source).name,
             metrics={key: self.latest[key] for key in SHOWN if math.isfinite(self.latest.get(key, math.nan))},
             held_out={key: self.held_out[key] for key in SHOWN if math.isfinite(self.held_out.get(key, math.nan))},
-            **more,
+            tracked=self.job.tracked, **more,
         )  # fmt: skip

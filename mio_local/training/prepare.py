@@ -21,6 +21,7 @@ from mio_local.recipe import Recipe, build, read_toml
 from mio_local.runs import directory
 from mio_local.runs.directory import Run
 from mio_local.storage.writing import PRIVATE, write_atomically
+from mio_local.tracking.trackers import check_tracker
 from mio_local.training.fingerprint import adapter_digest, reference_name, weights_digest
 from mio_local.training.inputs import tokenised
 from mio_local.training.job import Job, session
@@ -61,6 +62,7 @@ def prepare(recipe: Recipe, choose: Callable[[Recipe], Run], report: Report, cre
     Writes nothing but what caches keep: a download, digests of weights. Raises MioError.
     """
     created = created or time.time()
+    check_tracker(recipe.train.track)
     report("finding the device", 0, 0)
     backend, recipe, device = resolve_backend(recipe.absolute())
     without(*backend.unused)

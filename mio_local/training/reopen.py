@@ -12,6 +12,7 @@ from mio_local.process import without
 from mio_local.progress import Report, silent
 from mio_local.recipe import Recipe, build, read_toml
 from mio_local.runs.directory import Run
+from mio_local.tracking.trackers import NONE, check_tracker
 from mio_local.training import checkpoint
 from mio_local.training.inputs import tokenised
 from mio_local.training.integrity import check_base, check_data, check_info, check_start
@@ -26,6 +27,7 @@ def settled(run: Run) -> tuple[Recipe, dict[str, Any]]:
     run.unfinished()
     run.check_recipe()
     recipe, info = build(read_toml(run.recipe), str(run.recipe)), run.read_info()
+    check_tracker(recipe.train.track, f", or write track = \"{NONE}\" under [train] of {run.recipe}")
     if not info.get("waiting"):  # else made by `launch`, and nobody trained it yet
         check_info(run, info)
     return recipe, info
