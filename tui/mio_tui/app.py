@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
@@ -18,11 +18,12 @@ from mio_local.runs.index import Index
 from mio_tui.base import MioScreen
 from mio_tui.dialogs import Answer, Ask
 from mio_tui.formatting import block, line
+from mio_tui.key_order import KeysInOrder
 from mio_tui.screens.run_list import RunsScreen
 from mio_tui.theme import DARK, DEFAULTS, LIGHT
 
 
-class MioApp(App[str]):
+class MioApp(KeysInOrder[str]):
     """The terminal app on one folder of runs. It trains nothing itself: see `mio_local.runs.launch`.
 
     Returns what is to be printed once the terminal is the shell's again.

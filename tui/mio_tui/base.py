@@ -1,13 +1,15 @@
 """What every screen has: size classes, a word instead of a drawing where there is no room, a footer, and help."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ClassVar, Generic, Protocol, TypeVar, cast
 
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.reactive import Reactive
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Static
 
 from mio_local.chat.start import ChatStart
@@ -36,6 +38,7 @@ class Mio(Protocol):
     def new_like(self, run: Run) -> None: ...
     def action_demo(self) -> None: ...
     def complain(self, error: object) -> None: ...
+    def before_keys(self, move: Callable[[], object]) -> None: ...
 
 
 class MioScreen(Screen[T], Generic[T]):
@@ -48,6 +51,7 @@ class MioScreen(Screen[T], Generic[T]):
         &.-small > #too-small { display: block; }
     }
     """
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)  # the widgets show it: no need to paint all anew
     TITLE_WORDS: ClassVar[str] = ""  # what help calls this screen
     HELP_WORDS: ClassVar[str] = ""  # what help says below the keys
     BINDINGS: ClassVar[list[BindingType]] = [

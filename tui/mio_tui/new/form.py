@@ -23,12 +23,13 @@ from mio_tui.new.steps.data_step import DataStep
 from mio_tui.new.steps.model_step import ModelStep
 from mio_tui.new.steps.review_step import ReviewStep
 from mio_tui.new.steps.settings_step import SettingsStep
+from mio_tui.static_text import StaticText
 
 NAMES = ("Model", "Data", "Settings", "Review")
 ESTIMATE_PAUSE = 0.15  # seconds without a key before the memory is estimated anew
 
 
-class StepName(Static):
+class StepName(StaticText):
     """A step's name in the first row; a click goes there."""
 
     class Clicked(Message):
@@ -39,7 +40,7 @@ class StepName(Static):
             self.number = number
 
     def __init__(self, number: int) -> None:
-        super().__init__(classes="step-name", markup=False)
+        super().__init__(classes="step-name")
         self.number = number
 
     def on_click(self, event: events.Click) -> None:
@@ -93,7 +94,7 @@ class Form(MioScreen[None]):
             self.complain(self.trouble)
         self.go(0)
         self.look_at_name()
-        self.call_after_refresh(self._mount_rest)
+        self.mio.before_keys(self._mount_rest)
 
     async def _mount_rest(self) -> None:
         """The other steps, once the first one is seen: all of them at once would make the form slow to open."""
@@ -149,7 +150,7 @@ class Form(MioScreen[None]):
         for name in self.query(StepName):
             own = [check for check in found if check.step == name.number]
             done = bool(own) and not any(check.sign == WRONG or check.ask for check in own)
-            name.update(line(f"{name.number + 1} {NAMES[name.number]}{' ✓' if done else ''}"))
+            name.show(line(f"{name.number + 1} {NAMES[name.number]}{' ✓' if done else ''}"), layout=True)
             name.set_class(name.number == self.at, "-now")
         self.review.asked = bool(self.confirmed)
         self.step.tell()

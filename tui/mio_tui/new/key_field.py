@@ -15,6 +15,7 @@ from textual.widgets import Input, Static
 from mio_local.flags import as_text
 from mio_tui.formatting import line
 from mio_tui.new.draft import KEYS
+from mio_tui.static_text import StaticText
 
 
 class Choice(Widget, can_focus=True):
@@ -127,8 +128,13 @@ class Field(Horizontal):
         if self.options:
             yield Choice(self.options, self.value)
         else:
-            yield Input(self.value, placeholder=self.placeholder, select_on_focus=False)
-            yield Static(classes="hint", markup=False)
+            yield Input(self.value, placeholder=self.placeholder)
+            yield StaticText(classes="hint")
+
+    @property
+    def edited(self) -> Widget | None:
+        """What takes the keys; None before it is there."""
+        return next(iter(self.query("Input, Choice")), None)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
@@ -153,8 +159,8 @@ class Field(Horizontal):
     def tell(self, error: str, hint: str = "") -> None:
         """Show what is wrong with the value, else `hint`."""
         self.set_class(bool(error), "-wrong")
-        for words in self.query(".hint").results(Static):
-            words.update(line(f"✗ {error}" if error else hint))
+        for words in self.query(StaticText):
+            words.show(line(f"✗ {error}" if error else hint), layout=self.has_class("-text"))
 
 
 def field_id(key: str) -> str:
