@@ -60,8 +60,8 @@ class Form(MioScreen[None]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+right,f3", "turn(1)", "Next", key_display="^→", priority=True, id="next"),
-        Binding("ctrl+left,f2", "turn(-1)", "Back", key_display="^←", priority=True, id="back"),
+        Binding("ctrl+n,f3", "turn(1)", "Next", key_display="^n", priority=True, id="next"),
+        Binding("f2", "turn(-1)", "Back", show=False, priority=True, id="back"),
     ]
 
     def __init__(self, recipe_tables: dict[str, Any] | None = None, name: str = "") -> None:
@@ -134,15 +134,22 @@ class Form(MioScreen[None]):
         self.data.sync()
         self.tell()
 
-    def action_turn(self, by: int) -> None:
+    async def action_turn(self, by: int) -> None:
         """The next step, or the one before."""
-        self.go(self.at + by)
+        await self.turn_to(self.at + by)
 
-    def on_step_name_clicked(self, event: StepName.Clicked) -> None:
-        self.go(event.number)
+    async def turn_to(self, number: int) -> None:
+        """Show a step; what is on the screen is taken first, or it is said why not."""
+        if why := await self.step.leave():
+            self.complain(why)
+        else:
+            self.go(number)
 
-    def on_step_next(self) -> None:
-        self.go(self.at + 1)
+    async def on_step_name_clicked(self, event: StepName.Clicked) -> None:
+        await self.turn_to(event.number)
+
+    async def on_step_next(self) -> None:
+        await self.turn_to(self.at + 1)
 
     def tell(self) -> None:
         """Show the names of the steps with what is known of each."""

@@ -15,7 +15,10 @@ from textual.widgets import Input, Static
 from mio_local.flags import as_text
 from mio_tui.formatting import line
 from mio_tui.new.draft import KEYS
+from mio_tui.new.path_input import PathInput
 from mio_tui.static_text import StaticText
+
+NAMES_PATHS = ("model.name", "data.source", "data.eval_source", "lora.init_adapter")
 
 
 class Choice(Widget, can_focus=True):
@@ -28,7 +31,7 @@ class Choice(Widget, can_focus=True):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("right,space,enter", "turn(1)", "Next value", show=False),
+        Binding("right,space", "turn(1)", "Next value", show=False),
         Binding("left", "turn(-1)", "Value before", show=False),
     ]
 
@@ -107,6 +110,19 @@ class Field(Horizontal):
     }
     """
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down", "app.focus_next", "Next field", show=False),
+        Binding("up", "app.focus_previous", "Field before", show=False),
+        Binding("enter", "done", "Next field", show=False),
+    ]
+
+    class Done(Message):
+        """Enter was pressed: what comes next?"""
+
+        def __init__(self, field: "Field") -> None:
+            super().__init__()
+            self.field, self.key = field, field.key
+
     class Changed(Message):
         """The value of a key was edited."""
 
@@ -128,7 +144,8 @@ class Field(Horizontal):
         if self.options:
             yield Choice(self.options, self.value)
         else:
-            yield Input(self.value, placeholder=self.placeholder)
+            kind = PathInput if self.key in NAMES_PATHS else Input
+            yield kind(self.value, placeholder=self.placeholder)
             yield StaticText(classes="hint")
 
     @property
@@ -141,6 +158,14 @@ class Field(Horizontal):
         if event.value != self.value:
             self.value = event.value
             self.post_message(self.Changed(self, self.value))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.post_message(self.Done(self))
+
+    def action_done(self) -> None:
+        """Enter on a choice."""
+        self.post_message(self.Done(self))
 
     def on_choice_changed(self, event: Choice.Changed) -> None:
         event.stop()

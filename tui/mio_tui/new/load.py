@@ -12,6 +12,7 @@ from textual.widgets.option_list import Option
 from mio_local.shipped import recipes
 from mio_tui.dialogs import Dialog
 from mio_tui.formatting import line
+from mio_tui.new.path_input import PathInput
 
 
 class LoadRecipe(Dialog[Path | None]):
@@ -34,7 +35,7 @@ class LoadRecipe(Dialog[Path | None]):
 
     def body(self) -> ComposeResult:
         yield OptionList(*(Option(_prompt(file)) for file in self.files), markup=False, compact=True)
-        yield Input(placeholder="or a file: ./recipe.toml", compact=True)
+        yield PathInput(placeholder="or a file: ./recipe.toml", compact=True)
         yield Static("what was entered before is replaced · tab to the file · esc stays", markup=False)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
