@@ -1,7 +1,9 @@
 """The app: themes, the first screen, and what works everywhere."""
 
 import os
+import threading
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,6 +25,10 @@ from mio_tui.theme import DARK, DEFAULTS, LIGHT
 
 if TYPE_CHECKING:
     from mio_local.chat.start import ChatStart  # with the recipe: not before the first screen is drawn
+
+
+REST = 1.0  # seconds after the first screen
+SCREENS = ("mio_tui.screens.live", "mio_tui.new.screen", "mio_tui.screens.compare")
 
 
 class MioApp(App[str]):
@@ -86,11 +92,13 @@ class MioApp(App[str]):
             return
 
     def listed(self, rows: list[Row]) -> None:
-        """The list was read for the first time: open the run that trains now, where nothing else was asked for."""
+        """The list was read for the first time: open the run that trains now, where nothing else was asked for; then
+        import what the other screens need, before somebody opens one."""
         asked = self.demo is not None or self.first_chat or self.open_run
         living = [row for row in rows if row.live]
         if not asked and len(living) == 1:
             self.show_run(Run(self.folder / living[0].name))
+        self.set_timer(REST, threading.Thread(target=_import_screens, daemon=True).start)
 
     def living(self) -> list[Run]:
         """The runs whose trainer is at work. Raises RunError."""
@@ -221,6 +229,11 @@ class MioApp(App[str]):
         yield from super().get_system_commands(screen)
         yield SystemCommand("New run", "Pick a model, data and settings", self.action_new_run)
         yield SystemCommand("Demo", "Train the shipped model with MIO, then with DPO", self.action_demo)
+
+
+def _import_screens() -> None:
+    for name in SCREENS:
+        import_module(name)
 
 
 def _parting(run: Run, answer: str) -> str:
