@@ -1,26 +1,35 @@
 """The app: themes, the first screen, and what works everywhere."""
 
 import os
+import threading
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
-from mio_local.chat.start import ChatStart
 from mio_local.errors import MioError, RecipeError, RunError, nearest
 from mio_local.runs import directory
 from mio_local.runs.directory import Run
 from mio_local.runs.index import Index
+from mio_local.runs.summary import Row
 from mio_tui.base import MioScreen
 from mio_tui.dialogs import Answer, Ask
 from mio_tui.formatting import block, line
 from mio_tui.key_order import KeysInOrder
 from mio_tui.screens.run_list import RunsScreen
 from mio_tui.theme import DARK, DEFAULTS, LIGHT
+
+if TYPE_CHECKING:
+    from mio_local.chat.start import ChatStart  # with the recipe: not before the first screen is drawn
+
+
+REST = 1.0  # seconds after the first screen
+SCREENS = ("mio_tui.screens.live", "mio_tui.new.screen", "mio_tui.screens.compare")
 
 
 class MioApp(KeysInOrder[str]):
@@ -39,7 +48,7 @@ class MioApp(KeysInOrder[str]):
 
     def __init__(
         self, folder: Path, *, open_run: str = "", demo: dict[str, Any] | None = None,
-        chat: ChatStart | None = None,
+        chat: "ChatStart | None" = None,
     ) -> None:
         """`open_run`: the folder of a run to open; `demo`: begin it, with these arguments of `demo.recipes`; `chat`:
         begin that.
@@ -72,7 +81,7 @@ class MioApp(KeysInOrder[str]):
         self.call_after_refresh(self.open_first)
 
     def open_first(self) -> None:
-        """What was asked for, else the run that trains now."""
+        """What was asked for."""
         if self.demo is not None:
             self.action_demo()
             return
@@ -82,13 +91,15 @@ class MioApp(KeysInOrder[str]):
         if self.open_run:
             self.show_run(Run(Path(self.open_run)))
             return
-        try:
-            living = self.living()
-        except RunError as error:
-            self.complain(error)
-            return
-        if len(living) == 1:
-            self.show_run(living[0])
+
+    def listed(self, rows: list[Row]) -> None:
+        """The list was read for the first time: open the run that trains now, where nothing else was asked for; then
+        import what the other screens need, before somebody opens one."""
+        asked = self.demo is not None or self.first_chat or self.open_run
+        living = [row for row in rows if row.live]
+        if not asked and len(living) == 1:
+            self.show_run(Run(self.folder / living[0].name))
+        self.set_timer(REST, threading.Thread(target=_import_screens, daemon=True).start)
 
     def living(self) -> list[Run]:
         """The runs whose trainer is at work. Raises RunError."""
@@ -106,7 +117,7 @@ class MioApp(KeysInOrder[str]):
 
         self.push_screen(CompareScreen(list(chosen)))
 
-    def chat(self, start: ChatStart) -> None:
+    def chat(self, start: "ChatStart") -> None:
         """Open a chat with some runs' adapters and their base."""
         from mio_tui.screens.chat import ChatScreen
 
@@ -219,6 +230,11 @@ class MioApp(KeysInOrder[str]):
         yield from super().get_system_commands(screen)
         yield SystemCommand("New run", "Pick a model, data and settings", self.action_new_run)
         yield SystemCommand("Demo", "Train the shipped model with MIO, then with DPO", self.action_demo)
+
+
+def _import_screens() -> None:
+    for name in SCREENS:
+        import_module(name)
 
 
 def _parting(run: Run, answer: str) -> str:
