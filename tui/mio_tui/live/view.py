@@ -86,7 +86,7 @@ class LiveView(RefreshScreen[None]):
         return {name: paint(self.app, name) for name in COLORS}
 
     def on_mount(self) -> None:
-        self.set_interval(self.mio.poll_seconds, self.poll)
+        self.every(self.mio.poll_seconds, self.poll)
         self.app.theme_changed_signal.subscribe(self, lambda _: self.redraw())
         self.lay_out()
         self.work()

@@ -86,7 +86,7 @@ class RunsScreen(Removal):
         self.query_one("#filter", Input).can_focus = False
         self.table.choose(listing.columns(self.wide))
         self.look()
-        self.set_interval(REFRESH, self.tick)
+        self.every(REFRESH, self.tick)
         self.app.theme_changed_signal.subscribe(self, lambda _: self.draw())
 
     def resized(self) -> None:
