@@ -1,12 +1,13 @@
 """The app: themes, the first screen, and what works everywhere."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
@@ -16,6 +17,7 @@ from mio_local.runs import directory
 from mio_local.runs.directory import Run
 from mio_local.runs.index import Index
 from mio_tui.base import MioScreen
+from mio_tui.contrast import Readable
 from mio_tui.dialogs import Answer, Ask
 from mio_tui.formatting import block, line
 from mio_tui.screens.run_list import RunsScreen
@@ -52,6 +54,7 @@ class MioApp(App[str]):
         self.demo = demo
         self.first_chat = chat
         self.poll_seconds = 0.5 if "SSH_CONNECTION" in os.environ else 0.25
+        self.readable = Readable()
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.chosen_theme = os.environ.get("MIO_LOCAL_THEME", "")
@@ -60,6 +63,9 @@ class MioApp(App[str]):
             raise RecipeError(f"MIO_LOCAL_THEME {self.chosen_theme}: no such theme{nearest(self.chosen_theme, known)}; "
                               f"there are: {', '.join(known)}")
         self.theme = self.chosen_theme or DARK.name
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [*super().get_line_filters(), self.readable]
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return DEFAULTS
