@@ -13,6 +13,8 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.color import Color as Behind
 from textual.filter import LineFilter
+from textual.strip import Strip
+from textual.widget import Widget
 
 LEAST = 4.5  # WCAG 2.2, success criterion 1.4.3, https://www.w3.org/TR/WCAG22/#contrast-minimum
 MIDDLE = 0.179  # the luminance from which black stands out more than white: 4.58 for both
@@ -31,6 +33,14 @@ class Readable(LineFilter):
             else Segment(text, style, control)
             for text, style, control in segments
         ]
+
+
+def filtered(widget: Widget, strips: list[Strip]) -> list[Strip]:
+    """Rows that a widget has rendered past Textual's own cache, as that one would hand them on."""
+    behind = widget.background_colors[1]
+    for each in widget.get_line_filters():
+        strips = [strip.apply_filter(each, behind) for strip in strips]
+    return strips
 
 
 @lru_cache(4096)
