@@ -6,7 +6,9 @@ status.json is the file it was made from. A run that is live is always looked at
 
 import hashlib
 import json
+import math
 import os
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -21,7 +23,12 @@ from mio_local.storage.writing import PRIVATE, private_folder, write_atomically
 
 MANY = 200  # rows that had to be read anew: below it, writing them down takes longer than reading them again
 SETTLED = ("queued", "stopped", "failed", "done")  # any other may change with nothing written: a trainer dies
-KINDS = {column.name: column.type for column in fields(Row)}
+KINDS = {column.name: str(column.type) for column in fields(Row)}
+NUMBER = (float, int)
+TYPES = [  # of a row as it was written down
+    tuple if "tuple" in kind else str if "str" in kind else (*NUMBER, type(None)) if "None" in kind else NUMBER
+    for kind in KINDS.values()
+]
 Seen = tuple[int, ...]  # what tells one status.json from the next
 
 
@@ -30,28 +37,37 @@ class Index:
     """The runs of `folder`. One object may be asked again and again."""
 
     folder: Path
+    left: int = 0
     _known: dict[str, tuple[Seen, Row]] = field(default_factory=dict[str, tuple[Seen, Row]])
     _begun: bool = False
+    _fresh: int = 0  # rows that were read since they were written down
 
-    def read(self) -> list[Row]:
-        """Every run's row, newest run first. Raises RunError where the folder cannot be listed."""
+    def read(self, patience: float = math.inf) -> list[Row]:
+        """Every run's row, newest run first. After `patience` seconds of reading anew, what else must be read is left
+        out, and counted by `left`: ask again for it. Raises RunError where the folder cannot be listed."""
         if not self._begun:
             self._known, self._begun = self._kept(), True
         rows: list[Row] = []
         known: dict[str, tuple[Seen, Row]] = {}
-        fresh = 0
+        left, spent = 0, 0.0
         for run in list_runs(self.folder):
             name, seen = run.name, _seen(run)
             entry = self._known.get(name)
             if not entry or entry[0] != seen:
+                if spent >= patience:
+                    left += 1
+                    continue
+                began = time.monotonic()
                 entry = seen, row_of(run)
-                fresh += entry[1].state in SETTLED
+                spent += time.monotonic() - began
+                self._fresh += entry[1].state in SETTLED
             if seen and entry[1].state in SETTLED:
                 known[name] = entry
             rows.append(entry[1])
-        self._known = known
-        if fresh > MANY:
+        self._known, self.left = known, left
+        if self._fresh > MANY and not left:
             self._keep()
+            self._fresh = 0
         return rows
 
     @property
@@ -84,11 +100,10 @@ def _seen(run: Run) -> Seen:
 
 def _whole(name: str, values: list[Any]) -> Row:
     """A row as it was written down. Raises TypeError for anything else."""
+    values = [tuple(value) if isinstance(value, list) else value for value in values]
+    if len(values) != len(KINDS) or values[0] != name or not all(map(isinstance, values, TYPES)):
+        raise TypeError(name)
     row = Row(*values)
-    for column, kind in KINDS.items():
-        value = getattr(row, column)
-        if not isinstance(value, (float, int, type(None)) if "float" in str(kind) else str):
-            raise TypeError(column)
-    if row.name != name:
+    if row.state not in SETTLED or row.tags != tuple(map(str, row.tags)):
         raise TypeError(name)
     return row

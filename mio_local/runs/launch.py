@@ -14,6 +14,7 @@ from mio_local.process import trust_handed_on
 from mio_local.recipe import Recipe
 from mio_local.runs import control, directory
 from mio_local.runs.directory import Run
+from mio_local.runs.summary import facts
 from mio_local.storage.writing import append
 
 _started: list[subprocess.Popen[bytes]] = []  # else a dead child of ours would stay a zombie
@@ -26,10 +27,7 @@ def lay_out(recipe: Recipe, folder: Path, name: str = "") -> Run:
     name = name or directory.free_name(folder, f"{Path(recipe.model.name).name}-{recipe.loss.name}")
     run = directory.claim(folder, name)
     directory.create(run, recipe.dump(), {"name": name, "created": time.time(), "waiting": True})
-    run.write_status(
-        state="queued", step=0, loss_name=recipe.loss.name, model=Path(recipe.model.name).name,
-        data=Path(recipe.data.source).name, metrics={}, pid=0,
-    )  # fmt: skip
+    run.write_status(state="queued", step=0, **facts(recipe), metrics={}, pid=0)
     return run
 
 

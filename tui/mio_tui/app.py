@@ -4,7 +4,7 @@ import gc
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -12,17 +12,20 @@ from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
-from mio_local.chat.start import ChatStart
 from mio_local.errors import MioError, RecipeError, RunError, nearest
 from mio_local.runs import directory
 from mio_local.runs.directory import Run
 from mio_local.runs.index import Index
+from mio_local.runs.summary import Row
 from mio_tui.base import MioScreen
 from mio_tui.contrast import Readable
 from mio_tui.dialogs import Answer, Ask
 from mio_tui.formatting import block, line
 from mio_tui.screens.run_list import RunsScreen
 from mio_tui.theme import DARK, DEFAULTS, LIGHT
+
+if TYPE_CHECKING:
+    from mio_local.chat.start import ChatStart  # with the recipe: not before the first screen is drawn
 
 
 class MioApp(App[str]):
@@ -41,7 +44,7 @@ class MioApp(App[str]):
 
     def __init__(
         self, folder: Path, *, open_run: str = "", demo: dict[str, Any] | None = None,
-        chat: ChatStart | None = None,
+        chat: "ChatStart | None" = None,
     ) -> None:
         """`open_run`: the folder of a run to open; `demo`: begin it, with these arguments of `demo.recipes`; `chat`:
         begin that.
@@ -78,7 +81,7 @@ class MioApp(App[str]):
         self.call_after_refresh(self.open_first)
 
     def open_first(self) -> None:
-        """What was asked for, else the run that trains now."""
+        """What was asked for."""
         if not self.is_headless:
             _rest_garbage_collection()
         if self.demo is not None:
@@ -90,13 +93,13 @@ class MioApp(App[str]):
         if self.open_run:
             self.show_run(Run(Path(self.open_run)))
             return
-        try:
-            living = self.living()
-        except RunError as error:
-            self.complain(error)
-            return
-        if len(living) == 1:
-            self.show_run(living[0])
+
+    def listed(self, rows: list[Row]) -> None:
+        """The list was read for the first time: open the run that trains now, where nothing else was asked for."""
+        asked = self.demo is not None or self.first_chat or self.open_run
+        living = [row for row in rows if row.live]
+        if not asked and len(living) == 1:
+            self.show_run(Run(self.folder / living[0].name))
 
     def living(self) -> list[Run]:
         """The runs whose trainer is at work. Raises RunError."""
@@ -114,7 +117,7 @@ class MioApp(App[str]):
 
         self.push_screen(CompareScreen(list(chosen)))
 
-    def chat(self, start: ChatStart) -> None:
+    def chat(self, start: "ChatStart") -> None:
         """Open a chat with some runs' adapters and their base."""
         from mio_tui.screens.chat import ChatScreen
 

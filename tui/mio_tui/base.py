@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import ClassVar, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar, cast
 
 from textual import events
 from textual.app import ComposeResult
@@ -11,11 +11,14 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Static
 
-from mio_local.chat.start import ChatStart
 from mio_local.runs.directory import Run
 from mio_local.runs.index import Index
+from mio_local.runs.summary import Row
 from mio_tui.formatting import line
 from mio_tui.key_bar import KeyBar
+
+if TYPE_CHECKING:
+    from mio_local.chat.start import ChatStart  # with the recipe: not before the first screen is drawn
 
 LEAST = (60, 16)
 WIDE = (110, 32)
@@ -29,9 +32,10 @@ class Mio(Protocol):
     index: Index  # of that folder
     poll_seconds: float  # between two looks at the files
 
+    def listed(self, rows: list[Row]) -> None: ...
     def show_run(self, run: Run) -> None: ...
     def compare(self, chosen: Iterable[Run]) -> None: ...
-    def chat(self, start: ChatStart) -> None: ...
+    def chat(self, start: "ChatStart") -> None: ...
     def start(self, queue: list[Run]) -> bool: ...
     def ask(self, run: Run, command: str) -> bool: ...
     def new_like(self, run: Run) -> None: ...

@@ -11,7 +11,7 @@ from mio_local.errors import RecipeError
 from mio_local.runs.directory import list_runs
 from mio_tui.app import MioApp
 from mio_tui.dialogs import Ask
-from mio_tui.removal import remove
+from mio_tui.runs.removal import remove
 from tests.helpers import fakes
 from tests.helpers.tui.runs_screen import go, listed, names, row
 from tests.helpers.tui.screens import seen, until
@@ -118,7 +118,7 @@ async def test_the_table_takes_the_theme_at_once(folder):
     fakes.make_run(folder, "one", "lost", steps=50)
     async with listed(folder, rows=1) as (pilot, screen):
         def colour():
-            return str(screen.table.get_cell_at((0, 0)).style)
+            return screen.table.render_line(1)._segments[1].style.color.name
 
         before = colour()
         await pilot.press("ctrl+t")

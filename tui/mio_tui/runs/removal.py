@@ -9,24 +9,24 @@ from pathlib import Path
 from textual import work
 
 from mio_local.runs.directory import Run
-from mio_tui.base import MioScreen
 from mio_tui.dialogs import Answer, Ask, AskText
 from mio_tui.formatting import size
+from mio_tui.runs.looking import Looking
 
 LARGE = 1e9  # bytes
 
 
-class Removal(MioScreen[None]):
+class Removal(Looking):
     """The part of the list of runs that deletes."""
 
-    @property
-    def run(self) -> Run | None:
-        """The run under the cursor."""
-        raise NotImplementedError
+    def __init__(self) -> None:
+        super().__init__()
+        self.marked: list[str] = []
 
-    def look(self) -> object:
-        """Read the list anew."""
-        raise NotImplementedError
+    @property
+    def chosen(self) -> list[Run]:
+        """The marked runs; without marks, the one under the cursor."""
+        return [Run(self.mio.folder / name) for name in self.marked or [self.row.name if self.row else ""] if name]
 
     @work(exit_on_error=False)
     async def action_delete(self) -> None:
