@@ -1,4 +1,5 @@
-"""Processes that are asked and answer by JSON lines, so that the app loads no model and no dataset.
+"""What the app asks while it is open: processes that answer by JSON lines, so that it loads no model and no dataset;
+and this machine's load.
 
 In: a module to start, and questions. Out: answers in order, and one line where the process ended.
 """

@@ -1,14 +1,16 @@
 """The app: themes, the first screen, and what works everywhere."""
 
+import gc
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
@@ -18,6 +20,7 @@ from mio_local.runs.directory import Run
 from mio_local.runs.index import Index
 from mio_local.runs.summary import Row
 from mio_tui.base import MioScreen
+from mio_tui.contrast import Readable
 from mio_tui.dialogs import Answer, Ask
 from mio_tui.formatting import block, line
 from mio_tui.key_order import KeysInOrder
@@ -62,6 +65,7 @@ class MioApp(KeysInOrder[str]):
         self.demo = demo
         self.first_chat = chat
         self.poll_seconds = 0.5 if "SSH_CONNECTION" in os.environ else 0.25
+        self.readable = Readable()
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.chosen_theme = os.environ.get("MIO_LOCAL_THEME", "")
@@ -70,6 +74,9 @@ class MioApp(KeysInOrder[str]):
             raise RecipeError(f"MIO_LOCAL_THEME {self.chosen_theme}: no such theme{nearest(self.chosen_theme, known)}; "
                               f"there are: {', '.join(known)}")
         self.theme = self.chosen_theme or DARK.name
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [*super().get_line_filters(), self.readable]
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return DEFAULTS
@@ -82,6 +89,8 @@ class MioApp(KeysInOrder[str]):
 
     def open_first(self) -> None:
         """What was asked for."""
+        if not self.is_headless:
+            _rest_garbage_collection()
         if self.demo is not None:
             self.action_demo()
             return
@@ -235,6 +244,14 @@ class MioApp(KeysInOrder[str]):
 def _import_screens() -> None:
     for name in SCREENS:
         import_module(name)
+def _rest_garbage_collection() -> None:
+    """Never again walk through what was made until now, all of which stays, and look for garbage less often.
+
+    Screens are drawn from many small objects: a full collection came every thirty keys or so, and took up to 400 ms on
+    a busy machine.
+    """
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _parting(run: Run, answer: str) -> str:

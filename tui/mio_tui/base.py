@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.widget import Widget
+from textual.timer import Timer
 from textual.widgets import Static
 
 from mio_local.runs.directory import Run
@@ -62,6 +63,10 @@ class MioScreen(Screen[T], Generic[T]):
         Binding("question_mark,f1", "app.help", "Help", key_display="?", id="help"),
     ]
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._clocks: list[Timer] = []
+
     def compose(self) -> ComposeResult:
         yield Static(id="too-small", markup=False)
         yield from self.body()
@@ -92,6 +97,22 @@ class MioScreen(Screen[T], Generic[T]):
     def on_top(self) -> bool:
         """Whether this screen is the one seen: one that is covered draws nothing."""
         return self.app.screen is self
+
+    def every(self, seconds: float, work: Callable[[], object]) -> None:
+        """Do something again and again while this screen is on top.
+
+        Its clock stands while the screen is covered: Textual repaints the whole terminal at each message to a covered
+        screen that was ever dirty.
+        """
+        self._clocks.append(self.set_interval(seconds, work))
+
+    def on_screen_suspend(self) -> None:
+        for clock in self._clocks:
+            clock.pause()
+
+    def on_screen_resume(self) -> None:
+        for clock in self._clocks:
+            clock.resume()
 
     def on_resize(self, event: events.Resize) -> None:
         before = self.has_class("-wide")

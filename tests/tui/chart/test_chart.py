@@ -47,6 +47,8 @@ async def test_no_size_raises():
             app.chart.log_y = not app.chart.log_y
             for size in [(1, 1), (2, 3), (250, 1), (1, 80), (12, 4), (40, 10), (250, 80)]:
                 await pilot.resize_terminal(*size)
+                while app.chart.size != size:
+                    await pilot.pause(0.01)
                 assert [cell_len(row) for row in app.rows()] == [size[0]] * size[1]
                 app.chart.set_cursor(3.0)
                 app.chart.move_cursor(-2)

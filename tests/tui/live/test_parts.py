@@ -158,7 +158,7 @@ def test_speeds_are_what_was_done_in_the_time_that_it_took():
     rates = [{"perf/tokens_per_second": 6000 / took, "perf/pairs_per_second": 8 / took} for took in (0.5, 10.0)]
     steps = [step(n, n, seconds=0.5, **rates[0]) for n in range(1, 20)] + [step(20, 20, seconds=10.0, **rates[1])]
     shown = system_text(machine(history(*steps), {}, 0), 60).plain
-    assert "6.2k tok/s 1.03 step/s 8.2 pair/s" in shown
+    assert "6.2k tok/s · 1.03 step/s · 8.2 pair/s" in shown
 
 
 def test_sparkline_keeps_the_highest_and_the_gaps():

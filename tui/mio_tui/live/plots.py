@@ -9,7 +9,7 @@ import numpy as np
 from mio_local.objectives.losses import LOSSES
 from mio_local.runs.history import History, is_number
 from mio_tui.chart import Curve, Guide
-from mio_tui.chart.axes import Range
+from mio_tui.chart.axes import Range, value_text
 
 # in the order in which `plots` gives them; one more is a name here, and a Plot there
 CHARTS = ("likelihood", "margin", "accuracy", "loss", "information")
@@ -21,7 +21,7 @@ class Look:
     """How the likelihoods are looked at: as change from the start or absolute, per token or per answer."""
 
     change: bool = True
-    per_token: bool = True
+    per_token: bool = False
 
     def key(self, side: str) -> str:
         """The events' name of a side."""
@@ -40,29 +40,36 @@ class Look:
 
 @dataclass(frozen=True)
 class Plot:
-    """What one chart shows."""
+    """What one chart shows. `unit` is what its values are counted in, "" for none."""
 
     title: str
+    unit: str = ""
     curves: tuple[Curve, ...] = ()
     guides: tuple[Guide, ...] = ()
     form: str = "+.2f"
     fixed: Range | None = None
+
+    def told(self) -> list[tuple[Curve, str]]:
+        """Each curve that has a label with its newest value, the one on top first."""
+        seen = [(curve, curve.y[np.isfinite(curve.y)]) for curve in reversed(self.curves) if not curve.thin]
+        return [(curve, value_text(float(y[-1]), self.form)) for curve, y in seen if y.size]
 
 
 def plots(history: History | None, look: Look) -> tuple[Plot, ...]:
     """The plots of `CHARTS`, in that order; without a history they are empty."""
     return (
         likelihood(history, look),
-        Plot("margin of the rewards", _single(history, "rewards/margins"), (Guide(0, "start"),)),
-        Plot("accuracy", _single(history, "rewards/accuracies"), (Guide(0.5, "chance"),), ".2f", (0, 1)),
-        Plot("loss", _single(history, "loss"), _start(history), ".3f"),
-        Plot("mutual information, nats", _information(history), (), "+.3f"),
+        Plot("reward margin", "", _single(history, "rewards/margins"), (Guide(0, "start"),)),
+        Plot("accuracy", "", _single(history, "rewards/accuracies"), (Guide(0.5, "chance"),), ".2f", (0, 1)),
+        Plot("loss", "", _single(history, "loss"), _start(history), ".3f"),
+        Plot("info", "nats", _information(history), (), ".3f"),
     )
 
 
 def likelihood(history: History | None, look: Look) -> Plot:
     """The first of them."""
-    return Plot(_title(look), _likelihoods(history, look), _lines(history, look), look.form)
+    unit = f"Δ {look.unit}" if look.change else look.unit
+    return Plot("likelihood", unit, _likelihoods(history, look), _lines(history, look), look.form)
 
 
 def target(history: History, look: Look) -> float | None:
@@ -77,10 +84,6 @@ def target(history: History, look: Look) -> float | None:
         return nats
     inverse = history.last("started").get("inverse_tokens")
     return nats * inverse if loss.reduction == "sum" and is_number(inverse) else None
-
-
-def _title(look: Look) -> str:
-    return f"likelihood · {'change from the start, ' if look.change else 'log-prob, '}{look.unit}"
 
 
 def _curve(history: History, kind: str, key: str, name: str, color: str, dash: bool, behind: bool) -> Curve:

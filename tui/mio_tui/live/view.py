@@ -4,9 +4,9 @@ import asyncio
 import time
 from typing import Any
 
+from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.worker import Worker, WorkerState
 
 from mio_local.errors import one_line
@@ -15,11 +15,12 @@ from mio_tui import formatting
 from mio_tui.formatting import STATES, paint
 from mio_tui.live import header
 from mio_tui.live.notice import notice_text, notices
-from mio_tui.live.panels import SAMPLE, Panels
+from mio_tui.live.panel import Ground, Picked
+from mio_tui.live.panels import SAMPLE, Panels, display
 from mio_tui.live.pending_requests import Requests
 from mio_tui.live.plots import Look, plots
 from mio_tui.live.reading import Reading, read
-from mio_tui.live.widgets import NAMES, Line, Picked, Tabs
+from mio_tui.live.widgets import NAMES, Line, Tabs
 from mio_tui.refresh_screen import RefreshScreen
 from mio_tui.watched import Watched
 
@@ -34,14 +35,10 @@ class LiveView(RefreshScreen[None]):
 
     AUTO_FOCUS = ""
     DEFAULT_CSS = """
-    LiveView #live { height: 1fr; }
+    LiveView #live { height: 1fr; layout: vertical; }
     LiveView .line { height: 1; }
     LiveView #state { background: $panel; }
-    LiveView #figures.-empty { display: none; }
-    LiveView #notice { height: auto; max-height: 8; padding: 0 1; display: none; }
-    LiveView #notice.-said { display: block; }
-    LiveView.-wide #tabs { display: none; }
-    LiveView.-zoomed .line, LiveView.-zoomed #notice { display: none; }
+    LiveView #notice { height: auto; max-height: 8; padding: 0 1; }
     """
 
     def __init__(self, run: Run) -> None:
@@ -60,12 +57,13 @@ class LiveView(RefreshScreen[None]):
         self.view = Look()
         self.zoomed = self.frozen = self.launching = self.was_read = False
         self._stale = self._at_once = True  # what is drawn is not what would be; and somebody waits for it
+        self._drawn: dict[int, Reading] = {}  # what each panel shows
         self._catching_up = False  # the file goes on beyond what was read
         self._rested = 0.0  # until then nothing is drawn unasked (monotonic)
         self._phase, self._since = "", 0.0
 
     def body(self) -> ComposeResult:
-        with Vertical(id="live"):
+        with Ground(id="live"):
             for name in ("state", "progress", "figures"):
                 yield Line(id=name, classes="line")
             yield Line(id="notice")
@@ -86,7 +84,7 @@ class LiveView(RefreshScreen[None]):
         return {name: paint(self.app, name) for name in COLORS}
 
     def on_mount(self) -> None:
-        self.set_interval(self.mio.poll_seconds, self.poll)
+        self.every(self.mio.poll_seconds, self.poll)
         self.app.theme_changed_signal.subscribe(self, lambda _: self.redraw())
         self.lay_out()
         self.work()
@@ -97,7 +95,6 @@ class LiveView(RefreshScreen[None]):
 
     def on_resize(self, event: events.Resize) -> None:
         self.lay_out()
-        self.call_after_refresh(self.draw_now)
 
     def short(self) -> str:
         return header.short(self.status, self.reading)
@@ -160,30 +157,37 @@ class LiveView(RefreshScreen[None]):
             "figures": header.figures_line(self.reading, self.view, colors, width),
         }
         for name, shown in lines.items():
-            self.query_one(f"#{name}", Line).show(shown)
+            self._line(name, shown)
         found = notices(
             self.watched.run, status, self.reading, history, self.requests, self.watched.trouble, self.frozen
         )
-        self.query_one("#figures").set_class(not self.reading.figures, "-empty")
-        notice = self.query_one("#notice", Line)
-        notice.set_class(bool(found), "-said")
-        notice.show(notice_text(found, colors), layout=True)
+        self._line("notice", notice_text(found, colors))
         self.tell_small()
+
+    def _line(self, name: str, text: Text) -> None:
+        """One of the lines at the top; a zoomed panel takes the room of all, and an empty one takes none."""
+        line = self.query_one(f"#{name}", Line)
+        line.show(text, layout=name == "notice")
+        display(line, bool(text.plain) and not self.zoomed)
 
     def lay_out(self) -> None:
         """All panels, or only the current one."""
-        self.set_class(self.zoomed, "-zoomed")
         self.panels.lay_out(self.panels.current, self.zoomed or not self.wide)
-        self.query_one(Tabs).point_at(self.panels.current, self.size.width, self.palette["primary"])
+        tabs = self.query_one(Tabs)
+        display(tabs, not (self.zoomed or self.wide))
+        tabs.point_at(self.panels.current, self.size.width, self.palette["primary"])
+        self.tell()
 
     def draw(self, index: int) -> None:
         """One panel."""
+        self._drawn[index] = self.drawn
         self.panels.draw(index, self.drawn, self.empty, self.palette, self.state in LIVE)
 
     def draw_now(self) -> None:
-        """The panels that can be seen."""
+        """The panels that can be seen and show something older."""
         for index in self.panels.shown():
-            self.draw(index)
+            if self._drawn.get(index) is not self.drawn:
+                self.draw(index)
 
     @property
     def empty(self) -> str:
@@ -268,6 +272,7 @@ class LiveView(RefreshScreen[None]):
         """An older sample or a newer one."""
         self.panels.step_sample(self.drawn, by)
         self.action_panel(SAMPLE)
+        self.draw(SAMPLE)
 
     def action_scroll_panel(self, rows: int) -> None:
         """Scroll the current panel."""

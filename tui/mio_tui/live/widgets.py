@@ -1,72 +1,44 @@
 """The panels of the live screen, and the row of their names."""
 
+from collections.abc import Callable
 
 from rich.cells import cell_len
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Vertical, VerticalScroll
-from textual.message import Message
+from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from mio_tui.chart import Chart
-from mio_tui.formatting import line
+from mio_tui.chart import Chart, Curve
+from mio_tui.live.panel import Panel, Picked
 from mio_tui.live.plots import CHARTS, Plot
 
 SHORT = {"information": "info"}
-NAMES = (*(SHORT.get(name, name) for name in CHARTS), "sample", "system", "log")
-
-
-class Picked(Message):
-    """A panel was chosen with the mouse, counted from 0."""
-
-    def __init__(self, index: int) -> None:
-        super().__init__()
-        self.index = index
+NAMES = (*(SHORT.get(name, name) for name in CHARTS), "answer", "system", "log")
 
 
 class PlotChart(Chart):
     """A chart whose number format follows what it shows."""
 
-    _unit = ""
+    _shown: tuple[object, ...] = ("", "")
 
     def look(self, plot: Plot, x_end: float | None, empty: str) -> None:
-        """Draw a plot; `empty` is said where it has no points."""
-        if plot.title != self._unit:
+        """Draw a plot, where it is another; `empty` is said where it has no points."""
+        shown = (plot.title, plot.unit, plot.form, plot.guides, plot.fixed, x_end, empty, self.log_y)
+        if shown == self._shown and len(plot.curves) == len(self.curves):
+            if all(map(Curve.same, plot.curves, self.curves)):
+                return
+        elif shown[:2] != self._shown[:2]:
             self.forget_y()
-        self._unit, self.y_format, self.empty = plot.title, plot.form, empty
+        self._shown, self.y_format, self.empty = shown, plot.form, empty
         self.show(plot.curves, plot.guides, x_end, None if self.log_y else plot.fixed)
-
-
-class Panel(Vertical):
-    """A box with a number and a title, framing what it shows."""
-
-    DEFAULT_CSS = """
-    Panel { border: round $border-blurred; width: 1fr; height: 1fr; }
-    Panel.-current { border: round $primary; border-title-style: bold; }
-    """
-
-    def __init__(self, index: int, *, id: str) -> None:
-        super().__init__(id=id)
-        self.index = index
-        self.entitle(NAMES[index])
-
-    def entitle(self, title: str, below: str = "") -> None:
-        """Name the box, and say something at its lower edge."""
-        for attribute, words in (("border_title", f"{self.index + 1} {title}"), ("border_subtitle", below)):
-            if getattr(self, f"_{attribute}_words", None) != words:
-                setattr(self, f"_{attribute}_words", words)
-                setattr(self, attribute, line(words))
-
-    def on_click(self) -> None:
-        self.post_message(Picked(self.index))
 
 
 class ChartPanel(Panel):
     """A panel with a chart in it."""
 
     def compose(self) -> ComposeResult:
-        yield PlotChart()
+        yield PlotChart(titled=True)
 
     @property
     def chart(self) -> PlotChart:
@@ -78,12 +50,13 @@ class TextPanel(Panel):
 
     DEFAULT_CSS = """
     TextPanel VerticalScroll { scrollbar-size-vertical: 1; padding: 0 1; }
-    TextPanel Static { height: auto; min-height: 100%; }
+    TextPanel Static { height: auto; min-height: 100%; text-wrap: nowrap; }
     """
 
-    def __init__(self, index: int, *, id: str, follow: bool = False) -> None:
-        super().__init__(index, id=id)
+    def __init__(self, index: int, title: str, *, id: str, follow: bool = False) -> None:
+        super().__init__(index, title, id=id)
         self.follow = follow  # stay at the end while lines come, unless one scrolled up
+        self._composed: Callable[[int], Text] = lambda width: Text()
         self._shown = Text()
 
     def compose(self) -> ComposeResult:
@@ -93,12 +66,22 @@ class TextPanel(Panel):
         if self.follow:
             self.query_one(VerticalScroll).anchor()
 
-    def show(self, text: Text) -> None:
-        """Show another text, where it is another."""
-        if text == self._shown:
+    def on_resize(self) -> None:
+        self._write()
+
+    def show(self, composed: Callable[[int], Text]) -> None:
+        """Show what this makes for a number of columns: lines that are no longer."""
+        self._composed = composed
+        self._write()
+
+    def _write(self) -> None:
+        if not self.size or not self.display:  # where it comes to be seen it gets a size
             return
-        self._shown = text
-        self.query_one(Static).update(text)
+        text = self._composed(max(self.size.width - 5, 1))  # frame, padding and scroll bar
+        if text != self._shown:
+            taller = text.plain.count("\n") != self._shown.plain.count("\n")
+            self._shown = text
+            self.query_one(Static).update(text, layout=taller)
 
     def scroll_by(self, rows: int) -> None:
         """Scroll down by rows, up where they are negative."""

@@ -54,13 +54,9 @@ class Looking(MioScreen[None]):
         return Run(self.mio.folder / self.row.name) if self.row else None
 
     def on_mount(self) -> None:
-        self.ticking = self.set_interval(REFRESH, self.tick)
-
-    def on_screen_suspend(self) -> None:
-        self.ticking.pause()
+        self.every(REFRESH, self.tick)
 
     def on_screen_resume(self) -> None:
-        self.ticking.resume()
         self.look()
         self.preview()
 
