@@ -114,26 +114,6 @@ class Run:
         """recipe.toml. Raises OSError, and ValueError where it is no text."""
         return read_plain(self.recipe).decode("utf-8")
 
-    def check_recipe(self) -> None:
-        """Raise RunError where recipe.toml is not what the run was made with."""
-        known = self.read_info().get(RECIPE_DIGEST)
-        try:
-            same = known is None or text_digest(self.recipe_text()) in known
-        except (OSError, ValueError):
-            same = False
-        if not same:
-            raise RunError(
-                f"{self.recipe}: not what the run was made with; put that back, or train it as a new run: "
-                f"mio-local train {visible(shlex.quote(str(self.recipe)))}"
-            )
-
-    def check_links(self) -> None:
-        """Raise RunError where the run's folder holds a link: what is written to the run would go elsewhere."""
-        for entry in (*self.path.glob("*"), *self.checkpoints.glob("*")):
-            if entry.is_symlink():
-                where = f"is a link, to {os.readlink(entry)}"
-                raise RunError(f"{entry}: {where}; a run writes to its own folder alone: put that in its place")
-
     def read_status(self) -> dict[str, Any]:
         """status.json, with `state` corrected to `lost` where a live state has no living trainer behind it."""
         status = _read_json(self.status, {"state": "starting", "step": 0})

@@ -14,7 +14,7 @@ from mio_local.recipe import Recipe, build, read_toml
 from mio_local.runs.directory import Run
 from mio_local.training import checkpoint
 from mio_local.training.inputs import tokenised
-from mio_local.training.integrity import check_base, check_data, check_info, check_start
+from mio_local.training.integrity import check_base, check_data, check_info, check_links, check_recipe, check_start
 from mio_local.training.job import Job, session
 from mio_local.training.prepare import begin
 from mio_local.training.trainable import adapt, load, try_out
@@ -22,9 +22,9 @@ from mio_local.training.trainable import adapt, load, try_out
 
 def settled(run: Run) -> tuple[Recipe, dict[str, Any]]:
     """The recipe and run.json of a run that can go on, touching nothing. Raises MioError for one that cannot."""
-    run.check_links()
+    check_links(run)
     run.unfinished()
-    run.check_recipe()
+    check_recipe(run)
     recipe, info = build(read_toml(run.recipe), str(run.recipe)), run.read_info()
     if not info.get("waiting"):  # else made by `launch`, and nobody trained it yet
         check_info(run, info)
