@@ -9,6 +9,7 @@ from mio_local.errors import RecipeError, nearest
 from mio_local.process import TRUST
 
 OF_RUNS = ("resume", "check", "export", "push", "chat", "generate", "eval")  # which load what a run's recipe names
+AFTER = "in the background, once that run is over and what waits for it already"
 WHERE = "where runs live (default: MIO_LOCAL_RUNS, else user data)"
 
 
@@ -45,7 +46,7 @@ def parser(command_name: str = "") -> Parser:
     top.add_argument("--runs", metavar="DIR", help=WHERE)
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
 
-    def command(name: str, help: str) -> argparse.ArgumentParser:
+    def command(name: str, help: str) -> Parser:
         added = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
         added.add_argument("--runs", metavar="DIR", default=argparse.SUPPRESS, help=WHERE)
         if name in OF_RUNS:
@@ -62,17 +63,21 @@ def parser(command_name: str = "") -> Parser:
     train.add_argument("recipe", nargs="?", metavar="RECIPE", help="a TOML recipe, or the name of a shipped one")
     train.add_argument("--name", default="", help="name of the run (default: from model and objective)")
     train.add_argument("--detach", action="store_true", help="train in the background and return at once")
+    train.add_argument("--after", default="", metavar="RUN", help=AFTER)
     train.add_argument("--force", action="store_true", help="go on where the first loss is not what it must be")
     if command_name == "train":
         add_flags(train)
 
     resume = command("resume", "go on with a stopped, failed or lost run, exactly")
-    resume.add_argument("run", metavar="RUN")
+    resume.add_argument("run", nargs="?", default="", metavar="RUN")
+    resume.add_argument("--all", action="store_true", help="all runs that were left in line, after a reboot say")
     resume.add_argument("--detach", action="store_true", help="go on in the background and return at once")
+    resume.add_argument("--after", default="", metavar="RUN", help=AFTER)
     resume.add_argument("--from", dest="start", default="", metavar="CHECKPOINT",
                         help="an earlier one, as step-000100; those after it are set aside")
     resume.add_argument("--force", action="store_true",
-                        help="go on where the first loss, or the events so far, are not what they must be")
+                        help="go on where the first loss, or the events so far, are not what they must be, or another "
+                        "machine wrote to the run a moment ago")
 
     check = command("check", "verify every file of a run, its base model and its pairs")
     check.add_argument("run", metavar="RUN")
@@ -88,7 +93,8 @@ def parser(command_name: str = "") -> Parser:
         if name == "watch":
             follow.add_argument("--tui", action="store_true", help="in the terminal app")
 
-    command("runs", "list the runs")
+    runs = command("runs", "list the runs")
+    runs.add_argument("--tag", action="append", default=[], help="those with this tag; may be given again")
 
     show = command("show", "show one run: settings, state, held-out figures, notes")
     show.add_argument("run", metavar="RUN")

@@ -1,7 +1,8 @@
 """The rows of all runs of a folder; what has not changed since is not read again.
 
 Between processes it is kept in the cache folder, where it may be deleted at any time: a row counts only as long as
-status.json is the file it was made from. A run that is live is always looked at, as its process may be gone.
+status.json and the remarks are the files it was made from. A run that is live or queued is always looked at, as its
+process may be gone.
 """
 
 import hashlib
@@ -14,15 +15,16 @@ from typing import Any
 
 from mio_local.errors import RunError
 from mio_local.runs.directory import Run, list_runs
+from mio_local.runs.remarks import FILE
 from mio_local.runs.summary import Row, row_of
 from mio_local.storage.json_files import read_json
 from mio_local.storage.paths import cache_folder
 from mio_local.storage.writing import PRIVATE, private_folder, write_atomically
 
 MANY = 200  # rows that had to be read anew: below it, writing them down takes longer than reading them again
-SETTLED = ("queued", "stopped", "failed", "done")  # any other may change with nothing written: a trainer dies
+SETTLED = ("stopped", "failed", "done")  # any other may change with nothing written: a trainer dies
 KINDS = {column.name: column.type for column in fields(Row)}
-Seen = tuple[int, ...]  # what tells one status.json from the next
+Seen = tuple[int, ...]  # what tells one version of the files from the next
 
 
 @dataclass
@@ -46,7 +48,7 @@ class Index:
             if not entry or entry[0] != seen:
                 entry = seen, row_of(run)
                 fresh += entry[1].state in SETTLED
-            if seen and entry[1].state in SETTLED:
+            if entry[1].state in SETTLED:
                 known[name] = entry
             rows.append(entry[1])
         self._known = known
@@ -75,20 +77,27 @@ class Index:
 
 
 def _seen(run: Run) -> Seen:
-    try:
-        stat = os.stat(f"{run.path}/status.json")
-    except OSError:
-        return ()
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+    found: list[int] = []
+    for name in ("status.json", FILE):
+        try:
+            stat = os.stat(f"{run.path}/{name}")
+        except OSError:
+            found.append(0)
+        else:
+            found += stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+    return tuple(found)
 
 
 def _whole(name: str, values: list[Any]) -> Row:
-    """A row as it was written down. Raises TypeError for anything else."""
-    row = Row(*values)
+    """A row as it was written down. Raises TypeError and ValueError for anything else."""
+    said: dict[str, Any] = dict(zip(KINDS, values, strict=True))
     for column, kind in KINDS.items():
-        value = getattr(row, column)
-        if not isinstance(value, (float, int, type(None)) if "float" in str(kind) else str):
+        value, wanted = said[column], (float, int, type(None)) if "float" in str(kind) else str
+        if isinstance(value, list) != (column == "tags"):
             raise TypeError(column)
-    if row.name != name:
+        if not all(isinstance(one, wanted) for one in (value if column == "tags" else [value])):
+            raise TypeError(column)
+    if said["name"] != name:
         raise TypeError(name)
-    return row
+    said["tags"] = tuple(said["tags"])
+    return Row(**said)

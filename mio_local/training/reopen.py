@@ -20,10 +20,11 @@ from mio_local.training.prepare import begin
 from mio_local.training.trainable import adapt, load, try_out
 
 
-def settled(run: Run) -> tuple[Recipe, dict[str, Any]]:
-    """The recipe and run.json of a run that can go on, touching nothing. Raises MioError for one that cannot."""
+def settled(run: Run, *, forced: bool = False) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe and run.json of a run that can go on, touching nothing. Raises MioError for one that cannot, or may
+    train on another machine unless `forced`."""
     check_links(run)
-    run.unfinished()
+    run.unfinished(forced=forced)
     check_recipe(run)
     recipe, info = build(read_toml(run.recipe), str(run.recipe)), run.read_info()
     if not info.get("waiting"):  # else made by `launch`, and nobody trained it yet
@@ -36,7 +37,7 @@ def reopen(run: Run, report: Report = silent, start: str = "", *, forced: bool =
     MioError where it cannot go on exactly; `forced` goes on with events, and from a first loss, that are not what they
     must be.
     """
-    recipe, info = settled(run)
+    recipe, info = settled(run, forced=forced)
     if info.get("waiting"):
         job = begin(run, report)
         job.forced = forced
