@@ -1,6 +1,7 @@
 """The command line: every command with its flags; the recipe's are made only for the command that takes them."""
 
 import argparse
+import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -9,12 +10,15 @@ from mio_local.errors import RecipeError, nearest
 from mio_local.process import TRUST
 
 OF_RUNS = ("resume", "check", "export", "push", "chat", "generate", "eval")  # which load what a run's recipe names
+MINUS = "−"  # for a - that begins a word and no flag, of which argparse knows nothing
 AFTER = "in the background, once that run is over and what waits for it already"
 WHERE = "where runs live (default: MIO_LOCAL_RUNS, else user data)"
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose complaints are one line, with the nearest flag."""
+
+    takes_minus = False  # whether a word as -best is no flag
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, allow_abbrev=False, **options)
@@ -24,6 +28,8 @@ class Parser(argparse.ArgumentParser):
     ) -> Any:
         """Refuses what it does not know here, as the command's own parser: argparse would leave that to the top one,
         which knows none of the command's flags."""
+        if self.takes_minus:
+            args = [MINUS + word[1:] if re.match(r"-[^-]", word) and word != "-h" else word for word in args]
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             flag = unknown[0].partition("=")[0]
@@ -98,6 +104,26 @@ def parser(command_name: str = "") -> Parser:
 
     show = command("show", "show one run: settings, state, held-out figures, notes")
     show.add_argument("run", metavar="RUN")
+
+    rename = command("rename", "give a run another name, and what begins with it or reads from it")
+    rename.add_argument("run", metavar="RUN")
+    rename.add_argument("new", metavar="NEW")
+
+    note = command("note", "write a note of yours about a run; an empty one takes it away")
+    note.add_argument("run", metavar="RUN")
+    note.add_argument("text", metavar="TEXT")
+
+    tag = command("tag", "put tags on a run, as +best, or take them away, as -best")
+    tag.takes_minus = True
+    tag.add_argument("run", metavar="RUN")
+    tag.add_argument("tags", nargs="+", metavar="+TAG|-TAG")
+
+    delete = command("delete", "move runs to the trash, where they are kept for seven days")
+    delete.add_argument("run", nargs="*", metavar="RUN")
+    delete.add_argument("--empty", action="store_true", help="delete all that is in the trash for good")
+
+    undelete = command("undelete", "take a run back out of the trash: the last deleted, or the last of that name")
+    undelete.add_argument("run", nargs="?", default="", metavar="RUN")
 
     plot = command("plot", "draw the curves of one or several runs")
     plot.add_argument("run", nargs="+", metavar="RUN")

@@ -34,6 +34,8 @@ def run(argv: Sequence[str]) -> int:
             from mio_local.commands import train as module
         case "runs" | "show":
             from mio_local.commands import runs as module
+        case "rename" | "note" | "tag" | "delete" | "undelete":
+            from mio_local.commands import manage as module
         case "check":
             from mio_local.commands import check_run as module
         case "watch" | "attach" | "pause" | "stop":
