@@ -244,6 +244,8 @@ class MioApp(KeysInOrder[str]):
 def _import_screens() -> None:
     for name in SCREENS:
         import_module(name)
+
+
 def _rest_garbage_collection() -> None:
     """Never again walk through what was made until now, all of which stays, and look for garbage less often.
 
