@@ -11,7 +11,7 @@ from mio_local.runs.directory import list_runs
 from mio_tui.app import MioApp
 from mio_tui.dialogs import Ask
 from tests.helpers import fakes
-from tests.helpers.tui.runs_screen import go, listed, names, row
+from tests.helpers.tui.runs_screen import listed, row
 from tests.helpers.tui.screens import seen, until
 
 

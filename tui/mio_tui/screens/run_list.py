@@ -11,13 +11,13 @@ from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
-from mio_local.runs.directory import RESUMABLE, Run
+from mio_local.runs.directory import RESUMABLE
 from mio_local.runs.summary import Row
 from mio_tui.background_thread import aside
 from mio_tui.formatting import line
 from mio_tui.runs import listing
-from mio_tui.runs.columns import Order, next_column
 from mio_tui.runs.bulk import Bulk
+from mio_tui.runs.columns import Order, next_column
 from mio_tui.runs.runtable import RunTable
 
 REST = 0.15  # seconds that the cursor stays on a run before its curves are read
@@ -30,10 +30,10 @@ class RunsScreen(Bulk):
 
     TITLE_WORDS = "Runs"
     HELP_WORDS = (
-        "Δchosen is the change of the chosen answers' log-prob against the untrained model, nats per answer; acc the share "
-        "of pairs whose chosen answer gained more, with a dash before the first step, where all are even. They and the "
-        "loss are of the held-out pairs; where nothing was held out, of the last training batch.\n"
-        "Marks ▸ choose the runs that are compared, chatted with, stopped or deleted. A click on a title orders by it.\n"
+        "Δchosen is the change of the chosen answers' log-prob against the untrained model, nats per answer; acc the "
+        "share of pairs whose chosen answer gained more, a dash before the first step, where all are even. They and "
+        "the loss are of the held-out pairs; where nothing was held out, of the last training batch.\n"
+        "Marks ▸ choose the runs to compare, chat with, stop or delete. A click on a title orders by it.\n"
         "● training  ‖ paused  ✓ done  ■ stopped  ✗ failed  ? lost: its process is gone  ◌ starting or queued"
     )
     DEFAULT_CSS = """
