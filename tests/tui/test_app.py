@@ -74,8 +74,8 @@ def test_the_first_screen_loads_no_model_and_no_numpy(tmp_path: Path) -> None:
 
 
 def test_first_paint_is_soon(tmp_path: Path) -> None:
-    """By its CPU against that of Textual's import, as a machine that tests in parallel has no use for a clock: 1.5 times
-    as much, and 1.9 with the recipe and numpy; by the clock, see tests/bench/app_latency.py."""
+    """By its CPU against that of Textual's import, as a machine that tests in parallel has no use for a clock: 1.5
+    times as much, and 1.9 with the recipe and numpy; by the clock, see tests/bench/app_latency.py."""
     textual = "import textual.app, textual.widgets, time; print('here', flush=True); time.sleep(60)"
     taken = min(app_paint(tmp_path / "runs")[1] for _ in range(3))
     assert taken < 2.5 * min(first_paint(b"here", "-c", textual)[1] for _ in range(3))

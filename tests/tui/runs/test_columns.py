@@ -1,6 +1,7 @@
 """The columns of the list: which fit, what they say, and the order that they make."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from rich.cells import cell_len
@@ -24,7 +25,9 @@ def names(width: int, rows: list[Row]) -> list[str]:
     return [place.name for place in placed(needs(rows), width)]
 
 
-@pytest.mark.parametrize("rows", [[FULL], [], [Row("a", "done")], [replace(FULL, name="日本" * 30, tags=("長い",) * 9)]])
+@pytest.mark.parametrize(
+    "rows", [[FULL], [], [Row("a", "done")], [replace(FULL, name="日本" * 30, tags=("長い",) * 9)]]
+)
 def test_columns_stand_side_by_side_at_every_width(rows: list[Row]) -> None:
     before = 0
     for width in range(40, 260):
@@ -134,7 +137,8 @@ def test_the_next_column_is_one_that_is_shown() -> None:
 
 def test_every_fact_is_said_below_the_table() -> None:
     said = facts(FULL).plain
-    for words in ("✗ failed", FULL.name, "MIO", "lr 2.5e-5", "β 0.05", "rank 16", FULL.model, FULL.data, "#best", "#long"):
+    settings = ("MIO", "lr 2.5e-5", "β 0.05", "rank 16", "#best", "#long")
+    for words in ("✗ failed", FULL.name, FULL.model, FULL.data, *settings):
         assert words in said
     assert remarks(replace(FULL, remark="try again", verdict="forgetting: chosen −8.7")).plain == (
         f"{FULL.note} · forgetting: chosen −8.7 · try again"
@@ -159,4 +163,4 @@ def test_ages_change_together(monkeypatch: pytest.MonkeyPatch) -> None:
         shown.append([COLUMNS["when"].words(row) for row in rows])
     changes = [second for second in range(1, 180) if shown[second] != shown[second - 1]]
     assert len(changes) == 3
-    assert {later - earlier for earlier, later in zip(changes, changes[1:], strict=False)} == {60}
+    assert {later - earlier for earlier, later in pairwise(changes)} == {60}

@@ -132,7 +132,7 @@ async def test_a_key_draws_two_rows_of_thousands(folder, monkeypatch):
 
 async def test_a_row_that_changes_is_drawn_alone(folder, monkeypatch):
     many(folder, 30)
-    async with listed(folder, (80, 24), 30) as (pilot, screen):
+    async with listed(folder, (80, 24), 30) as (pilot, _):
         assert "+0.28" in row(pilot, "run-028")
         asked = []
         whole = RunTable.refresh_line

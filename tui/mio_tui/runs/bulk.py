@@ -59,8 +59,8 @@ class Bulk(Looking):
         if not chosen:
             return
         used = await asyncio.to_thread(lambda: sum(trash.size(run.path) for run in chosen))
-        words = (f"Settings, curves, checkpoints and adapter, {size(used)}, are kept in the trash for seven days: u takes "
-                 "them back.\nTo empty it: mio-local delete --empty")  # fmt: skip
+        words = (f"Settings, curves, checkpoints and adapter, {size(used)}, are kept in the trash for seven days: u "
+                 "takes them back.\nTo empty it: mio-local delete --empty")  # fmt: skip
         if await self.sure("Delete", chosen, words, Answer("d", "delete", "Move to the trash")):
             self.deleted = await self.each("deleted", chosen, trash.delete) or self.deleted
             self.unmark()

@@ -30,10 +30,10 @@ class RunsScreen(Bulk):
 
     TITLE_WORDS = "Runs"
     HELP_WORDS = (
-        "Δchosen is the change of the chosen answers' log-prob against the untrained model, nats per answer; acc the share "
-        "of pairs whose chosen answer gained more, with a dash before the first step, where all are even. They and the "
-        "loss are of the held-out pairs; where nothing was held out, of the last training batch.\n"
-        "Marks ▸ choose the runs that are compared, chatted with, stopped or deleted. A click on a title orders by it.\n"
+        "Δchosen is the change of the chosen answers' log-prob against the untrained model, nats per answer; acc the "
+        "share of pairs whose chosen answer gained more, a dash before the first step, where all are even. They and "
+        "the loss are of the held-out pairs; where nothing was held out, of the last training batch.\n"
+        "Marks ▸ choose the runs to compare, chat with, stop or delete. A click on a title orders by it.\n"
         "● training  ‖ paused  ✓ done  ■ stopped  ✗ failed  ? lost: its process is gone  ◌ starting or queued"
     )
     DEFAULT_CSS = """
@@ -75,7 +75,7 @@ class RunsScreen(Bulk):
     def __init__(self) -> None:
         super().__init__()
         self.order = Order()
-        self.alive = False  # whether any run is
+        self.alive = False  # whether any run trains, or waits to
         self.words = ""
         self.resting: Timer | None = None
         self.said: dict[str, Text] = {}
@@ -109,7 +109,7 @@ class RunsScreen(Bulk):
         """Show the rows that pass the filter, in order."""
         if self.rows is None:
             return
-        alive = any(row.live for row in self.rows)
+        alive = any(row.live or row.after for row in self.rows)
         if self.has_class("-empty") == bool(self.rows) or alive != self.alive:
             self.alive = alive
             self.set_class(not self.rows, "-empty")
