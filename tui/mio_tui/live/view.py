@@ -12,6 +12,7 @@ from textual.worker import Worker, WorkerState
 from mio_local.errors import one_line
 from mio_local.runs.directory import LIVE, Run
 from mio_tui import formatting
+from mio_tui.endings import AT_WORK
 from mio_tui.formatting import STATES, paint
 from mio_tui.live import header
 from mio_tui.live.notice import notice_text, notices
@@ -105,11 +106,13 @@ class LiveView(RefreshScreen[None]):
             return
         before = self.state
         changed = self.watched.refresh_status()
+        if self.state in AT_WORK:
+            self.mio.follow([self.watched.run])
         if changed and (before == "starting" or before != self.state):
             self._stale = True
             self.refresh_bindings()
         self.tell()
-        if changed or self._stale or self.state in LIVE or self.requests.waiting:
+        if changed or self._stale or self.requests.waiting or (self.state in LIVE and self.watched.moved()):
             self.work()
 
     def redraw(self) -> None:
