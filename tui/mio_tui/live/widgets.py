@@ -1,13 +1,15 @@
-"""The panels of the live screen, and the row of their names."""
+"""The panels of the live screen, the row of their names, its lines."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from mio_tui.chart import Chart, Curve
 from mio_tui.live.panel import Panel, Picked
@@ -125,3 +127,38 @@ class Tabs(Line):
             if event.x < end:
                 self.post_message(Picked(index))
                 return
+
+
+class LogFilter(Input):
+    """Where one types words that the log's lines are to hold: there while it is typed into, or holds something."""
+
+    DEFAULT_CSS = """
+    LogFilter, LogFilter:focus { height: 1; border: none; padding: 0 1; background: $panel; display: none; }
+    LogFilter.-there { display: block; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "drop", "Show the whole log", show=False)]
+
+    def __init__(self) -> None:
+        super().__init__(id="log-filter", placeholder="words that a line of the log holds")
+        self.can_focus = False
+
+    def open(self) -> None:
+        """Type into it."""
+        self.add_class("-there")
+        self.can_focus = True
+        self.focus()
+
+    def leave(self) -> None:
+        """Back to the screen's keys."""
+        self.set_class(bool(self.value), "-there")
+        self.can_focus = False
+        self.screen.set_focus(None)
+
+    def action_drop(self) -> None:
+        """Hold nothing, and leave."""
+        self.value = ""
+        self.leave()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.leave()
