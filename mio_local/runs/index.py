@@ -1,7 +1,8 @@
 """The rows of all runs of a folder; what has not changed since is not read again.
 
 Between processes it is kept in the cache folder, where it may be deleted at any time: a row counts only as long as
-status.json is the file it was made from. A run that is live is always looked at, as its process may be gone.
+status.json and the remarks are the files it was made from. A run that is live or queued is always looked at, as its
+process may be gone.
 """
 
 import hashlib
@@ -16,20 +17,21 @@ from typing import Any
 
 from mio_local.errors import RunError
 from mio_local.runs.directory import Run, list_runs
+from mio_local.runs.remarks import FILE
 from mio_local.runs.summary import Row, row_of
 from mio_local.storage.json_files import read_json
 from mio_local.storage.paths import cache_folder
 from mio_local.storage.writing import PRIVATE, private_folder, write_atomically
 
 MANY = 200  # rows that had to be read anew: below it, writing them down takes longer than reading them again
-SETTLED = ("queued", "stopped", "failed", "done")  # any other may change with nothing written: a trainer dies
+SETTLED = ("stopped", "failed", "done")  # any other may change with nothing written: a trainer dies
 KINDS = {column.name: str(column.type) for column in fields(Row)}
 NUMBER = (float, int)
 TYPES = [  # of a row as it was written down
     tuple if "tuple" in kind else str if "str" in kind else (*NUMBER, type(None)) if "None" in kind else NUMBER
     for kind in KINDS.values()
 ]
-Seen = tuple[int, ...]  # what tells one status.json from the next
+Seen = tuple[int, ...]  # what tells one version of the files from the next
 
 
 @dataclass
@@ -61,7 +63,7 @@ class Index:
                 entry = seen, row_of(run)
                 spent += time.monotonic() - began
                 self._fresh += entry[1].state in SETTLED
-            if seen and entry[1].state in SETTLED:
+            if entry[1].state in SETTLED:
                 known[name] = entry
             rows.append(entry[1])
         self._known, self.left = known, left
@@ -91,11 +93,15 @@ class Index:
 
 
 def _seen(run: Run) -> Seen:
-    try:
-        stat = os.stat(f"{run.path}/status.json")
-    except OSError:
-        return ()
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+    found: list[int] = []
+    for name in ("status.json", FILE):
+        try:
+            stat = os.stat(f"{run.path}/{name}")
+        except OSError:
+            found.append(0)
+        else:
+            found += stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+    return tuple(found)
 
 
 def _whole(name: str, values: list[Any]) -> Row:

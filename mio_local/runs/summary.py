@@ -1,18 +1,21 @@
-"""A run in a few words, from its status.json, which may hold anything."""
+"""A run in a few words, from its status.json and its user's remarks, which may hold anything."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mio_local.errors import RunError
 from mio_local.runs.directory import LIVE, RESUMABLE, Run
 from mio_local.runs.events import is_number
+from mio_local.runs.queue import ahead_of
+from mio_local.runs.remarks import read_remarks
 
 if TYPE_CHECKING:
     from mio_local.recipe import Recipe
 
 DAMAGED = "damaged"
+NOBODY = "nobody starts it"  # of a queued run whose process is gone
 STATES = (*LIVE, *RESUMABLE, "done")
 SETTINGS = ("learning_rate", "beta", "rank")
 SETTING = re.compile(rf"^({'|'.join(SETTINGS)}) *= *([-+.\w]{{1,40}})", re.MULTILINE)  # in a frozen recipe, a line each
@@ -21,7 +24,8 @@ SETTING = re.compile(rf"^({'|'.join(SETTINGS)}) *= *([-+.\w]{{1,40}})", re.MULTI
 @dataclass(frozen=True)
 class Row:
     """What a list shows of a run. Figures are None where unknown: `change` is the chosen answers' change in nats,
-    `accuracy` None too while the model is still its own reference. `after`: the run that a queued one waits for."""
+    `accuracy` None too while the model is still its own reference. `after`: the run that it waits for, "" where it
+    waits for none. `remark` and `tags` are its user's."""
 
     name: str
     state: str
@@ -59,9 +63,11 @@ def facts(recipe: "Recipe") -> dict[str, Any]:
 def row_of(run: Run) -> Row:
     """A run's row; one whose files make no sense is listed as damaged."""
     try:
-        return _row(run, run.read_status())
+        row = _row(run, run.read_status())
     except (RunError, OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        return Row(run.name, DAMAGED, note=str(error))
+        row = Row(run.name, DAMAGED, note=str(error))
+    own = read_remarks(run)
+    return replace(row, remark=own.note, tags=own.tags)
 
 
 def accuracy(figures: dict[str, Any]) -> float | None:
@@ -85,12 +91,13 @@ def _row(run: Run, status: dict[str, Any]) -> Row:
         step=f"{step}/{total}" if total and state != "done" else f"{step}",
         change=_figure(figures, "delta/chosen"),
         accuracy=accuracy(figures),
-        note=_note(status, state),
+        note=note_of(status),
         time=_figure(status, "time") or 0.0,
         loss=_figure(figures, "loss"),
         rate=_figure(settings, "learning_rate"),
         beta=_figure(settings, "beta"),
         rank=_figure(settings, "rank"),
+        after=ahead_of(status) if status["waits"] else "",
     )
 
 
@@ -109,7 +116,13 @@ def _figure(figures: dict[str, Any], key: str) -> float | None:
     return value if is_number(value) else None
 
 
-def _note(status: dict[str, Any], state: str) -> str:
+def note_of(status: dict[str, Any]) -> str:
+    """What there is to say beside the state: what is done, or waited for, where, or why it ended."""
+    state = str(status["state"])
+    if state == "queued":
+        return f"after {ahead_of(status)}" if status["waits"] else str(status.get("reason") or NOBODY)
+    if status["away"]:
+        return f"on {status['away']}"
     if state == "starting" and status.get("doing"):
         of = f" {status.get('done', 0)}/{status['total']}" if status.get("total") else ""
         return f"{status['doing']}{of}"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mio_local import cli
-from mio_local.commands import resume
+from mio_local.commands import train as command
 from mio_local.errors import RunError
 from mio_local.progress import Report
 from mio_local.recipe import build
@@ -108,7 +108,7 @@ def test_while_a_run_is_prepared_again_its_process_is_the_one_that_is_named(
         seen.append(json.loads(run.status.read_text(encoding="utf-8")))
         raise RunError("the data changed")
 
-    monkeypatch.setattr(resume, "reopen", fail)
+    monkeypatch.setattr(command, "reopen", fail)
     assert run.read_status()["state"] == "lost"
     with pytest.raises(RunError, match="the data changed"):
         cli.run(["resume", "run", "--runs", str(tmp_path)])

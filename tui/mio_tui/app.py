@@ -3,7 +3,9 @@
 import contextlib
 import gc
 import os
+import threading
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -29,6 +31,10 @@ from mio_tui.theme import DARK, DEFAULTS, LIGHT
 
 if TYPE_CHECKING:
     from mio_local.chat.start import ChatStart  # with the recipe: not before the first screen is drawn
+
+
+REST = 1.0  # seconds after the first screen
+SCREENS = ("mio_tui.screens.live", "mio_tui.new.screen", "mio_tui.screens.compare")
 
 
 class MioApp(App[str]):
@@ -87,8 +93,6 @@ class MioApp(App[str]):
 
     def open_first(self) -> None:
         """What was asked for."""
-        if not self.is_headless:
-            _rest_garbage_collection()
         if self.demo is not None:
             self.action_demo()
             return
@@ -100,11 +104,19 @@ class MioApp(App[str]):
             return
 
     def listed(self, rows: list[Row]) -> None:
-        """The list was read for the first time: open the run that trains now, where nothing else was asked for."""
+        """The list was read for the first time: open the run that trains now, where nothing else was asked for; then
+        import what the other screens need, before somebody opens one."""
         asked = self.demo is not None or self.first_chat or self.open_run
         living = [row for row in rows if row.live]
         if not asked and len(living) == 1:
             self.show_run(Run(self.folder / living[0].name))
+        self.set_timer(REST, threading.Thread(target=self._import_screens, daemon=True).start)
+
+    def _import_screens(self) -> None:
+        for name in SCREENS:
+            import_module(name)
+        if not self.is_headless:
+            _rest_garbage_collection()
 
     def follow(self, runs: Iterable[Run]) -> None:
         """Tell it when these end, with a note and the terminal's bell."""

@@ -96,5 +96,5 @@ async def test_help_and_the_quit_question(filled, picture, size, key):
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_the_delete_question(filled, picture, size, monkeypatch):
-    monkeypatch.setattr("mio_tui.runs.removal.folder_size", lambda folder: 12_300_000)
+    monkeypatch.setattr("mio_local.runs.trash.size", lambda place: 12_300_000)
     await picture(size, filled, "end", *["down"] * 9, "d")

@@ -1,5 +1,6 @@
 """The list of runs: filtered and ordered, and the lines above and below it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def head(rows: Sequence[Row], shown: int, words: str, more: Sequence[str]) -> Te
         made.append(f"{shown} of {len(rows)} /").append_text(line(words, 30))
     else:
         made.append(str(len(rows)), style="not bold")
-    counts = [(sign, sum(row.state in states for row in rows), word) for sign, states, word in COUNTED]
+    states = Counter(row.state for row in rows)
+    counts = [(sign, sum(states[one] for one in of), word) for sign, of, word in COUNTED]
     if live := " · ".join(f"{sign} {count} {word}" for sign, count, word in counts if count):
         made.append(f"   {live}")
     return made.append("".join(f"   {one}" for one in more if one), style="not bold")

@@ -11,6 +11,7 @@ from textual.widgets import Static
 
 from mio_local.runs.directory import Run
 from mio_local.runs.history import History
+from mio_local.runs.summary import accuracy
 from mio_tui.chart import SMOOTHING, Chart
 from mio_tui.formatting import STATES, block, count, line, number
 from mio_tui.live.plots import Look, Plot, likelihood
@@ -98,10 +99,10 @@ def _figures(history: History) -> Text:
     if not last:
         return Text("no evaluation yet")
     chosen, rejected = (number(last.get(f"delta/{side}")) for side in ("chosen", "rejected"))
-    accuracy = number(last.get("rewards/accuracies"), ".2f")
+    right = number(accuracy(last), ".2f")
     where = "held out" if kind == "eval" else "training"
     words = f"{where}, step {last['step']}\nchosen {chosen}  rejected {rejected}\n"
-    return Text(f"{words}accuracy {accuracy}  loss {number(last.get('loss'), '.3f')}")
+    return Text(f"{words}accuracy {right}  loss {number(last.get('loss'), '.3f')}")
 
 
 def _short(name: str) -> str:

@@ -73,6 +73,7 @@ class RunTable(ScrollView, can_focus=True):
     def __init__(self) -> None:
         super().__init__()
         self.rows: list[Row] = []
+        self.names: list[str] = []  # of the runs, in the order of the table
         self.marked: set[str] = set()
         self.order = Order()
         self.cursor_row = 0
@@ -80,11 +81,6 @@ class RunTable(ScrollView, can_focus=True):
         self._needs = needs(())
         self._last: tuple[list[str], int] = [], 0  # the runs that were shown last, if any, and the cursor's row
         self._drawn: dict[int, list[str]] = {}  # the cells of the rows that are seen, by their place on the screen
-
-    @property
-    def names(self) -> list[str]:
-        """The runs in the order of the table."""
-        return [row.name for row in self.rows]
 
     @property
     def row(self) -> Row | None:
@@ -112,6 +108,7 @@ class RunTable(ScrollView, can_focus=True):
         before = self.names, self.order, self._needs
         self._last = (self.names, self.cursor_row) if self.rows else self._last
         self.rows, self.marked, self.order, self._needs = rows, set(marked), order, needed
+        self.names = [row.name for row in rows]
         if (self.names, order, needed) == before:
             self.refresh_changed()
             return

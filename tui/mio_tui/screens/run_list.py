@@ -11,13 +11,13 @@ from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
-from mio_local.runs.directory import RESUMABLE, Run
+from mio_local.runs.directory import RESUMABLE
 from mio_local.runs.summary import Row
 from mio_tui.background_thread import aside
 from mio_tui.formatting import line
 from mio_tui.runs import listing
+from mio_tui.runs.bulk import Bulk
 from mio_tui.runs.columns import Order, next_column
-from mio_tui.runs.removal import Removal
 from mio_tui.runs.runtable import RunTable
 
 REST = 0.15  # seconds that the cursor stays on a run before its curves are read
@@ -25,13 +25,15 @@ MOST_COMPARED = 4
 OF_A_RUN = ("mark", "compare", "chat", "resume", "delete", "filter", "sort", "turn", "again", "copy")
 
 
-class RunsScreen(Removal):
+class RunsScreen(Bulk):
     """The table of runs, and beside it, where there is room, the curves of the highlighted one."""
 
     TITLE_WORDS = "Runs"
     HELP_WORDS = (
-        "Δchosen is the change of the held-out chosen answers' log-prob against the untrained model, nats per answer; "
-        "where nothing was held out, of the last training batch's.\n"
+        "Δchosen is the change of the chosen answers' log-prob against the untrained model, nats per answer; acc the "
+        "share of pairs whose chosen answer gained more, a dash before the first step, where all are even. They and "
+        "the loss are of the held-out pairs; where nothing was held out, of the last training batch.\n"
+        "Marks ▸ choose the runs to compare, chat with, stop or delete. A click on a title orders by it.\n"
         "● training  ‖ paused  ✓ done  ■ stopped  ✗ failed  ? lost: its process is gone  ◌ starting or queued"
     )
     DEFAULT_CSS = """
@@ -57,7 +59,10 @@ class RunsScreen(Removal):
         Binding("t", "chat", "Chat", id="runs.chat"),
         Binding("r", "resume", "Resume", id="runs.resume"),
         Binding("d", "delete", "Delete", id="runs.delete"),
-        Binding("slash", "filter", "Filter", key_display="/", show=False, id="runs.filter"),
+        Binding("u", "undelete", "Take back what was deleted last", show=False, id="runs.undelete"),
+        Binding("x", "stop", "Stop", id="runs.stop"),
+        # with priority: else what is typed in the same moment would still be the table's keys, `d` among them
+        Binding("slash", "filter", "Filter", key_display="/", show=False, priority=True, id="runs.filter"),
         Binding("s", "sort", "Order by the next column", show=False, id="runs.sort"),
         Binding("S", "turn", "Turn the order", show=False, id="runs.turn"),
         Binding("e", "again", "New run with this one's settings", show=False, id="runs.again"),
@@ -70,6 +75,7 @@ class RunsScreen(Removal):
     def __init__(self) -> None:
         super().__init__()
         self.order = Order()
+        self.alive = False  # whether any run is
         self.words = ""
         self.resting: Timer | None = None
         self.said: dict[str, Text] = {}
@@ -103,11 +109,13 @@ class RunsScreen(Removal):
         """Show the rows that pass the filter, in order."""
         if self.rows is None:
             return
-        if self.has_class("-empty") == bool(self.rows):
+        alive = any(row.live for row in self.rows)
+        if self.has_class("-empty") == bool(self.rows) or alive != self.alive:
+            self.alive = alive
             self.set_class(not self.rows, "-empty")
             self.refresh_bindings()
         if self.rows and self.focused is None:
-            self.table.focus()  # a table that was hidden has lost it
+            self.set_focus(self.table)  # a table that was hidden has lost it
         if not self.rows:
             self.query_one("#empty", Static).update(listing.empty(self.mio.folder))
         shown = listing.arrange(self.rows, self.words, self.order)
@@ -131,10 +139,6 @@ class RunsScreen(Removal):
             if words != self.said.get(place):
                 self.query_one(f"#{place}", Static).update(words, layout=False)
         self.said = said
-
-    def state(self, run: Run) -> str:
-        """The run's state as it was last read."""
-        return next((row.state for row in self.rows or [] if row.name == run.name), "damaged")
 
     def preview(self) -> None:
         """Show the highlighted run beside the table, once the cursor rests there."""
@@ -171,6 +175,10 @@ class RunsScreen(Removal):
         empty = self.rows == []
         if action == "demo":
             return empty
+        if action == "stop":
+            return self.alive
+        if action == "filter" and isinstance(self.focused, Input):
+            return False
         return not (empty and action in OF_A_RUN)
 
     def action_demo(self) -> None:
@@ -253,7 +261,7 @@ class RunsScreen(Removal):
         self.add_class("-filtering")
         box = self.query_one("#filter", Input)
         box.can_focus = True
-        box.focus()
+        self.set_focus(box)
 
     def action_leave_filter(self) -> None:
         """Show all runs again."""
@@ -268,7 +276,7 @@ class RunsScreen(Removal):
         """Back to the table."""
         self.set_class(bool(self.words), "-filtering")
         self.query_one("#filter", Input).can_focus = False
-        self.table.focus()
+        self.set_focus(self.table)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self.words = event.value.strip()
