@@ -47,7 +47,7 @@ async def test_j_and_k_scroll_as_elsewhere(training):
     async with opened(training, size=(80, 20)) as (pilot, screen):
         await pilot.press("8")
         panel = screen.query_one("#log", TextPanel)
-        scroll = panel.query_one("VerticalScroll")
+        scroll = panel.query_one("Scroll")
         await until(pilot, lambda: scroll.max_scroll_y > 3 and scroll.scroll_y == scroll.max_scroll_y)
         await pilot.press("k", "k")
         assert scroll.scroll_y == scroll.max_scroll_y - 2

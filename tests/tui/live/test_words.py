@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from mio_tui.live import header
@@ -86,3 +87,14 @@ async def test_small_panels_have_values_and_ticks_at_120_columns(training):
             assert sum("┤" in row for row in box) >= 2, title
         assert "Six hours of light" in seen(pilot)
         assert "Basil is an herb." in seen(pilot)
+
+
+def test_a_tie_before_the_first_step_is_no_accuracy():
+    still = {"delta/chosen": 0.0, "delta/rejected": 0.0, "rewards/accuracies": 0.0}
+    first, second = ({"type": "eval", "step": step, "time": 1.0, "loss": 1.0} for step in (0, 5))
+    moved = {"delta/chosen": 0.5, "delta/rejected": 0.0, "rewards/accuracies": 0.75}
+    run = history({**first, **still}, {**second, **moved})
+    curve = plots(run, Look())[2].curves[-1]
+    assert np.isnan(curve.y[0])
+    assert curve.y[1] == 0.75
+    assert [entry.words.partition("acc ")[2][:4] for entry in entries(run, Look())] == ["— lo", "0.75"]

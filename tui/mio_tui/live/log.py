@@ -10,6 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from mio_local.runs.history import History, is_number
+from mio_local.runs.summary import accuracy
 from mio_local.storage.plain_files import open_plain
 from mio_local.text import visible_line
 from mio_tui.formatting import NONE, count, number
@@ -102,7 +103,7 @@ def _evaluated(event: dict[str, Any], look: Look) -> str:
     chosen, rejected = (number(change, look.form) for change in changes)
     return (
         f"eval Δchosen {chosen} Δrejected {rejected} "
-        f"acc {number(event.get('rewards/accuracies'), '.2f')} loss {number(event.get('loss'), '.3f')}"
+        f"acc {number(accuracy(event), '.2f')} loss {number(event.get('loss'), '.3f')}"
     )
 
 

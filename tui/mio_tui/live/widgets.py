@@ -8,11 +8,10 @@ from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
 from textual.widgets import Input, Static
 
 from mio_tui.chart import Chart, Curve
-from mio_tui.live.panel import Panel, Picked
+from mio_tui.live.panel import Panel, Picked, Scroll
 from mio_tui.live.plots import CHARTS, Plot
 
 SHORT = {"information": "info"}
@@ -51,7 +50,7 @@ class TextPanel(Panel):
     """A panel with text that scrolls."""
 
     DEFAULT_CSS = """
-    TextPanel VerticalScroll { scrollbar-size-vertical: 1; padding: 0 1; }
+    TextPanel Scroll { scrollbar-size-vertical: 1; padding: 0 1; }
     TextPanel Static { height: auto; min-height: 100%; text-wrap: nowrap; }
     """
 
@@ -62,11 +61,11 @@ class TextPanel(Panel):
         self._shown = Text()
 
     def compose(self) -> ComposeResult:
-        yield VerticalScroll(Static(markup=False), can_focus=False)
+        yield Scroll(Static(markup=False))
 
     def on_mount(self) -> None:
         if self.follow:
-            self.query_one(VerticalScroll).anchor()
+            self.query_one(Scroll).anchor()
 
     def on_resize(self) -> None:
         self._write()
@@ -87,7 +86,7 @@ class TextPanel(Panel):
 
     def scroll_by(self, rows: int) -> None:
         """Scroll down by rows, up where they are negative."""
-        self.query_one(VerticalScroll).scroll_relative(y=rows, animate=False)
+        self.query_one(Scroll).scroll_relative(y=rows, animate=False)
 
 
 class Line(Static):
