@@ -89,6 +89,13 @@ async def test_small_panels_have_values_and_ticks_at_120_columns(training):
         assert "Basil is an herb." in seen(pilot)
 
 
+async def test_a_terminal_that_grows_shows_all_panels_with_what_they_hold(training):
+    async with opened(training, size=(80, 24)) as (pilot, _):
+        await pilot.resize_terminal(140, 45)
+        for words in ("2 reward margin +0.5", "4 loss 0.9", "STEP 400", "11.9k tok/s", "400 sample answered"):
+            await until(pilot, lambda words=words: words in seen(pilot))
+
+
 def test_a_tie_before_the_first_step_is_no_accuracy():
     still = {"delta/chosen": 0.0, "delta/rejected": 0.0, "rewards/accuracies": 0.0}
     first, second = ({"type": "eval", "step": step, "time": 1.0, "loss": 1.0} for step in (0, 5))

@@ -103,6 +103,7 @@ class LiveView(ChartKeys):
 
     def on_resize(self, event: events.Resize) -> None:
         self.lay_out()
+        self.draw_now()
 
     def short(self) -> str:
         return header.short(self.status, self.reading)

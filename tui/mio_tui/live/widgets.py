@@ -51,7 +51,7 @@ class TextPanel(Panel):
 
     DEFAULT_CSS = """
     TextPanel Scroll { scrollbar-size-vertical: 1; padding: 0 1; }
-    TextPanel Static { height: auto; min-height: 100%; text-wrap: nowrap; }
+    TextPanel Static { height: 1; min-height: 100%; text-wrap: nowrap; }
     """
 
     def __init__(self, index: int, title: str, *, id: str, follow: bool = False) -> None:
@@ -80,9 +80,9 @@ class TextPanel(Panel):
             return
         text = self._composed(max(self.size.width - 5, 1))  # frame, padding and scroll bar
         if text != self._shown:
-            taller = text.plain.count("\n") != self._shown.plain.count("\n")
-            self._shown = text
-            self.query_one(Static).update(text, layout=taller)
+            self._shown, static = text, self.query_one(Static)
+            static.styles.height = text.plain.count("\n") + 1  # Textual misses one that changes while it lays out
+            static.update(text, layout=False)
 
     def scroll_by(self, rows: int) -> None:
         """Scroll down by rows, up where they are negative."""
