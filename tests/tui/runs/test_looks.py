@@ -85,7 +85,7 @@ async def test_empty(picture, size):
 async def test_a_damaged_run(folder, picture, size):
     fakes.make_run(folder, "whole", steps=412)
     fakes.make_run(folder, "broken", steps=412).status.write_text("{")
-    await picture(size, 2, "s", "s", "s", "s", "s")
+    await picture(size, 2, "s", "s")
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -21,7 +21,7 @@ LEVELS = {"good": "success", "warning": "warning", "bad": "error"}  # of verdict
 HEAD = 1  # rows above the first run
 
 
-class RunTable(ScrollView, can_focus=True):
+class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
     """Draws only what differs from what it shows. The cursor stays on its run, or where that is gone, goes to the next
     one that is there."""
 

@@ -75,7 +75,7 @@ class RunsScreen(Bulk):
     def __init__(self) -> None:
         super().__init__()
         self.order = Order()
-        self.alive = False  # whether any run is
+        self.alive = False  # whether any run trains, or waits to
         self.words = ""
         self.resting: Timer | None = None
         self.said: dict[str, Text] = {}
@@ -109,7 +109,7 @@ class RunsScreen(Bulk):
         """Show the rows that pass the filter, in order."""
         if self.rows is None:
             return
-        alive = any(row.live for row in self.rows)
+        alive = any(row.live or row.after for row in self.rows)
         if self.has_class("-empty") == bool(self.rows) or alive != self.alive:
             self.alive = alive
             self.set_class(not self.rows, "-empty")
