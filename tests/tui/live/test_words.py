@@ -46,6 +46,13 @@ def test_titles_tell_lines_of_one_colour_by_their_pattern():
     assert chart_title(plots(None, Look())[0], COLORS).plain == "likelihood, Δ nats per answer"
 
 
+def test_without_held_out_pairs_the_title_tells_what_is_drawn():
+    run = history(*(fakes.step_event(number, **{"rewards/margins": float(number)}) for number in range(1, 9)))
+    plot = plots(run, Look())[1]
+    assert chart_title(plot, COLORS, 0).plain == "reward margin +8.00"
+    assert chart_title(plot, COLORS, 25).plain == "reward margin +4.50"  # the mean of one to eight
+
+
 def test_the_newest_answer_stands_on_top_beside_the_base_s():
     event = {"step": 60, "prompt": "How many? " * 100, "base": "two\n\nor so", "policy": "three " * 20}
     rows = sample_text([event], 0, True, 80).plain.split("\n")

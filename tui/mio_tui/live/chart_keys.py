@@ -9,10 +9,6 @@ class ChartKeys(RefreshScreen[None]):
 
     panels: Panels
 
-    def action_smooth(self) -> None:
-        """More smoothing of the training curves, or none."""
-        self.panels.smooth()
-
     def action_cursor(self, columns: int) -> None:
         """Move the crosshair."""
         self.panels.move_cursor(columns)

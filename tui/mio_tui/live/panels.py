@@ -83,7 +83,7 @@ class Panels(Ground):
         if isinstance(box, ChartPanel):
             if reading.plots:
                 plot = reading.plots[index]
-                box.entitle(chart_title(plot, colors), self._below(box))
+                box.entitle(chart_title(plot, colors, self.smoothing), self._below(box))
                 end = horizon(reading.step, reading.total) if live else float(reading.step)
                 box.chart.look(plot, end, empty)
         elif isinstance(box, TextPanel):
@@ -181,10 +181,10 @@ def display(widget: Widget, seen: bool) -> None:
         widget.display = seen
 
 
-def chart_title(plot: Plot, colors: dict[str, str]) -> Text:
+def chart_title(plot: Plot, colors: dict[str, str], smoothing: int = 0) -> Text:
     """What the chart is of, in which unit, and the newest values; lines of one colour are told by their pattern."""
     title = Text(f"{plot.title}, {plot.unit}" if plot.unit else plot.title)
-    told = plot.told()
+    told = plot.told(smoothing)
     for curve, value in told:
         name = f"{curve.name} " if len(told) > 1 else ""
         sign = "" if curve.color in colors or not name else "╌" if curve.dash else "─"

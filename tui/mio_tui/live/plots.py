@@ -10,6 +10,7 @@ from mio_local.objectives.losses import LOSSES
 from mio_local.runs.history import History, is_number
 from mio_tui.chart import Curve, Guide
 from mio_tui.chart.axes import Range, value_text
+from mio_tui.chart.curve import smoothed
 
 # in the order in which `plots` gives them; one more is a name here, and a Plot there
 CHARTS = ("likelihood", "margin", "accuracy", "loss", "information")
@@ -49,10 +50,14 @@ class Plot:
     form: str = "+.2f"
     fixed: Range | None = None
 
-    def told(self) -> list[tuple[Curve, str]]:
-        """Each curve that has a label with its newest value, the one on top first."""
-        seen = [(curve, curve.y[np.isfinite(curve.y)]) for curve in reversed(self.curves) if not curve.thin]
-        return [(curve, value_text(float(y[-1]), self.form)) for curve, y in seen if y.size]
+    def told(self, smoothing: int) -> list[tuple[Curve, str]]:
+        """Each curve that has a label with its newest value, as it is drawn, the one on top first."""
+        found: list[tuple[Curve, str]] = []
+        for curve in reversed(self.curves):
+            y = curve.y if curve.marks else smoothed(curve.y, smoothing)
+            if not curve.thin and (seen := y[np.isfinite(y)]).size:
+                found.append((curve, value_text(float(seen[-1]), self.form)))
+        return found
 
 
 def plots(history: History | None, look: Look) -> tuple[Plot, ...]:

@@ -270,6 +270,12 @@ class LiveView(ChartKeys):
         self.view = Look(change, self.view.per_token != (what == "per_token"))
         self.redraw()
 
+    def action_smooth(self) -> None:
+        """More smoothing of the training curves, or none."""
+        self.panels.smooth()
+        self._drawn.clear()
+        self.draw_now()
+
     def action_log(self) -> None:
         """Powers of ten on the y axis."""
         if not self.panels.turn_log():
