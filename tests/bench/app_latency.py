@@ -3,7 +3,7 @@ a key to the changed screen.
 
     python tests/bench/app_latency.py list --runs 300 --size 80x24 --busy 2
     python tests/bench/app_latency.py list --runs 5000
-    python tests/bench/app_latency.py sort settings live --busy 2
+    python tests/bench/app_latency.py sort settings live panel zoom --busy 2
 
 `--busy` starts that many processes that compute without end, as a run that trains on as many cores; `--folder` takes
 runs that are there. Of each scenario: the first screen, the keys' median, 95th percentile and worst, what a key held
@@ -48,6 +48,8 @@ SCENARIOS = {
     "sort": Scenario("run-", (), ("s",)),
     "mark": Scenario("run-", (), (" ",)),
     "live": Scenario("likelihood", ("enter",), ("a",)),
+    "panel": Scenario("likelihood", ("enter",), ("tab",)),
+    "zoom": Scenario("likelihood", ("enter",), ("z",)),
     "settings": Scenario("Settings", ("n", "f3", "f3"), ("tab",)),
 }
 

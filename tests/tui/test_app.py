@@ -5,6 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from textual.widgets import Input
+from textual.widgets._toast import Toast
+
+from mio_local.chat.chat_client import ChatClient
+from mio_local.chat.start import ChatStart
 from mio_tui.app import MioApp
 from mio_tui.key_bar import KeyBar
 from mio_tui.screens.help import HelpScreen
@@ -113,3 +119,25 @@ async def test_a_click_on_a_key_of_the_last_line_presses_it(folder):
         await pilot.click(KeyBar, offset=(79, 0))  # nothing stands there
         await pilot.pause()
         assert screen_text(app)[-1] == last
+
+
+@pytest.mark.parametrize("size", [(60, 16), (80, 24), (140, 45)])
+async def test_no_notice_lies_over_a_line_that_one_types_into(tmp_path: Path, monkeypatch, size) -> None:
+    async def opened(self, runs, start, progress):
+        return {"voices": ["base", "one"], "model": "m", "system": ""}
+
+    monkeypatch.setattr(ChatClient, "open", opened)
+    fakes.make_run(tmp_path, "one")
+    app = MioApp(tmp_path)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await until(pilot, lambda: "runs 1" in "\n".join(screen_text(app)))
+        await pilot.press("slash")
+        app.notify("first " * 20, title="one")
+        app.complain("second")
+        for name in ("#filter", "#ask"):
+            await until(pilot, lambda: len([toast for toast in app.screen.query(Toast) if toast.region]) == 2)
+            typed = app.screen.query_one(name, Input).region
+            assert typed
+            assert not any(toast.region.overlaps(typed) for toast in app.screen.query(Toast))
+            app.chat(ChatStart(["one"]))
+            await until(pilot, lambda: app.screen.query("#ask"))

@@ -1,5 +1,6 @@
 """The app: themes, the first screen, and what works everywhere."""
 
+import contextlib
 import gc
 import os
 import threading
@@ -19,9 +20,11 @@ from mio_local.runs import directory
 from mio_local.runs.directory import Run
 from mio_local.runs.index import Index
 from mio_local.runs.summary import Row
+from mio_tui.background_thread import aside
 from mio_tui.base import MioScreen
 from mio_tui.contrast import Readable
 from mio_tui.dialogs import Answer, Ask
+from mio_tui.endings import AT_WORK, LOOK, Endings, bell_wanted, told
 from mio_tui.formatting import block, line
 from mio_tui.key_order import KeysInOrder
 from mio_tui.screens.run_list import RunsScreen
@@ -66,6 +69,7 @@ class MioApp(KeysInOrder[str]):
         self.first_chat = chat
         self.poll_seconds = 0.5 if "SSH_CONNECTION" in os.environ else 0.25
         self.readable = Readable()
+        self.endings = Endings()
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.chosen_theme = os.environ.get("MIO_LOCAL_THEME", "")
@@ -84,13 +88,12 @@ class MioApp(KeysInOrder[str]):
     def on_mount(self) -> None:
         if self.console.color_system == "standard" and not self.chosen_theme:
             self.theme = "ansi-dark"
+        self.end_clock = self.set_interval(LOOK, self.look_for_ends, pause=True)
         self.push_screen(RunsScreen())
         self.call_after_refresh(self.open_first)
 
     def open_first(self) -> None:
         """What was asked for."""
-        if not self.is_headless:
-            _rest_garbage_collection()
         if self.demo is not None:
             self.action_demo()
             return
@@ -108,7 +111,34 @@ class MioApp(KeysInOrder[str]):
         living = [row for row in rows if row.live]
         if not asked and len(living) == 1:
             self.show_run(Run(self.folder / living[0].name))
-        self.set_timer(REST, threading.Thread(target=_import_screens, daemon=True).start)
+        self.set_timer(REST, threading.Thread(target=self._import_screens, daemon=True).start)
+
+    def _import_screens(self) -> None:
+        for name in SCREENS:
+            import_module(name)
+        if not self.is_headless:
+            _rest_garbage_collection()
+
+    def follow(self, runs: Iterable[Run]) -> None:
+        """Tell it when these end, with a note and the terminal's bell."""
+        self.endings.follow(runs)
+        if self.endings:
+            self.end_clock.resume()
+
+    async def look_for_ends(self) -> None:
+        """Tell of the runs that have ended; go on with those that wait for them."""
+        ended = await aside(self.endings.ended)
+        for run, status in ended:
+            title, words, severity = told(run, status)
+            self.notify(words, title=title, severity=severity, timeout=15)
+        if ended:
+            if bell_wanted():
+                self.bell()
+            with contextlib.suppress(RunError):
+                rows = await aside(self.index.read)
+                self.follow(Run(self.folder / row.name) for row in rows if row.state in AT_WORK)
+        if not self.endings:
+            self.end_clock.pause()
 
     def living(self) -> list[Run]:
         """The runs whose trainer is at work. Raises RunError."""

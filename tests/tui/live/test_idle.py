@@ -1,4 +1,4 @@
-"""A screen on which nothing happens sends nothing to the terminal, which may be at the other end of an ssh connection."""
+"""A screen on which nothing happens sends nothing to the terminal, be that at the other end of an ssh connection."""
 
 import contextlib
 import time

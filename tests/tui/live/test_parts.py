@@ -173,7 +173,7 @@ def test_log_is_in_order_across_types():
         {"type": "eval", "step": 50, "time": 2.0}, {"type": "eval", "step": 0, "time": 1.0},
         {"type": "checkpoint", "step": 50, "time": 3.0, "path": "p"},
         {"type": "note", "step": 20, "time": 1.5, "level": "warning", "text": "hot"},
-    ))  # fmt: skip
+    ), Look())  # fmt: skip
     assert [(entry.step, entry.level) for entry in found] == [(0, "info"), (20, "warning"), (50, "info"), (50, "info")]
     assert found[-1].words == "checkpoint p"
 
@@ -183,7 +183,7 @@ def test_log_tells_what_an_evaluation_found():
     found = [entry.words for entry in entries(history(
         held | {"value": 1.25, "low": 1.0, "high": 1.5}, held | {"name": "gsm8k", "value": 0.5, "stderr": 0.05},
         held | {"value": None, "low": "x", "name": "[red]\x1b[31m"},
-    ))]  # fmt: skip
+    ), Look())]  # fmt: skip
     assert found[0] == "preference loss policy 1.2500 (1.0000 to 1.5000)"
     assert found[1] == "gsm8k loss policy 0.5000 ± 0.0500"
     assert found[2].endswith("policy —")

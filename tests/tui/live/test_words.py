@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from mio_tui.live import header
@@ -45,6 +46,13 @@ def test_titles_tell_lines_of_one_colour_by_their_pattern():
     assert chart_title(plots(None, Look())[0], COLORS).plain == "likelihood, Δ nats per answer"
 
 
+def test_without_held_out_pairs_the_title_tells_what_is_drawn():
+    run = history(*(fakes.step_event(number, **{"rewards/margins": float(number)}) for number in range(1, 9)))
+    plot = plots(run, Look())[1]
+    assert chart_title(plot, COLORS, 0).plain == "reward margin +8.00"
+    assert chart_title(plot, COLORS, 25).plain == "reward margin +4.50"  # the mean of one to eight
+
+
 def test_the_newest_answer_stands_on_top_beside_the_base_s():
     event = {"step": 60, "prompt": "How many? " * 100, "base": "two\n\nor so", "policy": "three " * 20}
     rows = sample_text([event], 0, True, 80).plain.split("\n")
@@ -86,3 +94,21 @@ async def test_small_panels_have_values_and_ticks_at_120_columns(training):
             assert sum("┤" in row for row in box) >= 2, title
         assert "Six hours of light" in seen(pilot)
         assert "Basil is an herb." in seen(pilot)
+
+
+async def test_a_terminal_that_grows_shows_all_panels_with_what_they_hold(training):
+    async with opened(training, size=(80, 24)) as (pilot, _):
+        await pilot.resize_terminal(140, 45)
+        for words in ("2 reward margin +0.5", "4 loss 0.9", "STEP 400", "11.9k tok/s", "400 sample answered"):
+            await until(pilot, lambda words=words: words in seen(pilot))
+
+
+def test_a_tie_before_the_first_step_is_no_accuracy():
+    still = {"delta/chosen": 0.0, "delta/rejected": 0.0, "rewards/accuracies": 0.0}
+    first, second = ({"type": "eval", "step": step, "time": 1.0, "loss": 1.0} for step in (0, 5))
+    moved = {"delta/chosen": 0.5, "delta/rejected": 0.0, "rewards/accuracies": 0.75}
+    run = history({**first, **still}, {**second, **moved})
+    curve = plots(run, Look())[2].curves[-1]
+    assert np.isnan(curve.y[0])
+    assert curve.y[1] == 0.75
+    assert [entry.words.partition("acc ")[2][:4] for entry in entries(run, Look())] == ["— lo", "0.75"]

@@ -9,6 +9,7 @@ from rich.text import Text
 from mio_local.objectives.losses import LOSSES
 from mio_local.runs.directory import LIVE, Run
 from mio_local.runs.history import History, is_number
+from mio_local.runs.summary import accuracy
 from mio_tui.formatting import STATES, count, duration, line, number
 from mio_tui.live.plots import Look
 from mio_tui.live.reading import Reading
@@ -71,7 +72,7 @@ def figures_line(reading: Reading, look: Look, colors: dict[str, str], width: in
     margin = Text(f"margin {number(shown.get('rewards/margins'))}")
     reward = Text("reward ") + margin  # unlike the likelihoods, it is times beta
     rest = [
-        Text(f"acc {number(shown.get('rewards/accuracies'), '.2f')}"),
+        Text(f"acc {number(accuracy(shown), '.2f')}"),
         Text(f"loss {number(shown.get('loss'), '.3f')}"),
     ]
     kind = f"held out, step {shown['step']}" if shown.get("type") == "eval" else f"training, step {shown['step']}"

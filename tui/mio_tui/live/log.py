@@ -10,6 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from mio_local.runs.history import History, is_number
+from mio_local.runs.summary import accuracy
 from mio_local.storage.plain_files import open_plain
 from mio_local.text import visible_line
 from mio_tui.formatting import NONE, count, number
@@ -32,19 +33,25 @@ class Entry:
     words: str
 
 
-def entries(history: History, look: Look = Look(), bad: int = 0) -> tuple[Entry, ...]:  # noqa: B008 - it is frozen
-    """The newest entries of a run, oldest first, changes in the unit of `look`; `bad` lines of its events were none."""
+def entries(history: History, look: Look, bad: int = 0, words: str = "") -> tuple[Entry, ...]:
+    """The newest entries of a run that hold all of `words`, oldest first, changes in the unit of `look`; `bad` lines of
+    its events were none."""
     found = [
         Entry(event["step"], when if is_number(when := event.get("time")) else 0.0, *told)
         for kind in ("eval", *_WORDS)
-        for event in history.of(kind)[-MOST:]
+        for event in history.of(kind)[0 if words else -MOST :]
         for told in _told(kind, event, look)
     ]
     found.sort(key=lambda entry: (entry.step, entry.time))
     if bad:
         lines = "1 line" if bad == 1 else f"{bad} lines"
         found.append(Entry(found[-1].step if found else 0, 0.0, "warning", f"{lines} of events.jsonl are no events"))
-    return tuple(found[-MOST:])
+    return tuple([entry for entry in found if holds(f"{entry.level} {entry.step} {entry.words}", words)][-MOST:])
+
+
+def holds(text: str, words: str) -> bool:
+    """Whether a text holds every word of a filter, large or small."""
+    return all(word in text.lower() for word in words.lower().split())
 
 
 def tail(path: Path) -> tuple[str, ...]:
@@ -61,8 +68,9 @@ def tail(path: Path) -> tuple[str, ...]:
     return tuple(visible_line(line, 400) for line in kept[-LINES:])
 
 
-def log_text(log: Sequence[Entry], printed: Sequence[str], colors: dict[str, str], width: int) -> Text:
-    """The panel's text in lines of at most `width` columns; `colors` gives "warning" and "error" a style."""
+def log_text(log: Sequence[Entry], printed: Sequence[str], colors: dict[str, str], words: str, width: int) -> Text:
+    """The panel's text in lines of at most `width` columns. `colors` gives "warning" and "error" a style; `words` is
+    the filter."""
     text = Text()
     for entry in log:
         clock = time.strftime("%H:%M:%S", time.localtime(entry.time)) if 0 < entry.time < LATEST else " " * 8
@@ -72,7 +80,7 @@ def log_text(log: Sequence[Entry], printed: Sequence[str], colors: dict[str, str
         text.append("the end of trainer.log\n", style="bold")
         text.append("\n".join(printed))
     if not text.plain:
-        text.append("nothing happened yet", style="dim")
+        text.append("no line holds that" if words else "nothing happened yet", style="dim")
     text.rstrip()
     return wrapped(text, width)
 
@@ -95,7 +103,7 @@ def _evaluated(event: dict[str, Any], look: Look) -> str:
     chosen, rejected = (number(change, look.form) for change in changes)
     return (
         f"eval Δchosen {chosen} Δrejected {rejected} "
-        f"acc {number(event.get('rewards/accuracies'), '.2f')} loss {number(event.get('loss'), '.3f')}"
+        f"acc {number(accuracy(event), '.2f')} loss {number(event.get('loss'), '.3f')}"
     )
 
 

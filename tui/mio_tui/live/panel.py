@@ -9,11 +9,12 @@ from typing import ClassVar
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
-from textual.containers import Container
+from textual.containers import Container, VerticalScroll
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import Reactive
 from textual.strip import Strip
+from textual.widget import Widget
 
 from mio_tui.contrast import filtered
 
@@ -34,7 +35,18 @@ class Ground(Container):
     virtual_size: Reactive[Size] = Reactive(Size(0, 0), repaint=False)  # it does not scroll
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        return filtered(self, [Strip.blank(crop.width, self.rich_style)]) * crop.height
+        return _blank(self, crop)
+
+
+class Scroll(VerticalScroll, can_focus=False):
+    """The same, of what is scrolled."""
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        return _blank(self, crop)
+
+
+def _blank(widget: Widget, crop: Region) -> list[Strip]:
+    return filtered(widget, [Strip.blank(crop.width, widget.rich_style)]) * crop.height
 
 
 class Panel(Ground):

@@ -6,6 +6,7 @@ from textual.widget import Widget
 
 from mio_tui.chart import SMOOTHING
 from mio_tui.chart.axes import horizon
+from mio_tui.formatting import line
 from mio_tui.live.log import log_text
 from mio_tui.live.panel import Ground, Panel
 from mio_tui.live.plots import CHARTS, LOG, Plot
@@ -35,6 +36,7 @@ class Panels(Ground):
         self.held: int | None = None  # the sample that is looked at, None for whichever is the newest
         self.smoothing = SMOOTHING[2]
         self.host = ""  # how busy the machine is, in one line
+        self.words = ""  # that the lines of the log hold
         self.boxes: list[Panel] = [
             ChartPanel(index, name, id=name)
             if index < len(CHARTS)
@@ -81,7 +83,7 @@ class Panels(Ground):
         if isinstance(box, ChartPanel):
             if reading.plots:
                 plot = reading.plots[index]
-                box.entitle(chart_title(plot, colors), self._below(box))
+                box.entitle(chart_title(plot, colors, self.smoothing), self._below(box))
                 end = horizon(reading.step, reading.total) if live else float(reading.step)
                 box.chart.look(plot, end, empty)
         elif isinstance(box, TextPanel):
@@ -160,10 +162,11 @@ class Panels(Ground):
             box.entitle(sample_title(samples, index), below.append(prompt_line(samples, index)))
             box.show(lambda width: sample_text(samples, index, live and reading.sampled, width))
         elif box.index == SYSTEM:
-            box.entitle(Text(f"system · {self.host}" if self.host else "system"))
+            box.entitle(line(self.host or "system"))
             box.show(lambda width: system_text(reading.machine, width))
         else:
-            box.show(lambda width: log_text(reading.log, reading.printed, colors, width))
+            box.entitle(Text("log with ").append(line(self.words)) if self.words else Text("log"))
+            box.show(lambda width: log_text(reading.log, reading.printed, colors, self.words, width))
 
     def step_sample(self, reading: Reading, by: int) -> None:
         """Choose an older sample (-1) or a newer one (1)."""
@@ -178,10 +181,10 @@ def display(widget: Widget, seen: bool) -> None:
         widget.display = seen
 
 
-def chart_title(plot: Plot, colors: dict[str, str]) -> Text:
+def chart_title(plot: Plot, colors: dict[str, str], smoothing: int = 0) -> Text:
     """What the chart is of, in which unit, and the newest values; lines of one colour are told by their pattern."""
     title = Text(f"{plot.title}, {plot.unit}" if plot.unit else plot.title)
-    told = plot.told()
+    told = plot.told(smoothing)
     for curve, value in told:
         name = f"{curve.name} " if len(told) > 1 else ""
         sign = "" if curve.color in colors or not name else "╌" if curve.dash else "─"

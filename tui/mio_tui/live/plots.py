@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from mio_local.objectives.losses import LOSSES
 from mio_local.runs.history import History, is_number
 from mio_tui.chart import Curve, Guide
 from mio_tui.chart.axes import Range, value_text
+from mio_tui.chart.curve import smoothed
 
 # in the order in which `plots` gives them; one more is a name here, and a Plot there
 CHARTS = ("likelihood", "margin", "accuracy", "loss", "information")
@@ -49,10 +50,14 @@ class Plot:
     form: str = "+.2f"
     fixed: Range | None = None
 
-    def told(self) -> list[tuple[Curve, str]]:
-        """Each curve that has a label with its newest value, the one on top first."""
-        seen = [(curve, curve.y[np.isfinite(curve.y)]) for curve in reversed(self.curves) if not curve.thin]
-        return [(curve, value_text(float(y[-1]), self.form)) for curve, y in seen if y.size]
+    def told(self, smoothing: int) -> list[tuple[Curve, str]]:
+        """Each curve that has a label with its newest value, as it is drawn, the one on top first."""
+        found: list[tuple[Curve, str]] = []
+        for curve in reversed(self.curves):
+            y = curve.y if curve.marks else smoothed(curve.y, smoothing)
+            if not curve.thin and (seen := y[np.isfinite(y)]).size:
+                found.append((curve, value_text(float(seen[-1]), self.form)))
+        return found
 
 
 def plots(history: History | None, look: Look) -> tuple[Plot, ...]:
@@ -60,7 +65,7 @@ def plots(history: History | None, look: Look) -> tuple[Plot, ...]:
     return (
         likelihood(history, look),
         Plot("reward margin", "", _single(history, "rewards/margins"), (Guide(0, "start"),)),
-        Plot("accuracy", "", _single(history, "rewards/accuracies"), (Guide(0.5, "chance"),), ".2f", (0, 1)),
+        Plot("accuracy", "", _accuracy(history), (Guide(0.5, "chance"),), ".2f", (0, 1)),
         Plot("loss", "", _single(history, "loss"), _start(history), ".3f"),
         Plot("info", "nats", _information(history), (), ".3f"),
     )
@@ -115,6 +120,18 @@ def _single(history: History | None, key: str) -> tuple[Curve, ...]:
     if history is None:
         return ()
     return tuple(_pair(history, key, "eval" if history.of("eval") else "train"))
+
+
+def _accuracy(history: History | None) -> tuple[Curve, ...]:
+    """Without the points before the first step, at which every pair is a tie: as `mio_local.runs.summary.accuracy`."""
+    if history is None:
+        return ()
+    curves: list[Curve] = []
+    for curve in _single(history, "rewards/accuracies"):
+        kind = "eval" if curve.marks else "step"
+        moved = [history.column(kind, f"delta/{side}")[1] != 0 for side in ("chosen", "rejected")]
+        curves.append(replace(curve, y=np.where(moved[0] | moved[1], curve.y, np.nan)))
+    return tuple(curves)
 
 
 def _information(history: History | None) -> tuple[Curve, ...]:

@@ -7,30 +7,36 @@ from typing import Any
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
+from textual.widgets import Input
 from textual.worker import Worker, WorkerState
 
 from mio_local.errors import one_line
 from mio_local.runs.directory import LIVE, Run
+from mio_local.services.host import read_host
 from mio_tui import formatting
+from mio_tui.background_thread import aside
+from mio_tui.endings import AT_WORK
 from mio_tui.formatting import STATES, paint
 from mio_tui.live import header
+from mio_tui.live.chart_keys import ChartKeys
 from mio_tui.live.notice import notice_text, notices
 from mio_tui.live.panel import Ground, Picked
-from mio_tui.live.panels import SAMPLE, Panels, display
+from mio_tui.live.panels import LOG_PANEL, SAMPLE, SYSTEM, Panels, display
 from mio_tui.live.pending_requests import Requests
 from mio_tui.live.plots import Look, plots
 from mio_tui.live.reading import Reading, read
-from mio_tui.live.widgets import NAMES, Line, Tabs
-from mio_tui.refresh_screen import RefreshScreen
+from mio_tui.live.widgets import NAMES, Line, LogFilter, Tabs
 from mio_tui.watched import Watched
 
 LAUNCHING = {"state": "starting", "doing": "starting the trainer", "done": 0, "total": 0}
 REST = 8  # times as long as the last drawing took: a run of many steps costs no more than a short one
 LONGEST_REST = 2.0  # seconds: a drawing may have been slow because the machine was busy
+HOST = 3.0  # seconds between two looks at the machine's load
+BUSY = ("starting", "training", "stopping")  # the states in which a trainer works
 COLORS = ("chosen", "rejected", "warning", "error", "primary")
 
 
-class LiveView(RefreshScreen[None]):
+class LiveView(ChartKeys):
     """One run as its files tell it, read at every poll."""
 
     AUTO_FOCUS = ""
@@ -69,6 +75,7 @@ class LiveView(RefreshScreen[None]):
             yield Line(id="notice")
             yield Tabs(id="tabs", classes="line")
             yield self.panels
+            yield LogFilter()
 
     @property
     def status(self) -> dict[str, Any]:
@@ -85,6 +92,7 @@ class LiveView(RefreshScreen[None]):
 
     def on_mount(self) -> None:
         self.every(self.mio.poll_seconds, self.poll)
+        self.every(HOST, self.look_at_host)
         self.app.theme_changed_signal.subscribe(self, lambda _: self.redraw())
         self.lay_out()
         self.work()
@@ -95,6 +103,7 @@ class LiveView(RefreshScreen[None]):
 
     def on_resize(self, event: events.Resize) -> None:
         self.lay_out()
+        self.draw_now()
 
     def short(self) -> str:
         return header.short(self.status, self.reading)
@@ -105,12 +114,26 @@ class LiveView(RefreshScreen[None]):
             return
         before = self.state
         changed = self.watched.refresh_status()
+        if self.state in AT_WORK:
+            self.mio.follow([self.watched.run])
         if changed and (before == "starting" or before != self.state):
             self._stale = True
             self.refresh_bindings()
         self.tell()
-        if changed or self._stale or self.state in LIVE or self.requests.waiting:
+        if changed or self._stale or self.requests.waiting or (self.state in LIVE and self.watched.moved()):
             self.work()
+
+    def look_at_host(self) -> None:
+        """How busy the machine is, while the run is; beside one that rests nothing is looked at, or written."""
+        if self.state in BUSY or self.panels.host:
+            self.run_worker(self._look_at_host(), group="host", exit_on_error=False)
+
+    async def _look_at_host(self) -> None:
+        seen = (await aside(read_host)).line() if self.state in BUSY else ""
+        if seen != self.panels.host:
+            self.panels.host = seen
+            if SYSTEM in self.panels.shown():
+                self.draw(SYSTEM)
 
     def redraw(self) -> None:
         """Draw anew, as soon as what is being read now is."""
@@ -132,7 +155,7 @@ class LiveView(RefreshScreen[None]):
             self._rested = time.monotonic() + min(REST * (time.monotonic() - began), LONGEST_REST)
 
     async def _read(self) -> None:
-        self.reading = await asyncio.to_thread(read, self.watched, self.status, self.view)
+        self.reading = await asyncio.to_thread(read, self.watched, self.status, self.view, self.panels.words)
         self.was_read = True
         self.tell()
         if not self.frozen:
@@ -223,9 +246,20 @@ class LiveView(RefreshScreen[None]):
         self.lay_out()
         self.draw_now()
 
+    def action_filter(self) -> None:
+        """Type words that the log's lines are to hold."""
+        self.action_panel(LOG_PANEL)
+        self.query_one(LogFilter).open()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self.panels.words = event.value.strip()
+        self.redraw()
+
     def action_out(self) -> None:
-        """Out one layer: the zoom, the crosshair, this screen."""
-        if self.zoomed:
+        """Out one layer: the log's filter, the zoom, the crosshair, this screen."""
+        if self.panels.words:
+            self.query_one(LogFilter).action_drop()
+        elif self.zoomed:
             self.action_zoom_panel()
         elif not self.panels.drop_cursor():
             self.dismiss()
@@ -239,6 +273,8 @@ class LiveView(RefreshScreen[None]):
     def action_smooth(self) -> None:
         """More smoothing of the training curves, or none."""
         self.panels.smooth()
+        self._drawn.clear()
+        self.draw_now()
 
     def action_log(self) -> None:
         """Powers of ten on the y axis."""
@@ -252,28 +288,8 @@ class LiveView(RefreshScreen[None]):
         self.frozen = not self.frozen
         self.redraw()
 
-    def action_cursor(self, columns: int) -> None:
-        """Move the crosshair."""
-        self.panels.move_cursor(columns)
-
-    def action_pan(self, share: float) -> None:
-        """Move along x."""
-        self.panels.pan(share)
-
-    def action_zoom(self, factor: float) -> None:
-        """Show less of x, or more."""
-        self.panels.zoom(factor)
-
-    def action_fit(self) -> None:
-        """Show all of x."""
-        self.panels.fit()
-
     def action_sample(self, by: int) -> None:
         """An older sample or a newer one."""
         self.panels.step_sample(self.drawn, by)
         self.action_panel(SAMPLE)
         self.draw(SAMPLE)
-
-    def action_scroll_panel(self, rows: int) -> None:
-        """Scroll the current panel."""
-        self.panels.scroll(rows)

@@ -1,16 +1,17 @@
-"""The panels of the live screen, and the row of their names."""
+"""The panels of the live screen, the row of their names, its lines."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
-from textual.widgets import Static
+from textual.binding import Binding, BindingType
+from textual.widgets import Input, Static
 
 from mio_tui.chart import Chart, Curve
-from mio_tui.live.panel import Panel, Picked
+from mio_tui.live.panel import Panel, Picked, Scroll
 from mio_tui.live.plots import CHARTS, Plot
 
 SHORT = {"information": "info"}
@@ -49,8 +50,8 @@ class TextPanel(Panel):
     """A panel with text that scrolls."""
 
     DEFAULT_CSS = """
-    TextPanel VerticalScroll { scrollbar-size-vertical: 1; padding: 0 1; }
-    TextPanel Static { height: auto; min-height: 100%; text-wrap: nowrap; }
+    TextPanel Scroll { scrollbar-size-vertical: 1; padding: 0 1; }
+    TextPanel Static { height: 1; min-height: 100%; text-wrap: nowrap; }
     """
 
     def __init__(self, index: int, title: str, *, id: str, follow: bool = False) -> None:
@@ -60,11 +61,11 @@ class TextPanel(Panel):
         self._shown = Text()
 
     def compose(self) -> ComposeResult:
-        yield VerticalScroll(Static(markup=False), can_focus=False)
+        yield Scroll(Static(markup=False))
 
     def on_mount(self) -> None:
         if self.follow:
-            self.query_one(VerticalScroll).anchor()
+            self.query_one(Scroll).anchor()
 
     def on_resize(self) -> None:
         self._write()
@@ -79,13 +80,13 @@ class TextPanel(Panel):
             return
         text = self._composed(max(self.size.width - 5, 1))  # frame, padding and scroll bar
         if text != self._shown:
-            taller = text.plain.count("\n") != self._shown.plain.count("\n")
-            self._shown = text
-            self.query_one(Static).update(text, layout=taller)
+            self._shown, static = text, self.query_one(Static)
+            static.styles.height = text.plain.count("\n") + 1  # Textual misses one that changes while it lays out
+            static.update(text, layout=False)
 
     def scroll_by(self, rows: int) -> None:
         """Scroll down by rows, up where they are negative."""
-        self.query_one(VerticalScroll).scroll_relative(y=rows, animate=False)
+        self.query_one(Scroll).scroll_relative(y=rows, animate=False)
 
 
 class Line(Static):
@@ -125,3 +126,38 @@ class Tabs(Line):
             if event.x < end:
                 self.post_message(Picked(index))
                 return
+
+
+class LogFilter(Input):
+    """Where one types words that the log's lines are to hold: there while it is typed into, or holds something."""
+
+    DEFAULT_CSS = """
+    LogFilter, LogFilter:focus { height: 1; border: none; padding: 0 1; background: $panel; display: none; }
+    LogFilter.-there { display: block; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "drop", "Show the whole log", show=False)]
+
+    def __init__(self) -> None:
+        super().__init__(id="log-filter", placeholder="words that a line of the log holds")
+        self.can_focus = False
+
+    def open(self) -> None:
+        """Type into it."""
+        self.add_class("-there")
+        self.can_focus = True
+        self.focus()
+
+    def leave(self) -> None:
+        """Back to the screen's keys."""
+        self.set_class(bool(self.value), "-there")
+        self.can_focus = False
+        self.screen.set_focus(None)
+
+    def action_drop(self) -> None:
+        """Hold nothing, and leave."""
+        self.value = ""
+        self.leave()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.leave()

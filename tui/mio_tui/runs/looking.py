@@ -11,6 +11,7 @@ from mio_local.runs.directory import Run
 from mio_local.runs.index import Index
 from mio_local.runs.summary import Row
 from mio_tui.base import MioScreen
+from mio_tui.endings import AT_WORK
 from mio_tui.runs.columns import clock, needs
 
 REFRESH = 1.0  # seconds
@@ -88,6 +89,7 @@ class Looking(MioScreen[None]):
         self.took += cost
         first, before = self.rows is None or self.left > 0, self.row
         self.left = self.mio.index.left
+        self.mio.follow(Run(self.mio.folder / row.name) for row in found if row.state in AT_WORK)
         if found != self.rows:
             self.needed = await asyncio.to_thread(needs, found)
         if found != self.rows or self.minute != clock() or self.trouble:
