@@ -25,7 +25,7 @@ from mio_local.runs.summary import facts
 from mio_local.storage.writing import append
 
 LINE = ".queue.lock"  # beside the runs: one at a time finds its place in line
-PATIENCE = 3.0  # seconds; a run that waits looks at its requests more often than that
+PATIENCE = 5.0  # seconds; a run that waits looks at its requests more often than that
 
 _started: list[subprocess.Popen[bytes]] = []  # else a dead child of ours would stay a zombie
 

@@ -156,6 +156,7 @@ def test_waiting_costs_next_to_nothing(make: Make, folder: Path) -> None:
         assert waits(second)
 
 
+@pytest.mark.slow
 def test_what_is_ahead_may_be_deleted_or_trained_by_a_terminal(
     make: Make, runs_home: Path, tiny_model: Path, tiny_pairs: Path
 ) -> None:
