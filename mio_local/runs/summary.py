@@ -65,7 +65,7 @@ def row_of(run: Run) -> Row:
     try:
         row = _row(run, run.read_status())
     except (RunError, OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        row = Row(run.name, DAMAGED, note=str(error))
+        row = Row(run.name, DAMAGED, note=str(error).replace(f"{run.path}/", ""))  # the name beside it says where
     own = read_remarks(run)
     return replace(row, remark=own.note, tags=own.tags)
 

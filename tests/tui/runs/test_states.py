@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from mio_tui import formatting
 from mio_tui.dialogs import Ask
-from mio_tui.runs.columns import COLUMNS, Order
+from mio_tui.runs.run_columns import COLUMNS, Order
 from mio_tui.screens.live import LiveScreen
 from tests.helpers import fakes
 from tests.helpers.tui import screens
@@ -101,7 +101,7 @@ async def test_hostile_words_are_only_words(folder, size, launched):
         await until(pilot, lambda: "is done:" in seen(pilot))  # the rest may be on the next line
         await pilot.press("space", "d")
         await until(pilot, lambda: isinstance(pilot.app.screen, Ask))
-        assert "\\u{1b}[31mred: its settings" in seen(pilot)
+        assert "Delete \\u{1b}[31mred?" in seen(pilot)
         await pilot.press("escape")
         assert "[red]" in row(pilot, "[red] ")
         control = [letter for letter in seen(pilot) if not letter.isprintable() and letter != "\n"]
@@ -134,7 +134,10 @@ async def test_status_files_that_hold_anything(folder, size):
         assert {cell_len(line) <= size[0] for line in screens.screen_text(pilot.app)} == {True}
         await go(pilot, screen, "locked")
         await pilot.press("d")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Ask))
+        await pilot.press("d")
         await until(pilot, lambda: "locked could not be deleted" in seen(pilot))
+        assert locked.exists()
 
 
 @pytest.mark.parametrize("answer", ["k", "s", "escape"])

@@ -9,7 +9,7 @@ from rich.text import Text
 from mio_local.runs.summary import Row
 from mio_local.text import visible_line
 from mio_tui.formatting import STATES, line, short_rate
-from mio_tui.runs.columns import COLUMNS, Order, told
+from mio_tui.runs.run_columns import COLUMNS, Order, told
 
 COUNTED = (  # in the head line: sign, states, word
     ("●", ("starting", "training", "stopping"), "training"),

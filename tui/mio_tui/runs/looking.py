@@ -11,8 +11,7 @@ from mio_local.runs.directory import Run
 from mio_local.runs.index import Index
 from mio_local.runs.summary import Row
 from mio_tui.base import MioScreen
-from mio_tui.endings import AT_WORK
-from mio_tui.runs.columns import clock, needs
+from mio_tui.runs.run_columns import clock, needs
 
 REFRESH = 1.0  # seconds
 SHARE = 10  # parts of a processor's time of which reading a large folder takes one at most

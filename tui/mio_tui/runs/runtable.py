@@ -15,7 +15,7 @@ from textual.strip import Strip
 
 from mio_local.runs.summary import Row
 from mio_tui.formatting import STATES, paint
-from mio_tui.runs.columns import COLUMNS, GAP, Order, Place, fitted, needs, placed
+from mio_tui.runs.run_columns import COLUMNS, GAP, Order, Place, fitted, needs, placed
 
 LEVELS = {"good": "success", "warning": "warning", "bad": "error"}  # of verdicts, as theme variables
 HEAD = 1  # rows above the first run

@@ -17,7 +17,7 @@ from mio_tui.background_thread import aside
 from mio_tui.formatting import line
 from mio_tui.runs import listing
 from mio_tui.runs.bulk import Bulk
-from mio_tui.runs.columns import Order, next_column
+from mio_tui.runs.run_columns import Order, next_column
 from mio_tui.runs.runtable import RunTable
 
 REST = 0.15  # seconds that the cursor stays on a run before its curves are read

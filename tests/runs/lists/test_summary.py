@@ -60,6 +60,13 @@ def test_ties_are_no_accuracy(tmp_path: Path, chosen: Any, rejected: Any, share:
     assert (row_of(run).accuracy, row_of(run).loss) == (shown, 0.69)
 
 
+def test_what_is_damaged_is_named_without_the_path_before_it(tmp_path: Path) -> None:
+    """A list has no room for it, and the row says whose file it is."""
+    run = fakes.make_run(tmp_path, "broken", steps=3)
+    run.status.write_text("{")
+    assert row_of(run).note == "status.json: damaged (not JSON)"
+
+
 def test_what_must_be_read_anew_is_left_out_when_time_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIO_LOCAL_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "runs"

@@ -9,8 +9,8 @@ from rich.cells import cell_len
 from mio_local.runs.summary import Row
 from mio_tui import formatting
 from mio_tui.formatting import short, short_rate
-from mio_tui.runs.columns import COLUMNS, GAP, Order, fitted, needs, next_column, placed
 from mio_tui.runs.listing import arrange, facts, head, remarks
+from mio_tui.runs.run_columns import COLUMNS, GAP, Order, fitted, needs, next_column, placed
 from tests.helpers import fakes
 
 NOW = fakes.NOW
