@@ -11,6 +11,7 @@ from mio_local.runs.directory import Run
 from mio_local.runs.index import Index
 from mio_local.runs.summary import Row
 from mio_tui.base import MioScreen
+from mio_tui.endings import AT_WORK
 from mio_tui.runs.run_columns import clock, needs
 
 REFRESH = 1.0  # seconds
