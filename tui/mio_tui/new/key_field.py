@@ -121,7 +121,7 @@ class Field(Horizontal):
 
         def __init__(self, field: "Field") -> None:
             super().__init__()
-            self.field, self.key = field, field.key
+            self.field = field
 
     class Changed(Message):
         """The value of a key was edited."""

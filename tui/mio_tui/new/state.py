@@ -109,10 +109,13 @@ class Step(Vertical):
         return ""
 
     def on_field_done(self, event: Field.Done) -> None:
-        """Enter leads from field to field, and from the last one on."""
         event.stop()
+        self.after(event.field)
+
+    def after(self, field: Field) -> None:
+        """Enter leads from field to field, and from the last one on."""
         fields = [entry for entry in self.query(Field) if entry.edited and entry.edited.focusable]
-        at = fields.index(event.field) + 1 if event.field in fields else len(fields)
+        at = fields.index(field) + 1 if field in fields else len(fields)
         if at < len(fields) and (edited := fields[at].edited):
             edited.focus()
         else:

@@ -253,13 +253,12 @@ class DataStep(Step):
         if key != "data.source" or os.path.isfile(os.path.expanduser(self.state.draft.text("data.source"))):
             self._pause = self.set_timer(PAUSE, self.sync)  # a name on the hub waits for enter
 
-    def on_field_done(self, event: Field.Done) -> None:
+    def after(self, field: Field) -> None:
         """Enter opens what was typed; once that is open it leads on."""
-        if event.key == "data.source" and not (self.current and self.state.data.opened):
-            event.stop()
+        if field.key == "data.source" and not (self.current and self.state.data.opened):
             self.sync()
         else:
-            super().on_field_done(event)
+            super().after(field)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
