@@ -19,8 +19,9 @@ from mio_tui.live.panels import SAMPLE, Panels
 from mio_tui.live.pending_requests import Requests
 from mio_tui.live.plots import Look, plots
 from mio_tui.live.reading import Reading, read
-from mio_tui.live.widgets import NAMES, Line, Picked, Tabs
+from mio_tui.live.widgets import NAMES, Picked, Tabs
 from mio_tui.refresh_screen import RefreshScreen
+from mio_tui.static_text import StaticText
 from mio_tui.watched import Watched
 
 LAUNCHING = {"state": "starting", "doing": "starting the trainer", "done": 0, "total": 0}
@@ -67,8 +68,8 @@ class LiveView(RefreshScreen[None]):
     def body(self) -> ComposeResult:
         with Vertical(id="live"):
             for name in ("state", "progress", "figures"):
-                yield Line(id=name, classes="line")
-            yield Line(id="notice")
+                yield StaticText(id=name, classes="line")
+            yield StaticText(id="notice")
             yield Tabs(id="tabs", classes="line")
             yield self.panels
 
@@ -160,12 +161,12 @@ class LiveView(RefreshScreen[None]):
             "figures": header.figures_line(self.reading, self.view, colors, width),
         }
         for name, shown in lines.items():
-            self.query_one(f"#{name}", Line).show(shown)
+            self.query_one(f"#{name}", StaticText).show(shown)
         found = notices(
             self.watched.run, status, self.reading, history, self.requests, self.watched.trouble, self.frozen
         )
         self.query_one("#figures").set_class(not self.reading.figures, "-empty")
-        notice = self.query_one("#notice", Line)
+        notice = self.query_one("#notice", StaticText)
         notice.set_class(bool(found), "-said")
         notice.show(notice_text(found, colors), layout=True)
         self.tell_small()

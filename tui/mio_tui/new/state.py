@@ -26,6 +26,7 @@ class Data:
     warnings: list[str] = field(default_factory=list[str])
     stops: str = ""  # what would stop the training
     error: str = ""  # why nothing is open
+    beside: str = ""  # a file beside the data that is named as held-out ones are
     untokenised: str = ""  # why the pairs are shown as text
     busy: str = ""
     progress: tuple[int, int] = (0, 0)
