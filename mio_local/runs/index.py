@@ -23,7 +23,7 @@ from mio_local.storage.json_files import read_json
 from mio_local.storage.paths import cache_folder
 from mio_local.storage.writing import PRIVATE, private_folder, write_atomically
 
-MANY = 200  # rows that had to be read anew: below it, writing them down takes longer than reading them again
+MANY = 200  # rows that had to be read anew: fewer are read soon enough each time
 SETTLED = ("stopped", "failed", "done")  # any other may change with nothing written: a trainer dies
 KINDS = {column.name: str(column.type) for column in fields(Row)}
 NUMBER = (float, int)

@@ -16,7 +16,6 @@ class StaticText(Static):
 
     def show(self, text: Text | str, *, layout: bool = False) -> None:
         """Show another text; `layout` where the widget's size follows from it."""
-        if text == self._text and getattr(text, "spans", None) == getattr(self._text, "spans", None):
-            return
-        self._text = text
-        self.update(text, layout=layout)
+        if text != self._text:
+            self._text = text
+            self.update(text, layout=layout)

@@ -19,7 +19,7 @@ FIELDS = ("beta", "learning rate", "epochs", "steps", "batch")
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
     environment = {"TERM": "tmux-256color", "LANG": "C.UTF-8", "PATH": os.environ["PATH"], "MIO_LOCAL_PRELOAD": "0",
-                   "PYTHONPATH": os.pathsep.join(sys.path)}  # fmt: skip
+                   "MIO_LOCAL_CACHE": str(tmp_path / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}  # fmt: skip
     with Terminal(120, 40, environment) as terminal:
         terminal.type(f"cd {tmp_path} && {sys.executable} -m mio_local.cli --runs {tmp_path / 'runs'}")
         terminal.wait("No runs yet", 60)

@@ -68,6 +68,21 @@ async def test_enter_leads_from_field_to_field_and_on(folder: Path) -> None:
         await until(pilot, lambda: screen.at == 3)
 
 
+async def test_enter_opens_the_data_first_and_leads_one_step_on(folder: Path) -> None:
+    async with form(folder, tables={"model": TABLES["model"]}) as (pilot, screen):
+        await go(pilot, screen, 1)
+        await pilot.press(*"org/data", "enter")
+        await until(pilot, lambda: screen.state.data.opened)
+        assert screen.app.focused is box(screen, "data.source")
+        await pilot.press("enter")
+        assert screen.app.focused is box(screen, "data.eval_source")
+        box(screen, "data.max_tokens").focus()
+        await pilot.press("enter")
+        await until(pilot, lambda: screen.at > 1)
+        await pilot.pause(0.1)
+        assert screen.at == 2
+
+
 async def test_the_keys_of_text_edit_text(folder: Path) -> None:
     async with form(folder, tables=TABLES) as (pilot, screen):
         await go(pilot, screen, 1)

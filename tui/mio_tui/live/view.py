@@ -25,7 +25,8 @@ from mio_tui.live.panels import LOG_PANEL, SAMPLE, SYSTEM, Panels, display
 from mio_tui.live.pending_requests import Requests
 from mio_tui.live.plots import Look, plots
 from mio_tui.live.reading import Reading, read
-from mio_tui.live.widgets import NAMES, Line, LogFilter, Tabs
+from mio_tui.live.widgets import NAMES, LogFilter, Tabs
+from mio_tui.static_text import StaticText
 from mio_tui.watched import Watched
 
 LAUNCHING = {"state": "starting", "doing": "starting the trainer", "done": 0, "total": 0}
@@ -71,8 +72,8 @@ class LiveView(ChartKeys):
     def body(self) -> ComposeResult:
         with Ground(id="live"):
             for name in ("state", "progress", "figures"):
-                yield Line(id=name, classes="line")
-            yield Line(id="notice")
+                yield StaticText(id=name, classes="line")
+            yield StaticText(id="notice")
             yield Tabs(id="tabs", classes="line")
             yield self.panels
             yield LogFilter()
@@ -189,7 +190,7 @@ class LiveView(ChartKeys):
 
     def _line(self, name: str, text: Text) -> None:
         """One of the lines at the top; a zoomed panel takes the room of all, and an empty one takes none."""
-        line = self.query_one(f"#{name}", Line)
+        line = self.query_one(f"#{name}", StaticText)
         line.show(text, layout=name == "notice")
         display(line, bool(text.plain) and not self.zoomed)
 

@@ -13,6 +13,7 @@ from textual.widgets import Input, Static
 from mio_tui.chart import Chart, Curve
 from mio_tui.live.panel import Panel, Picked, Scroll
 from mio_tui.live.plots import CHARTS, Plot
+from mio_tui.static_text import StaticText
 
 SHORT = {"information": "info"}
 NAMES = (*(SHORT.get(name, name) for name in CHARTS), "answer", "system", "log")
@@ -89,21 +90,7 @@ class TextPanel(Panel):
         self.query_one(Scroll).scroll_relative(y=rows, animate=False)
 
 
-class Line(Static):
-    """Text whose size stays: drawing it anew lays nothing out, and drawing the same costs nothing."""
-
-    def __init__(self, *, id: str, classes: str = "") -> None:
-        super().__init__(id=id, classes=classes, markup=False)
-        self._shown: Text | None = None
-
-    def show(self, text: Text, layout: bool = False) -> None:
-        """Show another text, where it is another."""
-        if self._shown is None or text != self._shown:
-            self._shown = text
-            self.update(text, layout=layout)
-
-
-class Tabs(Line):
+class Tabs(StaticText):
     """The names of the panels, of which one is shown at a time. A click chooses."""
 
     def __init__(self, *, id: str, classes: str = "") -> None:

@@ -13,12 +13,13 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from mio_local.flags import as_text
+from mio_local.recipe import PATHS
 from mio_tui.formatting import line
 from mio_tui.new.draft import KEYS
 from mio_tui.new.path_input import PathInput
 from mio_tui.static_text import StaticText
 
-NAMES_PATHS = ("model.name", "data.source", "data.eval_source", "lora.init_adapter")
+PATH_KEYS = [".".join(key) for key in PATHS]
 
 
 class Choice(Widget, can_focus=True):
@@ -121,7 +122,7 @@ class Field(Horizontal):
 
         def __init__(self, field: "Field") -> None:
             super().__init__()
-            self.field, self.key = field, field.key
+            self.field = field
 
     class Changed(Message):
         """The value of a key was edited."""
@@ -144,7 +145,7 @@ class Field(Horizontal):
         if self.options:
             yield Choice(self.options, self.value)
         else:
-            kind = PathInput if self.key in NAMES_PATHS else Input
+            kind = PathInput if self.key in PATH_KEYS else Input
             yield kind(self.value, placeholder=self.placeholder)
             yield StaticText(classes="hint")
 

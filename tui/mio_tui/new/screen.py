@@ -214,7 +214,7 @@ class NewRunScreen(Form):
         self.state.starting = True
         self.state.start_after = False
         self.app.notify("starting…", markup=False)
-        self.go(len(NAMES) - 1)
+        self.tell()
         self.run_worker(self._start, group="start", exit_on_error=False)
 
     def _waits(self) -> bool:

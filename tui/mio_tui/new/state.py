@@ -26,6 +26,7 @@ class Data:
     warnings: list[str] = field(default_factory=list[str])
     stops: str = ""  # what would stop the training
     error: str = ""  # why nothing is open
+    beside: str = ""  # a file beside the data that is named as held-out ones are
     untokenised: str = ""  # why the pairs are shown as text
     busy: str = ""
     progress: tuple[int, int] = (0, 0)
@@ -109,10 +110,13 @@ class Step(Vertical):
         return ""
 
     def on_field_done(self, event: Field.Done) -> None:
-        """Enter leads from field to field, and from the last one on."""
         event.stop()
+        self.after(event.field)
+
+    def after(self, field: Field) -> None:
+        """Enter leads from field to field, and from the last one on."""
         fields = [entry for entry in self.query(Field) if entry.edited and entry.edited.focusable]
-        at = fields.index(event.field) + 1 if event.field in fields else len(fields)
+        at = fields.index(field) + 1 if field in fields else len(fields)
         if at < len(fields) and (edited := fields[at].edited):
             edited.focus()
         else:

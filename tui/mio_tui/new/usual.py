@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from mio_local.objectives.losses import LOSSES
 from mio_tui.formatting import number
 from mio_tui.new.draft import KEYS, Draft
 
@@ -19,20 +18,20 @@ class Range:
 
 
 # TRL's advice for LoRA is 1e-5; published adapters were trained at 1e-6 to 5e-4, and the shipped demo is at 1e-3
-RATE = Range("learning rate", 1e-7, 3e-3, 1e-5)
-BETA = Range("beta", 0.005, 5.0, 0.1)  # 0.01 to 1 in the papers of MIO, DPO and IPO
+RATE = Range("learning rate", 1e-7, 3e-3, KEYS["train.learning_rate"].default)
+BETA = Range("beta", 0.005, 5.0, KEYS["loss.beta"].default)  # 0.01 to 1 in the papers of MIO, DPO and IPO
 BATCH = Range("pairs an update", 2, 512, 16)
-TOKENS = Range("max tokens", 64, 65_536, 1024)
+TOKENS = Range("max tokens", 64, 65_536, KEYS["data.max_tokens"].default)
 
 
 def unusual(draft: Draft) -> dict[str, str]:
     """By key, how far a value is from the usual, in words; nothing for those that are near it, or wrong."""
     found = {"train.learning_rate": _told(RATE, draft.value("train.learning_rate"))}
-    if LOSSES[draft.value("loss.name")].per_pair is not LOSSES["sft"].per_pair:  # which has none
+    if draft.value("loss.name") != "sft":  # which has none
         found["loss.beta"] = _told(BETA, draft.value("loss.beta"))
     found["train.batch_size"] = _told(BATCH, draft.value("train.batch_size") * draft.value("train.accumulate"))
     found["data.max_tokens"] = _told(TOKENS, draft.value("data.max_tokens"))
-    return {key: words for key, words in found.items() if words and key in KEYS}
+    return {key: words for key, words in found.items() if words}
 
 
 def _told(usual: Range, value: Any) -> str:

@@ -22,7 +22,7 @@ from mio_tui.new.state import TRUST_KEY, Data, State, Step
 from mio_tui.new.steps.columns import Columns
 from mio_tui.new.steps.pair import facts_text
 from mio_tui.new.steps.pairview import PairView
-from mio_tui.new.steps.remedies import Remedies
+from mio_tui.new.steps.remedies import HELD_OUT_KEY, Remedies, beside
 
 PAUSE = 0.4  # seconds without a key before the pairs are read anew
 FIELDS = (("data.split", "split"), ("data.limit", "limit"), ("data.max_tokens", "max tokens"))
@@ -140,6 +140,7 @@ class DataStep(Step):
 
     async def _open(self, settings: dict[str, Any], model: dict[str, Any], seed: int) -> None:
         data = self.state.data
+        data.beside = await aside(beside, settings["source"])
         try:
             data.opened = await self._ask_open(data, settings, model, seed)
         except PreviewError as error:
@@ -211,7 +212,8 @@ class DataStep(Step):
         error = self.query_one("#data-error", Static)
         error.update(line(f"✗ {trouble}", 400))
         error.set_class(bool(trouble), "-shown")
-        self.query_one(Remedies).tell(trouble, draft)
+        offered = data.beside if self.current and not draft.text(HELD_OUT_KEY) else ""
+        self.query_one(Remedies).tell(trouble, offered)
         shown = bool(data.opened) and self.current
         self.query_one(PairView).set_class(not shown, "-gone")
         files = self.query_one("#files", OptionList)
@@ -253,13 +255,12 @@ class DataStep(Step):
         if key != "data.source" or os.path.isfile(os.path.expanduser(self.state.draft.text("data.source"))):
             self._pause = self.set_timer(PAUSE, self.sync)  # a name on the hub waits for enter
 
-    def on_field_done(self, event: Field.Done) -> None:
+    def after(self, field: Field) -> None:
         """Enter opens what was typed; once that is open it leads on."""
-        if event.key == "data.source" and not (self.current and self.state.data.opened):
-            event.stop()
+        if field.key == "data.source" and not (self.current and self.state.data.opened):
             self.sync()
         else:
-            super().on_field_done(event)
+            super().after(field)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()

@@ -290,11 +290,10 @@ class ModelStep(Step):
         row = self.highlighted
         if not row:
             return
+        self.state.not_taken = ""
         download = self.state.download
         loading = download and download.name == row.card.name and download.state == "running"
         if row.chosen and (row.card.complete or loading):
-            self.state.not_taken = ""
             self.post_message(self.Next())
             return
-        self.state.not_taken = ""
         self.post_message(self.Chosen(row))

@@ -8,7 +8,7 @@ from textual.message import Message
 from textual.widgets import Button
 
 from mio_tui.formatting import line
-from mio_tui.new.draft import KEYS, Draft
+from mio_tui.new.draft import KEYS
 from mio_tui.new.key_field import choices
 
 REMEDY = re.compile(r"--set (data\.\w+)=\w+")
@@ -36,13 +36,13 @@ class Remedies(Horizontal):
             super().__init__()
             self.key, self.value = key, value
 
-    def tell(self, trouble: str, draft: Draft) -> None:
-        """Offer what helps with `trouble`, an error's words, or with the draft's data where there is none."""
+    def tell(self, trouble: str, held_out: str) -> None:
+        """Offer what helps with `trouble`, an error's words; where there is none, the file `held_out`, if any."""
         keys = [key for key in dict.fromkeys(REMEDY.findall(trouble)) if key in KEYS and choices(key)]
         made = {f"{key}={value}": f"{WORDS.get(value, value)} ({key}={value})"
                 for key in keys for value, _ in choices(key) if value != "error"}  # fmt: skip
-        if not trouble and (file := beside(draft)):
-            made[f"{HELD_OUT_KEY}={file}"] = f"{os.path.basename(file)} is here: hold it out"
+        if held_out and not trouble:
+            made[f"{HELD_OUT_KEY}={held_out}"] = f"{os.path.basename(held_out)} is here: hold it out"
         self.set_class(bool(made), "-shown")
         if [button.name for button in self.query(Button)] != list(made):
             self.remove_children()
@@ -54,12 +54,11 @@ class Remedies(Horizontal):
         self.post_message(self.Chosen(key, value))
 
 
-def beside(draft: Draft) -> str:
-    """A file beside the data that is named as held-out ones are; "" where there is none, or one was chosen."""
-    source = draft.text("data.source")
+def beside(source: str) -> str:
+    """A file beside the data that is named as held-out ones are; "" where there is none. Slow where the disk is."""
     folder, name = os.path.split(source)
     stem, ending = os.path.splitext(name)
-    if draft.text(HELD_OUT_KEY) or not ending or stem in HELD_OUT:
+    if not ending or stem in HELD_OUT:
         return ""
     paths = (os.path.join(folder, f"{word}{ending}") for word in HELD_OUT)
     return next((path for path in paths if os.path.isfile(os.path.expanduser(path))), "")
