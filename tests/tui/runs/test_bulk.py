@@ -59,6 +59,8 @@ async def test_all_marked_runs_are_deleted_and_taken_back_as_one(folder):
         await pilot.press("u")
         await until(pilot, lambda: set(names(screen)) == set(order))
         assert screen.table.highlighted == order[7]
+        [said] = [toast.message for toast in pilot.app._notifications]
+        assert said == f"back again: {', '.join(order[:6])} and 1 more"
 
 
 async def test_the_last_deletion_is_taken_back_not_one_before(folder):

@@ -70,13 +70,14 @@ class Bulk(Looking):
         """Take back what was deleted last: all of one deletion here, else the last run in the trash."""
         from mio_local.runs import trash
 
-        folder = self.mio.folder
+        back: list[Run] = []
         for name in self.deleted or [""]:
             try:
-                run = await asyncio.to_thread(trash.undelete, folder, name)
-                self.notify(f"{run.name} is back", markup=False)
+                back.append(await asyncio.to_thread(trash.undelete, self.mio.folder, name))
             except (MioError, OSError) as error:
                 self.mio.complain(error)
+        if back:
+            self.notify(f"back again: {_named(back)}", markup=False)
         self.deleted = []
         self.look()
 

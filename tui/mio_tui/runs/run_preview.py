@@ -71,9 +71,10 @@ class RunPreview(Vertical):
         sign, _ = STATES.get(state, STATES["damaged"])
         what = Text(f"{sign} {state}  ").append_text(line(watched.run.name, 60, "bold"))
         if watched.history is None:
-            self.query_one("#what", Static).update(what.append("\n").append_text(block(watched.trouble, 200)))
+            what.append("\n").append_text(block(watched.trouble, 200))
+            self.query_one("#what", Static).update(what, layout=False)
             self.query_one(Chart).show(())
-            self.query_one("#figures", Static).update("")
+            self.query_one("#figures", Static).update("", layout=False)
             return
         recipe = watched.history.recipe
         lora, train = recipe.lora, recipe.train
@@ -82,10 +83,10 @@ class RunPreview(Vertical):
         what.append("\n").append_text(line(_short(recipe.data.source), 120))
         if reason := str(watched.status.get("reason") or ""):
             what.append("\n").append_text(line(reason, 160))
-        self.query_one("#what", Static).update(what)
+        self.query_one("#what", Static).update(what, layout=False)
         total = count(watched.status.get("total_steps"))
         self.query_one(Chart).show(plot.curves, plot.guides, float(total) if total else None)
-        self.query_one("#figures", Static).update(_figures(watched.history))
+        self.query_one("#figures", Static).update(_figures(watched.history), layout=False)
 
 
 def _plot(watched: Watched) -> Plot:

@@ -20,7 +20,7 @@ from mio_tui.runs.bulk import Bulk
 from mio_tui.runs.run_columns import Order, next_column
 from mio_tui.runs.runtable import RunTable
 
-REST = 0.15  # seconds that the cursor stays on a run before its curves are read
+REST = 0.2  # seconds that the cursor stays on a run before its curves are read
 MOST_COMPARED = 4
 OF_A_RUN = ("mark", "compare", "chat", "resume", "delete", "filter", "sort", "turn", "again", "copy")
 
