@@ -22,6 +22,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MIO_LOCAL_RUNS", "runs")
     monkeypatch.setattr(formatting, "now", lambda: THEN)
+    monkeypatch.setattr("mio_tui.live.view.HOST", 3600.0)  # no figures of this machine
     monkeypatch.setenv("MIO_LOCAL_THEME", "mio-dark")
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
