@@ -271,11 +271,6 @@ class MioApp(KeysInOrder[str]):
         yield SystemCommand("Demo", "Train the shipped model with MIO, then with DPO", self.action_demo)
 
 
-def _import_screens() -> None:
-    for name in SCREENS:
-        import_module(name)
-
-
 def _rest_garbage_collection() -> None:
     """Never again walk through what was made until now, all of which stays, and look for garbage less often.
 
