@@ -1,6 +1,7 @@
 """The command line: every command with its flags; the recipe's are made only for the command that takes them."""
 
 import argparse
+import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -9,11 +10,15 @@ from mio_local.errors import RecipeError, nearest
 from mio_local.process import TRUST
 
 OF_RUNS = ("resume", "check", "export", "push", "chat", "generate", "eval")  # which load what a run's recipe names
+MINUS = "−"  # for a - that begins a word and no flag, of which argparse knows nothing
+AFTER = "in the background, once that run is over and what waits for it already"
 WHERE = "where runs live (default: MIO_LOCAL_RUNS, else user data)"
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose complaints are one line, with the nearest flag."""
+
+    takes_minus = False  # whether a word as -best is no flag
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, allow_abbrev=False, **options)
@@ -23,6 +28,8 @@ class Parser(argparse.ArgumentParser):
     ) -> Any:
         """Refuses what it does not know here, as the command's own parser: argparse would leave that to the top one,
         which knows none of the command's flags."""
+        if self.takes_minus:
+            args = [MINUS + word[1:] if re.match(r"-[^-]", word) and word != "-h" else word for word in args]
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             flag = unknown[0].partition("=")[0]
@@ -45,7 +52,7 @@ def parser(command_name: str = "") -> Parser:
     top.add_argument("--runs", metavar="DIR", help=WHERE)
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
 
-    def command(name: str, help: str) -> argparse.ArgumentParser:
+    def command(name: str, help: str) -> Parser:
         added = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
         added.add_argument("--runs", metavar="DIR", default=argparse.SUPPRESS, help=WHERE)
         if name in OF_RUNS:
@@ -62,17 +69,21 @@ def parser(command_name: str = "") -> Parser:
     train.add_argument("recipe", nargs="?", metavar="RECIPE", help="a TOML recipe, or the name of a shipped one")
     train.add_argument("--name", default="", help="name of the run (default: from model and objective)")
     train.add_argument("--detach", action="store_true", help="train in the background and return at once")
+    train.add_argument("--after", default="", metavar="RUN", help=AFTER)
     train.add_argument("--force", action="store_true", help="go on where the first loss is not what it must be")
     if command_name == "train":
         add_flags(train)
 
     resume = command("resume", "go on with a stopped, failed or lost run, exactly")
-    resume.add_argument("run", metavar="RUN")
+    resume.add_argument("run", nargs="?", default="", metavar="RUN")
+    resume.add_argument("--all", action="store_true", help="all runs that were left in line, after a reboot say")
     resume.add_argument("--detach", action="store_true", help="go on in the background and return at once")
+    resume.add_argument("--after", default="", metavar="RUN", help=AFTER)
     resume.add_argument("--from", dest="start", default="", metavar="CHECKPOINT",
                         help="an earlier one, as step-000100; those after it are set aside")
     resume.add_argument("--force", action="store_true",
-                        help="go on where the first loss, or the events so far, are not what they must be")
+                        help="go on where the first loss, or the events so far, are not what they must be, or another "
+                        "machine wrote to the run a moment ago")
 
     check = command("check", "verify every file of a run, its base model and its pairs")
     check.add_argument("run", metavar="RUN")
@@ -88,10 +99,31 @@ def parser(command_name: str = "") -> Parser:
         if name == "watch":
             follow.add_argument("--tui", action="store_true", help="in the terminal app")
 
-    command("runs", "list the runs")
+    runs = command("runs", "list the runs")
+    runs.add_argument("--tag", action="append", default=[], help="those with this tag; may be given again")
 
     show = command("show", "show one run: settings, state, held-out figures, notes")
     show.add_argument("run", metavar="RUN")
+
+    rename = command("rename", "give a run another name, and what begins with it or reads from it")
+    rename.add_argument("run", metavar="RUN")
+    rename.add_argument("new", metavar="NEW")
+
+    note = command("note", "write a note of yours about a run; an empty one takes it away")
+    note.add_argument("run", metavar="RUN")
+    note.add_argument("text", metavar="TEXT")
+
+    tag = command("tag", "put tags on a run, as +best, or take them away, as -best")
+    tag.takes_minus = True
+    tag.add_argument("run", metavar="RUN")
+    tag.add_argument("tags", nargs="+", metavar="+TAG|-TAG")
+
+    delete = command("delete", "move runs to the trash, where they are kept for seven days")
+    delete.add_argument("run", nargs="*", metavar="RUN")
+    delete.add_argument("--empty", action="store_true", help="delete all that is in the trash for good")
+
+    undelete = command("undelete", "take a run back out of the trash: the last deleted, or the last of that name")
+    undelete.add_argument("run", nargs="?", default="", metavar="RUN")
 
     plot = command("plot", "draw the curves of one or several runs")
     plot.add_argument("run", nargs="+", metavar="RUN")

@@ -22,19 +22,20 @@ def run(argv: Sequence[str]) -> int:
         return open_app(arguments)
     if arguments.command == "chat" and in_terminal():
         return open_app(arguments)
-    if arguments.command in COMPUTING and not getattr(arguments, "detach", False):
+    background = any(getattr(arguments, flag, False) for flag in ("detach", "after", "all"))
+    if arguments.command in COMPUTING and not background:
         from mio_local.process import preload
 
         preload(threads=1 if arguments.command == "demo" else 0)
     match arguments.command:
         case "demo":
             from mio_local.commands import demo as module
-        case "train":
+        case "train" | "resume":
             from mio_local.commands import train as module
-        case "resume":
-            from mio_local.commands import resume as module
         case "runs" | "show":
             from mio_local.commands import runs as module
+        case "rename" | "note" | "tag" | "delete" | "undelete":
+            from mio_local.commands import manage as module
         case "check":
             from mio_local.commands import check_run as module
         case "watch" | "attach" | "pause" | "stop":

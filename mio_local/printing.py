@@ -162,7 +162,16 @@ def tracked_lines(tracked: object, codes: Iterable[object]) -> list[str]:
 
 def ways(run: Run) -> list[str]:
     """The commands that deal with a run in the background."""
-    return [f"mio-local {command} {called(run)}" for command in ("attach", "pause", "stop")]
+    pause = [] if run.read_status()["waits"] else ["pause"]
+    return [f"mio-local {command} {called(run)}" for command in ("attach", *pause, "stop")]
+
+
+def size(amount: int) -> str:
+    """Bytes as people say them: 1.2 GB, 380 MB."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if amount >= scale:
+            return f"{amount / scale:.{1 if amount < 10 * scale else 0}f} {unit}"
+    return f"{amount} B"
 
 
 def in_python(library: str, loader: str, place: Path) -> str:

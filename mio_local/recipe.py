@@ -85,7 +85,7 @@ class LoraSettings(Section):
     )
     dora: bool = setting(False, "weight-decomposed LoRA (arXiv 2402.09353)", "--dora")
     init_adapter: str = setting(
-        "", "adapter's or run's folder to continue from, its rank, alpha and layers kept; the reference too",
+        "", "run, or adapter's folder, to continue from, its rank, alpha and layers kept; the reference too",
         "--init-adapter",
     )
 

@@ -1,6 +1,7 @@
-"""What `launch` starts: a process of its own that trains the runs whose directories it is given, one after the other.
+"""What `launch` starts: a process of its own that trains one run, once the run that it waits for is over.
 
-Nobody looks at this process: what it has to say goes to status.json, events.jsonl and, in words, to trainer.log.
+Nobody looks at this process: what it has to say goes to status.json, events.jsonl and, in words, to trainer.log. While
+it waits it has loaded no library.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from mio_local.errors import MioError, of_the_machine, one_line
 from mio_local.process import TRUST, claim, preload
 from mio_local.runs.control import Control
 from mio_local.runs.directory import Run
+from mio_local.runs.queue import wait
 
 SMALL = 50_000_000  # bytes of weights
 REPORT_GAP = 0.2  # seconds between two writes of status.json
@@ -23,37 +25,32 @@ class Stopped(Exception):
 
 
 def main() -> None:
-    """Train every run that is named; those behind one that does not end as done stay queued.
-
-    One behind the first is passed over where it was deleted, or does not wait any more, by the time its turn comes.
-    """
+    """Wait where the run is queued, then train it."""
     claim()
     parser = argparse.ArgumentParser()
-    parser.add_argument("--lock", type=int, default=-1, help="descriptor that holds the first run's lock")
-    parser.add_argument("--requests", type=int, default=-1, help="where the first run's new requests begin")
-    parser.add_argument("--force", action="store_true", help="go on with the first run as `resume --force` does")
-    parser.add_argument("--from", dest="start", default="", help="the first run's checkpoint to go on from")
-    parser.add_argument(TRUST, action="store_true", help="let remote code run that the recipes ask for")
-    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--lock", type=int, default=-1, help="descriptor that holds the run's lock")
+    parser.add_argument("--requests", type=int, default=-1, help="where the run's new requests begin")
+    parser.add_argument("--force", action="store_true", help="go on as `resume --force` does")
+    parser.add_argument("--from", dest="start", default="", help="the checkpoint to go on from")
+    parser.add_argument(TRUST, action="store_true", help="let remote code run that the recipe asks for")
+    parser.add_argument("run", type=Path)
     arguments = parser.parse_args()
-    preload(threads=1 if _small(arguments.runs[0]) else 0)
-    lock, begin = arguments.lock, arguments.requests
-    for turn, path in enumerate(arguments.runs):
-        run = Run(path)
-        try:
-            with run.locked(lock):
-                # one that somebody trained or stopped by hand while it waited here is left as it is
-                if turn and run.read_status()["state"] != "queued":
-                    continue
-                first = turn == 0
-                if not work(run, begin, arguments.start if first else "", forced=arguments.force and first):
-                    break
-        except FileNotFoundError:  # it was deleted
-            continue
-        except MioError as error:  # another trainer has it: what is behind would train beside that one
-            print(error)
-            break
-        lock = begin = -1
+    run = Run(arguments.run)
+    try:
+        with run.locked(arguments.lock):
+            if run.read_status()["state"] == "queued" and not waited(run, arguments.requests):
+                return
+            preload(threads=1 if _small(run.path) else 0)  # begins this anew, with the lock
+            work(run, arguments.requests, arguments.start, forced=arguments.force)
+    except (MioError, OSError) as error:
+        print(one_line(error))
+
+
+def waited(run: Run, begin: int) -> bool:
+    """Wait for the run's turn; whether it came. `begin` is `Control`'s."""
+    control = Control(run.control, begin)
+    with control.signals():
+        return wait(run, control)
 
 
 def _small(path: Path) -> bool:
@@ -67,9 +64,8 @@ def _small(path: Path) -> bool:
         return False
 
 
-def work(run: Run, begin: int = -1, start: str = "", *, forced: bool = False) -> bool:
-    """Prepare and train one run whose lock is held; whether it is done. `begin` is `Control`'s, the others are
-    `reopen`'s."""
+def work(run: Run, begin: int = -1, start: str = "", *, forced: bool = False) -> None:
+    """Prepare and train one run whose lock is held. `begin` is `Control`'s, the others are `reopen`'s."""
     control = Control(run.control, begin)
     told = 0.0
 
@@ -98,7 +94,6 @@ def work(run: Run, begin: int = -1, start: str = "", *, forced: bool = False) ->
         for line in printing.tracked_lines(job.tracked, [event.values.get("code") for event in kept]):
             print(line)
         print(f"{end.values['state']}: {end.values['reason']}")
-        return end.values["state"] == "done"
     except Stopped:
         _end(run, "stopped", "asked to stop before the first step")
     except MioError as error:
@@ -109,7 +104,6 @@ def work(run: Run, begin: int = -1, start: str = "", *, forced: bool = False) ->
             with suppress(OSError):
                 traceback.print_exc()
         _end(run, "failed", machine or f"{type(error).__name__}: {one_line(error)}")
-    return False
 
 
 def _end(run: Run, state: str, reason: str) -> None:

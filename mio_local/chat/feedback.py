@@ -4,29 +4,57 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mio_local.data.messages import Message
-from mio_local.storage.writing import append, private_folder
+from mio_local.errors import DataError
+from mio_local.storage.plain_files import read_plain
+from mio_local.storage.writing import PRIVATE, append, private_folder, write_atomically
 
 NAME = "chat-pairs.jsonl"
 
 
 def save_pair(file: Path, messages: Sequence[Message], better: str, worse: str) -> int:
-    """Append a conversation's two answers in the layout `messages`; the number of pairs in the file. Raises OSError."""
+    """Append a conversation's two answers in the layout `messages`; the number of pairs in the file. Raises DataError
+    where this pair is there already, and OSError."""
     row = {"prompt": list(messages), "chosen": [_answer(better)], "rejected": [_answer(worse)]}
     line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
     private_folder(file.parent)
     with os.fdopen(append(file, os.O_RDWR), "ab+") as handle:
-        size = handle.seek(0, os.SEEK_END)
-        if size:
-            handle.seek(size - 1)
-            if handle.read(1) != b"\n":  # cut by a full disk or a crash
-                line = b"\n" + line
-        handle.write(line)
-        handle.flush()
         handle.seek(0)
-        return sum(1 for line in handle if line.strip())
+        before = handle.read()
+        if row in map(_row, before.splitlines()):
+            raise DataError("this pair is there already")
+        # a last line without its end was cut by a full disk or a crash
+        handle.write(line if not before or before.endswith(b"\n") else b"\n" + line)
+    return _count(before) + 1
+
+
+def undo(file: Path) -> tuple[str, int]:
+    """Take the pair that was saved last out of the file: its better answer, and the number of pairs that are left. All
+    else stays to the byte. Raises DataError where the file's last line is no pair of a chat, and OSError."""
+    before = read_plain(file) if file.exists() else b""
+    kept, _, last = before.rstrip().rpartition(b"\n")
+    row = _row(last)
+    try:
+        better = str(row["chosen"][0]["content"])
+    except (KeyError, IndexError, TypeError):
+        raise DataError("the last line is no pair that a chat saved" if last else "no pair is saved here") from None
+    write_atomically(file, kept + b"\n" * bool(kept), PRIVATE)
+    return better, _count(kept)
 
 
 def _answer(text: str) -> Message:
     return {"role": "assistant", "content": text}
+
+
+def _row(line: bytes) -> Any:
+    """What a line says; None where it makes no sense."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _count(content: bytes) -> int:
+    return sum(1 for line in content.splitlines() if line.strip())

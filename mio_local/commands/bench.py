@@ -21,6 +21,8 @@ from mio_local.flags import words as words_of
 from mio_local.memory.fitting import allowed
 from mio_local.progress import Report
 from mio_local.recipe import PLAIN, Recipe
+from mio_local.runs.directory import runs_folder
+from mio_local.runs.naming import located
 from mio_local.text import visible, visible_line
 from mio_local.training.inputs import tokenised
 from mio_local.training.optimizations import SCORED, Optimizations
@@ -46,7 +48,8 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.times < 1:
         raise RecipeError(f"--times {arguments.times}: must be at least 1")
     out = printing.console()
-    backend, recipe, device = resolve_backend(recipe_from(arguments).absolute())
+    recipe = located(recipe_from(arguments), runs_folder(arguments.runs))
+    backend, recipe, device = resolve_backend(recipe.absolute())
     if recipe.lora.init_adapter:
         recipe = inherit(recipe, read_adapter(Path(recipe.lora.init_adapter)))
     found: dict[str, Result | str] = {}

@@ -1,7 +1,7 @@
 """`mio-local watch`, `attach`, `pause` and `stop`: deal with a run that another process trains.
 
 `watch` only looks: Ctrl-C leaves the run alone. `attach` is as if the run had been started here: Ctrl-C stops and
-saves.
+saves. One that waits for another run is waited with.
 """
 
 import argparse
@@ -16,6 +16,8 @@ from mio_local.errors import RunError
 from mio_local.runs import control, directory
 from mio_local.runs.directory import LIVE, Run, runs_folder
 from mio_local.runs.events import Event, is_number
+from mio_local.runs.queue import ahead_of
+from mio_local.runs.summary import note_of
 from mio_local.runs.tail import Tail
 from mio_local.text import visible, visible_line
 
@@ -29,13 +31,15 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.command in ("pause", "stop"):
         return ask(run, arguments.command, out)
     reader = Reader(run)
-    out.print(f"run {visible(run.name)}: {run.read_status()['state']}, {_subject(run)}")
+    status = run.read_status()
+    where = f" {note_of(status)}" if status["waits"] or status["away"] else ""
+    out.print(f"run {visible(run.name)}: {visible_line(str(status['state']) + where)}, {_subject(run)}")
     interrupted = False
     while True:
         try:
             return look(reader, out)
         except KeyboardInterrupt:
-            if arguments.command == "watch" or interrupted or run.read_status()["state"] not in LIVE:
+            if arguments.command == "watch" or interrupted or not _goes_on(run.read_status()):
                 out.print(f"{visible(run.name)} is left alone")
                 printing.next_steps(out, *printing.ways(run))
                 return 130
@@ -45,8 +49,18 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def ask(run: Run, command: str, out: printing.Console) -> int:
-    """Send a request to the run's trainer. Raises RunError where there is none."""
-    state = run.read_status()["state"]
+    """Send a request to the run's trainer, or to the process that waits with it. Raises RunError where there is none,
+    or nothing to pause."""
+    status = run.read_status()
+    state = status["state"]
+    if status["waits"] and command == "stop":
+        control.request(run.control, command)
+        out.print(f"{visible(run.name)} leaves the line, and does not begin")
+        printing.next_steps(out, f"mio-local resume {printing.called(run)}")
+        return 0
+    if status["waits"]:
+        raise RunError(f"run {run.name} waits for {ahead_of(status)}, so there is nothing to pause; take it out of the "
+                       f"line with: mio-local stop {printing.called(run)}")  # fmt: skip
     if state not in LIVE:
         raise RunError(f"run {run.name} is {state}, so there is nothing to {command}; see it with: "
                        f"mio-local show {printing.called(run)}")
@@ -64,7 +78,8 @@ def look(reader: "Reader", out: printing.Console) -> int:
     """Show the run's past and what is added to it, until it ends; 0 where it is done or stopped."""
     run = reader.run
     events = reader.events()
-    with out.status("waiting for the first step"):
+    status = run.read_status()
+    with out.status(f"waits for {visible(ahead_of(status))}" if status["waits"] else "waiting for the first step"):
         first = next(events, None)
     if first and first.type == "started":  # status.json holds the number only once it trains
         reader.total = _total(first.values) or reader.total
@@ -77,6 +92,11 @@ def look(reader: "Reader", out: printing.Console) -> int:
     next_step = "show" if status["state"] == "done" else "resume"
     printing.next_steps(out, f"mio-local {next_step} {printing.called(run)}")
     return 0
+
+
+def _goes_on(status: dict[str, Any]) -> bool:
+    """Whether a trainer is at work, or waits for its turn."""
+    return status["state"] in LIVE or bool(status["waits"])
 
 
 def _subject(run: Run) -> str:
@@ -103,7 +123,7 @@ class Reader:
         tail = Tail(self.run.events)
         count = 0
         while True:
-            live = self.run.read_status()["state"] in LIVE  # before the poll: a dying trainer's last words count
+            live = _goes_on(self.run.read_status())  # before the poll: a dying trainer's last words count
             again, records = tail.poll()
             count = 0 if again else count
             for record in records:

@@ -1,4 +1,5 @@
-"""`mio-local runs`: every run, newest first. `mio-local show RUN`: one, its held-out figures and its notes."""
+"""`mio-local runs`: every run, newest first. `mio-local show RUN`: one, its held-out figures, its user's note and the
+trainer's."""
 
 import argparse
 import time
@@ -9,6 +10,8 @@ from mio_local.runs.directory import LIVE, RESUMABLE, Run, runs_folder
 from mio_local.runs.events import is_number
 from mio_local.runs.fields import listed, number, text
 from mio_local.runs.index import Index
+from mio_local.runs.remarks import read_remarks
+from mio_local.runs.summary import Row, note_of
 from mio_local.text import visible, visible_line
 from mio_local.tracking.mirror_state import seen_by
 
@@ -25,17 +28,22 @@ def list_all(arguments: argparse.Namespace) -> int:
     """List the runs."""
     folder = runs_folder(arguments.runs)
     out = printing.console()
-    found = Index(folder).read()
+    found = [row for row in Index(folder).read() if {*arguments.tag} <= {*row.tags}]
+    if not found and arguments.tag:
+        out.print(f"no runs in {visible(str(folder))} with {visible(' and '.join(arguments.tag))}")
+        return 0
     if not found:
         out.print(f"no runs in {visible(str(folder))}")
         printing.next_steps(out, "mio-local demo", "mio-local train --model MODEL --data PAIRS.jsonl")
         return 0
-    columns = ["run", "state", "loss", "model", "step", "Δchosen", "accuracy"]
+    columns = ["run", "state", "loss", "model", "step", "Δchosen", "accuracy", "notes"]
     rows: list[list[str]] = []
     for row in found:
         figures = printing.figure(row.change, "+.2f"), printing.figure(row.accuracy, ".2f")
         facts = (visible_line(fact, LONGEST) for fact in (row.objective, row.model, row.step, *figures))
-        rows.append([visible(row.name), row.state, *facts])
+        rows.append([visible(row.name), row.state, *facts, _notes(row)])
+    if not any(cells[-1] for cells in rows):
+        columns, rows = columns[:-1], [cells[:-1] for cells in rows]
     if len(rows) > MANY:  # a table of thousands takes seconds to lay out
         out.out("\n".join(printing.aligned([columns, *rows])), highlight=False)
     else:
@@ -45,6 +53,12 @@ def list_all(arguments: argparse.Namespace) -> int:
         out.print(listing)
     printing.next_steps(out, f"mio-local show {printing.called(Run(folder / found[0].name))}")
     return 0
+
+
+def _notes(row: Row) -> str:
+    """What a run does or waits for, its tags, and its user's note, as far as there is room."""
+    doing = row.note if row.live or row.state == "queued" else ""
+    return visible_line("; ".join(filter(None, (doing, " ".join(row.tags), row.remark))), LONGEST)
 
 
 def show(arguments: argparse.Namespace) -> int:
@@ -59,6 +73,8 @@ def show(arguments: argparse.Namespace) -> int:
     loss = recipe.loss
     where = f"{status['state']}  step {status.get('step', 0)} of {status.get('total_steps', '?')}"
     out.print(f"run {visible(run.name)}  {visible(where)}")
+    if (status["state"] == "queued" or status["away"]) and not status.get("reason"):
+        out.print(f"  {visible_line(note_of(status))}")
     if status.get("reason"):
         out.print(f"  {visible_line(str(status['reason']))}")
     codes = [str(note.get("code")) for note in past.of("note")]
@@ -78,6 +94,8 @@ def show(arguments: argparse.Namespace) -> int:
         ("folder", str(run.path)),
         *(("tracked", line) for line in printing.tracked_lines(seen_by(run.path, status.get("tracked")), codes)),
     ]  # fmt: skip
+    own = read_remarks(run)
+    facts += [(name, value) for name, value in (("tags", " ".join(own.tags)), ("note", own.note)) if value]
     for name, value in facts:
         out.print(f"  {name:<10} {visible(value)}")
     if past.bad:
@@ -105,6 +123,7 @@ def show(arguments: argparse.Namespace) -> int:
         out.print(printing.note_line(event | {"text": f"step {event.get('step', '—')}: {event.get('text', '')}"}))
     state = status["state"]
     commands = ["resume"] if state in RESUMABLE else ["watch", "plot"] if state in LIVE else ["plot", "chat", "eval"]
+    commands = ["watch", "stop"] if status["waits"] else commands
     printing.next_steps(out, *(f"mio-local {command} {printing.called(run)}" for command in commands))
     return 0
 

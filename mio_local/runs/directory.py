@@ -3,12 +3,13 @@
     RUNS/NAME/
         recipe.toml     the frozen recipe        run.json      versions, revisions, seed, argv of every session
         events.jsonl    see mio_local.runs.events     control.jsonl requests to the trainer
-        status.json     where it stands          run.lock      held by the living trainer
+        status.json     where it stands          run.lock      held by the living trainer, or by who waits to train
         checkpoints/    step-000100/, best/      adapter/      the trained adapter, in the ecosystem's format
         trainer.log     what a detached trainer printed    run.pid         that trainer's process, and when it began
 
-States: queued (waits for another run), starting, training, paused, stopping; done, stopped, failed; and lost, which no
-file holds: a live state whose lock is free.
+States: queued, starting, training, paused, stopping; done, stopped, failed; and lost, which no file holds: a live state
+whose lock is free. A queued run whose lock is held waits for the run that its status calls `after`; one whose lock is
+free is started by nobody.
 """
 
 import errno
@@ -17,6 +18,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import time
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from mio_local.errors import RunError, is_full_disk, nearest
+from mio_local.runs.events import is_number
 from mio_local.runs.lock import held, is_held
 from mio_local.runs.recipe_digest import recipe_digest
 from mio_local.storage.digests import OF_ITSELF, is_whole, sealed
@@ -37,6 +40,8 @@ RESUMABLE = ("queued", "stopped", "failed", "lost")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 LONGEST_NAME = 100
 RECIPE_DIGEST = "recipe_digest"  # in run.json
+RECENT = 300  # seconds; how old the last word of a trainer on another machine may be for it to count as alive
+OF_THE_MOMENT = ("pid", "host", "time", "doing", "done", "total", "after", "since", "needs", "waits", "away")
 
 
 @dataclass(frozen=True)
@@ -115,56 +120,43 @@ class Run:
         """recipe.toml. Raises OSError, and ValueError where it is no text."""
         return read_plain(self.recipe).decode("utf-8")
 
-    def check_recipe(self) -> None:
-        """Raise RunError where recipe.toml is not what the run was made with."""
-        known = self.read_info().get(RECIPE_DIGEST)
-        try:
-            same = known is None or recipe_digest(self.recipe_text()) in known
-        except (OSError, ValueError):
-            same = False
-        if not same:
-            raise RunError(
-                f"{self.recipe}: not what the run was made with; put that back, or train it as a new run: "
-                f"mio-local train {visible(shlex.quote(str(self.recipe)))}"
-            )
-
-    def check_links(self) -> None:
-        """Raise RunError where the run's folder holds a link: what is written to the run would go elsewhere."""
-        for entry in (*self.path.glob("*"), *self.checkpoints.glob("*")):
-            if entry.is_symlink():
-                where = f"is a link, to {os.readlink(entry)}"
-                raise RunError(f"{entry}: {where}; a run writes to its own folder alone: put that in its place")
-
     def read_status(self) -> dict[str, Any]:
-        """status.json, with `state` corrected to `lost` where a live state has no living trainer behind it."""
+        """status.json, with what the lock tells: `state` is `lost` where a live state has no living trainer behind it;
+        `waits`, of a queued one, is whether a process waits with it; `away`, of a live one, is the other machine whose
+        trainer wrote this a moment ago, as no lock here tells of that."""
         status = _read_json(self.status, {"state": "starting", "step": 0})
-        status.setdefault("state", "starting")
-        if status["state"] in LIVE and not self.is_locked():
-            status["state"] = "lost"
+        state = status.setdefault("state", "starting")
+        status["waits"] = state == "queued" and self.is_locked()
+        status["away"] = ""
+        if state in LIVE and not self.is_locked():
+            status["away"] = _elsewhere(status)
+            status["state"] = state if status["away"] else "lost"
         return status
 
-    def unfinished(self) -> dict[str, Any]:
-        """The status of a run that can go on. Raises RunError where it is done."""
+    def unfinished(self, *, forced: bool = False) -> dict[str, Any]:
+        """The status of a run that can go on. Raises RunError where it is done, or may train on another machine unless
+        `forced`."""
         status = self.read_status()
         if status["state"] == "done":
             shown = f"See it with: mio-local show {called(self)}"
             raise RunError(f"run {self.name} is done; there is nothing to resume. {shown}")
+        if status["away"] and not forced:
+            raise RunError(f"run {self.name} trains on {status['away']}, which wrote to it a moment ago; stop it "
+                           f"there, or where that is gone: mio-local resume {called(self)} --force")  # fmt: skip
         return status
 
     def write_status(self, **values: Any) -> None:
         """Replace status.json; `pid` is this process unless given."""
-        text = json.dumps({"pid": os.getpid(), **values, "time": time.time()}) + "\n"
-        write_atomically(self.status, text, PRIVATE)
+        own = {"pid": os.getpid(), "host": socket.gethostname()}
+        write_atomically(self.status, json.dumps({**own, **values, "time": time.time()}) + "\n", PRIVATE)
 
     def update_status(self, **values: Any) -> None:
-        """Replace some of status.json, by whoever holds the lock; what was being done is over."""
-        before = self.read_status()
-        for key in ("pid", "time", "doing", "done", "total"):
-            before.pop(key, None)
+        """Replace some of status.json, by whoever holds the lock; what was being done, or waited for, is over."""
+        before = {key: value for key, value in self.read_status().items() if key not in OF_THE_MOMENT}
         self.write_status(**{**before, **values})
 
     def is_locked(self) -> bool:
-        """Whether a trainer holds the lock."""
+        """Whether a trainer, or a process that waits to train, holds the lock."""
         return is_held(self.lock)
 
     def locked(self, descriptor: int = -1) -> AbstractContextManager[int]:
@@ -203,7 +195,7 @@ def claim(runs: Path, name: str) -> Run:
         raise RunError(f"--name {name[:20]}…: too long; use at most {LONGEST_NAME} characters")
     run = Run(runs / name)
     if run.path.exists() and run.is_locked():
-        raise RunError(f"run {name} is already training in {runs}; choose another --name")
+        raise RunError(f"run {name} is already training in {runs}, or waits to; choose another --name")
     if run.path.exists():
         raise RunError(f"--name {name}: taken in {runs}; choose another, or continue it with: mio-local resume {name}")
     return run
@@ -279,6 +271,14 @@ def elsewhere(runs: Path) -> str:
 def called(run: Run) -> str:
     """How to name a run on the command line, with --runs where it takes that."""
     return visible(shlex.quote(run.name)) + elsewhere(run.path.parent)
+
+
+def _elsewhere(status: dict[str, Any]) -> str:
+    """The other machine that wrote a status a moment ago; "" where it was this one, or long ago."""
+    host, when = status.get("host"), status.get("time")
+    if not isinstance(host, str) or host == socket.gethostname() or not is_number(when):
+        return ""
+    return host if abs(time.time() - when) < RECENT else ""
 
 
 def _step(checkpoint: Path) -> str:

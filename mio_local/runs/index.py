@@ -1,12 +1,15 @@
 """The rows of all runs of a folder; what has not changed since is not read again.
 
 Between processes it is kept in the cache folder, where it may be deleted at any time: a row counts only as long as
-status.json is the file it was made from. A run that is live is always looked at, as its process may be gone.
+status.json and the remarks are the files it was made from. A run that is live or queued is always looked at, as its
+process may be gone.
 """
 
 import hashlib
 import json
+import math
 import os
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -14,15 +17,21 @@ from typing import Any
 
 from mio_local.errors import RunError
 from mio_local.runs.directory import Run, list_runs
+from mio_local.runs.remarks import FILE
 from mio_local.runs.summary import Row, row_of
 from mio_local.storage.json_files import read_json
 from mio_local.storage.paths import cache_folder
 from mio_local.storage.writing import PRIVATE, private_folder, write_atomically
 
-MANY = 200  # rows that had to be read anew: below it, writing them down takes longer than reading them again
-SETTLED = ("queued", "stopped", "failed", "done")  # any other may change with nothing written: a trainer dies
-KINDS = {column.name: column.type for column in fields(Row)}
-Seen = tuple[int, ...]  # what tells one status.json from the next
+MANY = 200  # rows that had to be read anew: fewer are read soon enough each time
+SETTLED = ("stopped", "failed", "done")  # any other may change with nothing written: a trainer dies
+KINDS = {column.name: str(column.type) for column in fields(Row)}
+NUMBER = (float, int)
+TYPES = [  # of a row as it was written down
+    tuple if "tuple" in kind else str if "str" in kind else (*NUMBER, type(None)) if "None" in kind else NUMBER
+    for kind in KINDS.values()
+]
+Seen = tuple[int, ...]  # what tells one version of the files from the next
 
 
 @dataclass
@@ -30,28 +39,37 @@ class Index:
     """The runs of `folder`. One object may be asked again and again."""
 
     folder: Path
+    left: int = 0
     _known: dict[str, tuple[Seen, Row]] = field(default_factory=dict[str, tuple[Seen, Row]])
     _begun: bool = False
+    _fresh: int = 0  # rows that were read since they were written down
 
-    def read(self) -> list[Row]:
-        """Every run's row, newest run first. Raises RunError where the folder cannot be listed."""
+    def read(self, patience: float = math.inf) -> list[Row]:
+        """Every run's row, newest run first. After `patience` seconds of reading anew, what else must be read is left
+        out, and counted by `left`: ask again for it. Raises RunError where the folder cannot be listed."""
         if not self._begun:
             self._known, self._begun = self._kept(), True
         rows: list[Row] = []
         known: dict[str, tuple[Seen, Row]] = {}
-        fresh = 0
+        left, spent = 0, 0.0
         for run in list_runs(self.folder):
             name, seen = run.name, _seen(run)
             entry = self._known.get(name)
             if not entry or entry[0] != seen:
+                if spent >= patience:
+                    left += 1
+                    continue
+                began = time.monotonic()
                 entry = seen, row_of(run)
-                fresh += entry[1].state in SETTLED
-            if seen and entry[1].state in SETTLED:
+                spent += time.monotonic() - began
+                self._fresh += entry[1].state in SETTLED
+            if entry[1].state in SETTLED:
                 known[name] = entry
             rows.append(entry[1])
-        self._known = known
-        if fresh > MANY:
+        self._known, self.left = known, left
+        if self._fresh > MANY and not left:
             self._keep()
+            self._fresh = 0
         return rows
 
     @property
@@ -75,20 +93,23 @@ class Index:
 
 
 def _seen(run: Run) -> Seen:
-    try:
-        stat = os.stat(f"{run.path}/status.json")
-    except OSError:
-        return ()
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+    found: list[int] = []
+    for name in ("status.json", FILE):
+        try:
+            stat = os.stat(f"{run.path}/{name}")
+        except OSError:
+            found.append(0)
+        else:
+            found += stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+    return tuple(found)
 
 
 def _whole(name: str, values: list[Any]) -> Row:
     """A row as it was written down. Raises TypeError for anything else."""
+    values = [tuple(value) if isinstance(value, list) else value for value in values]
+    if len(values) != len(KINDS) or values[0] != name or not all(map(isinstance, values, TYPES)):
+        raise TypeError(name)
     row = Row(*values)
-    for column, kind in KINDS.items():
-        value = getattr(row, column)
-        if not isinstance(value, (float, int, type(None)) if "float" in str(kind) else str):
-            raise TypeError(column)
-    if row.name != name:
+    if row.state not in SETTLED or row.tags != tuple(map(str, row.tags)):
         raise TypeError(name)
     return row

@@ -1,4 +1,5 @@
-"""The lock of a run: who has it trains. It names its holder, so that a signal reaches that process and no other."""
+"""The lock of a run: who has it trains, or waits to. It names its holder, so that a signal reaches that process and no
+other."""
 
 import errno
 import fcntl
@@ -71,6 +72,16 @@ def held(file: Path, descriptor: int = -1) -> Generator[int]:
                     _beside(file).unlink()
 
 
+@contextmanager
+def alone(file: Path, otherwise: str) -> Generator[None]:
+    """Have a lock for a moment, without a word of who has it. Raises RunError, saying `otherwise`, where another has it
+    for longer."""
+    with os.fdopen(append(file, os.O_RDWR), "ab+") as opened:
+        if not _taken(opened.fileno()):
+            raise RunError(otherwise)
+        yield
+
+
 def _beside(file: Path) -> Path:
     """Where the holder of a lock writes itself down."""
     return file.with_suffix(".pid")
@@ -85,14 +96,20 @@ def _said(file: Path) -> dict[str, Any]:
 
 
 def _take(descriptor: int, file: Path) -> None:
-    for _ in range(PATIENCE):
-        with suppress(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        time.sleep(0.02)
+    if _taken(descriptor):
+        return
     known = holder(file)
     process = f" (process {known})" if known else ""
     raise RunError(f"run {file.parent.name} is already training{process}; stop that one first")
+
+
+def _taken(descriptor: int) -> bool:
+    for _ in range(PATIENCE):
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def _has_open(pid: int, file: Path) -> bool:

@@ -1,19 +1,31 @@
-"""A run in a few words, from its status.json, which may hold anything."""
+"""A run in a few words, from its status.json and its user's remarks, which may hold anything."""
 
-from dataclasses import dataclass
-from typing import Any
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mio_local.errors import RunError
 from mio_local.runs.directory import LIVE, RESUMABLE, Run
 from mio_local.runs.events import is_number
+from mio_local.runs.queue import ahead_of
+from mio_local.runs.remarks import read_remarks
+
+if TYPE_CHECKING:
+    from mio_local.recipe import Recipe
 
 DAMAGED = "damaged"
+NOBODY = "nobody starts it"  # of a queued run whose process is gone
 STATES = (*LIVE, *RESUMABLE, "done")
+SETTINGS = ("learning_rate", "beta", "rank")
+SETTING = re.compile(rf"^({'|'.join(SETTINGS)}) *= *([-+.\w]{{1,40}})", re.MULTILINE)  # in a frozen recipe, a line each
 
 
 @dataclass(frozen=True)
 class Row:
-    """What a list shows of a run; `change` is the chosen answers' change in nats, None where unknown."""
+    """What a list shows of a run. Figures are None where unknown: `change` is the chosen answers' change in nats,
+    `accuracy` None too while the model is still its own reference. `after`: the run that it waits for, "" where it
+    waits for none. `remark` and `tags` are its user's."""
 
     name: str
     state: str
@@ -25,30 +37,78 @@ class Row:
     accuracy: float | None = None
     note: str = ""
     time: float = 0.0
+    loss: float | None = None
+    rate: float | None = None
+    beta: float | None = None
+    rank: float | None = None
+    verdict: str = ""
+    verdict_level: str = "unknown"
+    after: str = ""
+    tags: tuple[str, ...] = ()
+    remark: str = ""
 
     @property
     def live(self) -> bool:
         return self.state in LIVE
 
 
+def facts(recipe: "Recipe") -> dict[str, Any]:
+    """What status.json says of a run's settings, for lists of runs."""
+    return {
+        "loss_name": recipe.loss.name, "model": Path(recipe.model.name).name, "data": Path(recipe.data.source).name,
+        "learning_rate": recipe.train.learning_rate, "beta": recipe.loss.beta, "rank": recipe.lora.rank,
+    }  # fmt: skip
+
+
 def row_of(run: Run) -> Row:
     """A run's row; one whose files make no sense is listed as damaged."""
     try:
-        return _row(run.name, run.read_status())
+        row = _row(run, run.read_status())
     except (RunError, OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        return Row(run.name, DAMAGED, note=str(error))
+        row = Row(run.name, DAMAGED, note=str(error).replace(f"{run.path}/", ""))  # the name beside it says where
+    own = read_remarks(run)
+    return replace(row, remark=own.note, tags=own.tags)
 
 
-def _row(name: str, status: dict[str, Any]) -> Row:
+def accuracy(figures: dict[str, Any]) -> float | None:
+    """The share of pairs whose chosen answer gained more; None before the first step, where no log-prob has moved and
+    that share counts each pair, a tie, as lost."""
+    still = figures.get("delta/chosen") == 0 == figures.get("delta/rejected")
+    return None if still else _figure(figures, "rewards/accuracies")
+
+
+def _row(run: Run, status: dict[str, Any]) -> Row:
     figures = status.get("held_out") or status.get("metrics") or {}
     step, total = status.get("step", 0), status.get("total_steps")
     state = str(status["state"])
-    shown = f"{step}/{total}" if total and state != "done" else f"{step}"
+    settings = status if "rank" in status else _frozen(run)
     return Row(
-        name, state if state in STATES else DAMAGED, str(status.get("loss_name", "")), str(status.get("model", "")),
-        str(status.get("data", "")), shown, _figure(figures, "delta/chosen"), _figure(figures, "rewards/accuracies"),
-        _note(status, state), _figure(status, "time") or 0.0,
-    )  # fmt: skip
+        name=run.name,
+        state=state if state in STATES else DAMAGED,
+        objective=str(status.get("loss_name", "")),
+        model=str(status.get("model", "")),
+        data=str(status.get("data", "")),
+        step=f"{step}/{total}" if total and state != "done" else f"{step}",
+        change=_figure(figures, "delta/chosen"),
+        accuracy=accuracy(figures),
+        note=note_of(status),
+        time=_figure(status, "time") or 0.0,
+        loss=_figure(figures, "loss"),
+        rate=_figure(settings, "learning_rate"),
+        beta=_figure(settings, "beta"),
+        rank=_figure(settings, "rank"),
+        after=ahead_of(status) if status["waits"] else "",
+    )
+
+
+def _frozen(run: Run) -> dict[str, float]:
+    """The settings of a run whose status.json does not tell them yet. Its recipe is looked through for their lines
+    alone, as reading all of it takes ten times as long."""
+    try:
+        found = SETTING.findall(run.recipe_text())
+        return {name: float(value) for name, value in found}
+    except (OSError, ValueError):
+        return {}
 
 
 def _figure(figures: dict[str, Any], key: str) -> float | None:
@@ -56,7 +116,13 @@ def _figure(figures: dict[str, Any], key: str) -> float | None:
     return value if is_number(value) else None
 
 
-def _note(status: dict[str, Any], state: str) -> str:
+def note_of(status: dict[str, Any]) -> str:
+    """What there is to say beside the state: what is done, or waited for, where, or why it ended."""
+    state = str(status["state"])
+    if state == "queued":
+        return f"after {ahead_of(status)}" if status["waits"] else str(status.get("reason") or NOBODY)
+    if status["away"]:
+        return f"on {status['away']}"
     if state == "starting" and status.get("doing"):
         of = f" {status.get('done', 0)}/{status['total']}" if status.get("total") else ""
         return f"{status['doing']}{of}"

@@ -1,6 +1,8 @@
-"""Whether what a run rests on is still what it was when the run began: its base, its pairs, and the adapter it began
-with."""
+"""Whether what a run rests on is still what it was when the run began: its settings, its base, its pairs, and the
+adapter it began with."""
 
+import os
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,10 @@ from mio_local.errors import MioError, RunError
 from mio_local.models.locate import weights_sizes
 from mio_local.progress import Report, silent
 from mio_local.recipe import build, read_toml
-from mio_local.runs.directory import Run
+from mio_local.runs.directory import RECIPE_DIGEST, Run
+from mio_local.runs.recipe_digest import recipe_digest
 from mio_local.storage.digests import fault_of
+from mio_local.text import visible
 from mio_local.training.checkpoint import verify
 from mio_local.training.fingerprint import adapter_digest, weights_digest
 from mio_local.training.inputs import tokenised
@@ -25,6 +29,28 @@ def check_info(run: Run, info: Mapping[str, Any]) -> None:
     if info.get("order") != ORDER:
         raise RunError(f"run {run.name}: a version that took pairs in another order began it, so it cannot go on "
                        f"exactly; start a new run from {run.recipe}")  # fmt: skip
+
+
+def check_recipe(run: Run) -> None:
+    """Raise RunError where recipe.toml is not what the run was made with."""
+    known = run.read_info().get(RECIPE_DIGEST)
+    try:
+        same = known is None or recipe_digest(run.recipe_text()) in known
+    except (OSError, ValueError):
+        same = False
+    if not same:
+        raise RunError(
+            f"{run.recipe}: not what the run was made with; put that back, or train it as a new run: "
+            f"mio-local train {visible(shlex.quote(str(run.recipe)))}"
+        )
+
+
+def check_links(run: Run) -> None:
+    """Raise RunError where the run's folder holds a link: what is written to the run would go elsewhere."""
+    for entry in (*run.path.glob("*"), *run.checkpoints.glob("*")):
+        if entry.is_symlink():
+            where = f"is a link, to {os.readlink(entry)}"
+            raise RunError(f"{entry}: {where}; a run writes to its own folder alone: put that in its place")
 
 
 def check_base(run: Run, info: Mapping[str, Any], place: Path, report: Report = silent, *, anew: bool = False) -> None:
@@ -57,7 +83,7 @@ def examine(run: Run, report: Report = silent) -> Iterator[tuple[str, str]]:
     the run, the base's weights and the pairs."""
     try:
         info = run.read_info()
-        run.check_recipe()
+        check_recipe(run)
         recipe = build(read_toml(run.recipe), str(run.recipe))
         if not info.get("waiting"):
             check_info(run, info)

@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from mio_local.objectives.metrics import Metrics, held_out_metrics, join, pair_m
 from mio_local.objectives.schedule import learning_rate
 from mio_local.runs.control import COMMANDS, Control
 from mio_local.runs.events import Event, EventWriter, rewind
+from mio_local.runs.summary import facts
 from mio_local.training import checkpoint, health, tracked
 from mio_local.training.job import Job, as_pairs, batch_of, held_out_batches
 from mio_local.training.reference import Reference
@@ -290,10 +290,9 @@ class Loop:
     def status(self, state: str, **more: Any) -> None:
         """Replace status.json: what a list of runs shows."""
         self.state, self.told = state, time.monotonic()
-        recipe = self.job.recipe
         self.job.run.write_status(
             memory_estimate=self.estimate, state=state, step=self.progress.step, total_steps=self.total,
-            loss_name=recipe.loss.name, model=Path(recipe.model.name).name, data=Path(recipe.data.source).name,
+            **facts(self.job.recipe),
             metrics={key: self.latest[key] for key in SHOWN if math.isfinite(self.latest.get(key, math.nan))},
             held_out={key: self.held_out[key] for key in SHOWN if math.isfinite(self.held_out.get(key, math.nan))},
             tracked=self.job.tracked, **more,

@@ -20,6 +20,7 @@ from mio_local.progress import Report, silent
 from mio_local.recipe import Recipe, build, read_toml
 from mio_local.runs import directory
 from mio_local.runs.directory import Run
+from mio_local.runs.naming import located
 from mio_local.storage.writing import PRIVATE, write_atomically
 from mio_local.tracking.trackers import check_tracker
 from mio_local.training.fingerprint import adapter_digest, reference_name, weights_digest
@@ -35,6 +36,7 @@ def start(recipe: Recipe, folder: Path, name: str, report: Report = silent) -> J
     directory.check_folder(folder)
     if name:
         directory.claim(folder, name)  # a name that is taken is told before minutes of work
+    recipe = located(recipe, folder)
 
     def choose(ready: Recipe) -> Run:
         stem = f"{Path(ready.model.name).name}-{ready.loss.name}"
@@ -43,6 +45,15 @@ def start(recipe: Recipe, folder: Path, name: str, report: Report = silent) -> J
     job = prepare(recipe, choose, report)
     directory.create(job.run, job.recipe.dump(), job.info)
     return job
+
+
+def check(recipe: Recipe, report: Report = silent) -> None:
+    """Look at all that can be wrong with a recipe before its model is loaded, for which there may be no room now.
+    Raises MioError."""
+    report("finding the device", 0, 0)
+    backend, recipe, _ = resolve_backend(recipe.absolute())
+    without(*backend.unused)
+    tokenised(recipe, time.time(), report)
 
 
 def begin(run: Run, report: Report = silent) -> Job:

@@ -15,17 +15,18 @@ from mio_local.runs.directory import Run
 from mio_local.tracking.trackers import NONE, check_tracker
 from mio_local.training import checkpoint
 from mio_local.training.inputs import tokenised
-from mio_local.training.integrity import check_base, check_data, check_info, check_start
+from mio_local.training.integrity import check_base, check_data, check_info, check_links, check_recipe, check_start
 from mio_local.training.job import Job, session
 from mio_local.training.prepare import begin
 from mio_local.training.trainable import adapt, load, try_out
 
 
-def settled(run: Run) -> tuple[Recipe, dict[str, Any]]:
-    """The recipe and run.json of a run that can go on, touching nothing. Raises MioError for one that cannot."""
-    run.check_links()
-    run.unfinished()
-    run.check_recipe()
+def settled(run: Run, *, forced: bool = False) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe and run.json of a run that can go on, touching nothing. Raises MioError for one that cannot, or may
+    train on another machine unless `forced`."""
+    check_links(run)
+    run.unfinished(forced=forced)
+    check_recipe(run)
     recipe, info = build(read_toml(run.recipe), str(run.recipe)), run.read_info()
     check_tracker(recipe.train.track, f", or write track = \"{NONE}\" under [train] of {run.recipe}")
     if not info.get("waiting"):  # else made by `launch`, and nobody trained it yet
@@ -38,7 +39,7 @@ def reopen(run: Run, report: Report = silent, start: str = "", *, forced: bool =
     MioError where it cannot go on exactly; `forced` goes on with events, and from a first loss, that are not what they
     must be.
     """
-    recipe, info = settled(run)
+    recipe, info = settled(run, forced=forced)
     if info.get("waiting"):
         job = begin(run, report)
         job.forced = forced

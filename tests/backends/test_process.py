@@ -57,6 +57,7 @@ def test_each_lane_of_pytorch_has_one_thread_of_a_library_that_the_user_preloade
 def test_without_a_preloaded_library_nothing_happens() -> None:
     assert ran("from mio_local.process import share_threads\nprint(share_threads(2))", LD_PRELOAD="") == "None"
 
+
 BOUNDED = """
 import resource, sys
 from pathlib import Path

@@ -9,14 +9,14 @@ import pytest
 
 from mio_local.adapters.adapter import read_adapter
 from mio_local.chat.conversation import Talker, gather, open_talker
-from mio_local.chat.feedback import save_pair
+from mio_local.chat.feedback import save_pair, undo
 from mio_local.chat.multi_adapter import load_voices, unique
 from mio_local.chat.start import BASE, ChatStart
 from mio_local.cli import run
 from mio_local.data.pairs import load_pairs
 from mio_local.data.template import Chat
 from mio_local.data.tokenizer import load_tokenizer
-from mio_local.errors import MioError, ModelError, RunError
+from mio_local.errors import DataError, MioError, ModelError, RunError
 from mio_local.recipe import DataSettings, ModelSettings, Recipe, read_toml
 from mio_local.runs.directory import Run
 from mio_local.sampling import Sampling
@@ -163,6 +163,39 @@ def test_a_pair_that_was_saved_is_data(tmp_path):
     assert [(pair.prompt, pair.chosen, pair.rejected) for pair in found] == [
         (talk, "7", "8 🦊"), (ASK, "seven", "eight"),
     ]  # fmt: skip
+
+
+def test_a_pair_is_saved_once_and_the_last_can_be_taken_back(tmp_path):
+    file = tmp_path / "pairs.jsonl"
+    for answers in (("7", "8"), ("seven", "eight"), ("8", "7")):  # the last is the first turned round: another pair
+        save_pair(file, ASK, *answers)
+    before = file.read_bytes()
+    with pytest.raises(DataError, match="this pair is there already"):
+        save_pair(file, ASK, "7", "8")
+    assert file.read_bytes() == before
+    assert undo(file) == ("8", 2)
+    assert file.read_bytes() == b"".join(before.splitlines(keepends=True)[:2])
+    assert save_pair(file, ASK, "8", "7") == 3
+    assert file.read_bytes() == before
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [undo(file) for _ in range(3)] == [("8", 2), ("seven", 1), ("7", 0)]
+    for _ in range(2):
+        with pytest.raises(DataError, match="no pair is saved here"):
+            undo(file)
+        file.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("line", [b"{", b'{"prompt": "q", "chosen": "a", "rejected": "b"}', b"[1]", b"\xff"])
+def test_a_line_that_no_chat_saved_is_not_taken_back(tmp_path, line):
+    file = tmp_path / "pairs.jsonl"
+    save_pair(file, ASK, "7", "8")
+    with file.open("ab") as handle:
+        handle.write(line)
+    before = file.read_bytes()
+    with pytest.raises(DataError, match="the last line is no pair that a chat saved"):
+        undo(file)
+    assert file.read_bytes() == before
+    assert save_pair(file, ASK, "seven", "eight") == 3
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
-"""What the background process does with its queue, and on a full disk; nothing is trained here."""
+"""What the background process does before it trains, and on a full disk; nothing is trained here."""
 
 import errno
-import shutil
+import subprocess
 import sys
 
 import pytest
@@ -13,43 +13,55 @@ from tests.helpers import fakes
 
 @pytest.fixture
 def worked(monkeypatch):
-    """A function that hands runs to the worker; the names of those that it would have trained."""
+    """A function that hands a run to the worker; whether it would have been trained."""
 
-    def work(*queue):
+    def work(run):
         names = []
-        monkeypatch.setattr(worker, "work", lambda run, *_, **__: names.append(run.name) or True)
+        monkeypatch.setattr(worker, "work", lambda run, *_, **__: names.append(run.name))
         monkeypatch.setattr(worker, "claim", lambda: None)
-        monkeypatch.setattr(sys, "argv", ["worker", *(str(run.path) for run in queue)])
+        monkeypatch.setattr(sys, "argv", ["worker", str(run.path)])
         worker.main()
-        return names
+        return names == [run.name]
 
     return work
 
 
-@pytest.mark.parametrize("state", ["stopped", "failed", "done", "training"])
-def test_a_run_that_does_not_wait_any_more_is_passed_over(folder, worked, state):
-    first, other, last = (fakes.make_run(folder, name, "queued") for name in ("first", "other", "last"))
-    fakes.set_status(other, state=state)
-    assert worked(first, other, last) == ["first", "last"]
-    assert other.read_status()["state"] == ("lost" if state == "training" else state)
+@pytest.mark.parametrize("state", ["stopped", "failed", "queued", "training"])
+def test_a_run_that_waits_for_nobody_is_trained_whatever_its_state(folder, worked, state):
+    assert worked(fakes.make_run(folder, "first", state))
 
 
-def test_a_queued_run_that_was_deleted_is_passed_over(folder, worked, capsys):
-    first, gone, last = (fakes.make_run(folder, name, "queued") for name in ("first", "gone", "last"))
-    shutil.rmtree(gone.path)
-    assert worked(first, gone, last) == ["first", "last"]
-    assert not gone.path.exists()
-    assert "Traceback" not in capsys.readouterr().err
+@pytest.mark.parametrize("ahead", ["done", "stopped", "failed", "training", "gone"])
+def test_a_run_begins_once_the_one_ahead_is_over_whatever_became_of_it(folder, worked, ahead):
+    """But a stage after nothing but one that is done; `training` with no process behind it is lost."""
+    if ahead != "gone":
+        fakes.make_run(folder, "first", ahead)
+    other = fakes.make_run(folder, "other", "queued", after="first", since=1.0)
+    stage = fakes.make_run(folder, "stage", "queued", after="first", since=2.0, needs=True)
+    assert worked(other)
+    assert worked(stage) == (ahead == "done")
+    status = stage.read_status()
+    if ahead != "done":
+        told = "lost" if ahead == "training" else ahead
+        assert (status["state"], status["reason"]) == ("queued", f"first is {told}, so this was not begun")
 
 
-def test_a_run_that_another_trainer_has_ends_the_queue(folder, worked):
-    first, other, last = (fakes.make_run(folder, name, "queued") for name in ("first", "other", "last"))
-    with fakes.alive(other):
-        assert worked(first, other, last) == ["first"]
+def test_a_run_that_another_trainer_has_is_left_to_it(folder, worked, capsys):
+    run = fakes.make_run(folder, "first", "training")
+    with fakes.alive(run):
+        assert not worked(run)
+    assert "already training" in capsys.readouterr().out
 
 
-def test_the_first_is_trained_whatever_its_state(folder, worked):
-    assert worked(fakes.make_run(folder, "first", "stopped")) == ["first"]
+def test_a_run_that_was_deleted_is_passed_over(folder, worked, capsys):
+    assert not worked(Run(folder / "gone"))
+    assert "No such file" in capsys.readouterr().out
+
+
+def test_a_process_that_waits_has_loaded_no_library():
+    code = "import sys; from mio_local import worker; print(sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not [name for name in ("numpy", "pydantic", "textual", "rich", "mlx", "torch") if f"'{name}'" in loaded]
 
 
 def test_a_full_disk_leaves_its_reason_in_the_log(folder, monkeypatch, capsys):
@@ -58,5 +70,5 @@ def test_a_full_disk_leaves_its_reason_in_the_log(folder, monkeypatch, capsys):
 
     run = fakes.make_run(folder, "one", "queued")
     monkeypatch.setattr(Run, "update_status", full)
-    assert worker.work(run) is False
+    worker.work(run)
     assert "failed: the disk is full (" in capsys.readouterr().out

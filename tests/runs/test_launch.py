@@ -5,12 +5,9 @@ import os
 import pty
 import signal
 import subprocess
-import sys
 import termios
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,62 +15,13 @@ from mio_local import cli
 from mio_local.errors import RunError
 from mio_local.recipe import build
 from mio_local.runs.control import request
-from mio_local.runs.directory import Run, list_runs
-from mio_local.runs.launch import launch, lay_out, reap
+from mio_local.runs.directory import Run
+from mio_local.runs.launch import launch, lay_out
 from mio_local.training.loop import train
 from mio_local.training.prepare import start
-from tests.helpers.fakes import read_events
+from tests.runs.background import COMMAND, Make, ended, of_type, state, tables, until
 
 pytest.importorskip("mlx.core")
-COMMAND = [sys.executable, "-m", "mio_local.cli"]
-Make = Callable[..., Run]
-
-
-@pytest.fixture
-def make(
-    runs_home: Path, tiny_model: Path, tiny_pairs: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., Run]]:
-    """Lays out a run that nobody trains yet. No trainer outlives the test."""
-    for key in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # threads that wait for each other take most of the time
-        monkeypatch.setenv(key, "1")
-
-    def lay(name: str, **settings: Any) -> Run:
-        return lay_out(build(tables(tiny_model, tiny_pairs, **settings), "test"), runs_home, name)
-
-    yield lay
-    for run in list_runs(runs_home):
-        if run.is_locked() and (pid := run.read_status()["pid"]):
-            os.kill(pid, signal.SIGKILL)
-    reap()
-
-
-def tables(model: Path, pairs: Path, steps: int = 4, tokens: int = 0, **train: Any) -> dict[str, Any]:
-    return {
-        "model": {"name": str(model)}, "data": {"source": str(pairs), "eval_fraction": 0.2}, "lora": {"rank": 4},
-        "train": {"steps": steps, "learning_rate": 1e-2} | train, "eval": {"every": 4, "sample_tokens": tokens},
-        "backend": {"name": "mlx", "device": "cpu"},
-    }  # fmt: skip
-
-
-def until(truth: Callable[[], Any], seconds: float = 40) -> None:
-    end = time.monotonic() + seconds
-    while not truth():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-def state(run: Run) -> str:
-    return run.read_status()["state"]
-
-
-def ended(run: Run) -> str:
-    """The state in which its trainer leaves it."""
-    until(lambda: not run.is_locked())
-    return state(run)
-
-
-def of_type(run: Run, kind: str) -> list[dict[str, Any]]:
-    return [event for event in read_events(run.events) if event["type"] == kind]
 
 
 def test_a_detached_run_outlives_its_terminal(
@@ -167,7 +115,7 @@ def test_mistakes_end_as_failed_with_their_reason(
         assert reason in run.log.read_text()
         assert "Traceback" not in run.log.read_text()
         assert reason in mistake("watch", name)
-    assert state(behind) == "queued"
+    assert ended(behind) == "queued"
     assert "run behind is queued" in mistake("stop", "behind")
 
 

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from mio_local import cli
-from mio_local.commands import resume
+from mio_local.commands import train as command
 from mio_local.errors import RunError
 from mio_local.progress import Report
 from mio_local.recipe import build
 from mio_local.runs.control import request
 from mio_local.runs.directory import Run
+from mio_local.runs.summary import row_of
 from mio_local.training import loop
 from mio_local.training.loop import train
 from mio_local.training.prepare import start
@@ -44,6 +45,19 @@ def test_scoring_is_not_said_to_go_on_when_it_is_over(
             after.append(job.run.read_status().get("doing"))
     assert "scoring held-out pairs" in during
     assert after == [None] * 3
+
+
+def test_a_list_finds_the_settings_in_the_status(tables: dict[str, Any], tmp_path: Path) -> None:
+    job = start(build({**tables, "loss": {"name": "dpo", "beta": 0.2}, "lora": {"rank": 4}}, "test"), tmp_path, "run")
+    events = train(job)
+    while job.run.read_status().get("state") != "training":
+        next(events)
+    job.run.recipe.write_text("")
+    row = row_of(job.run)
+    assert (row.objective, row.rate, row.beta, row.rank) == ("dpo", 1e-5, 0.2, 4)
+    assert row.loss == pytest.approx(0.6931, abs=1e-4)  # ln 2 at the start
+    assert row.accuracy is None
+    events.close()
 
 
 def test_a_run_that_goes_on_says_so_before_its_next_step(
@@ -94,7 +108,7 @@ def test_while_a_run_is_prepared_again_its_process_is_the_one_that_is_named(
         seen.append(json.loads(run.status.read_text(encoding="utf-8")))
         raise RunError("the data changed")
 
-    monkeypatch.setattr(resume, "reopen", fail)
+    monkeypatch.setattr(command, "reopen", fail)
     assert run.read_status()["state"] == "lost"
     with pytest.raises(RunError, match="the data changed"):
         cli.run(["resume", "run", "--runs", str(tmp_path)])

@@ -1,28 +1,44 @@
 """The app: themes, the first screen, and what works everywhere."""
 
+import contextlib
+import gc
 import os
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
-from mio_local.chat.start import ChatStart
 from mio_local.errors import MioError, RecipeError, RunError, nearest
 from mio_local.runs import directory
 from mio_local.runs.directory import Run
 from mio_local.runs.index import Index
+from mio_local.runs.summary import Row
+from mio_tui.background_thread import aside
 from mio_tui.base import MioScreen
+from mio_tui.contrast import Readable
 from mio_tui.dialogs import Answer, Ask
+from mio_tui.endings import AT_WORK, LOOK, Endings, bell_wanted, told
 from mio_tui.formatting import block, line
+from mio_tui.key_order import KeysInOrder
 from mio_tui.screens.run_list import RunsScreen
 from mio_tui.theme import DARK, DEFAULTS, LIGHT
 
+if TYPE_CHECKING:
+    from mio_local.chat.start import ChatStart  # with the recipe: not before the first screen is drawn
 
-class MioApp(App[str]):
+
+REST = 1.0  # seconds after the first screen
+SCREENS = ("mio_tui.screens.live", "mio_tui.new.screen", "mio_tui.screens.compare")
+
+
+class MioApp(KeysInOrder[str]):
     """The terminal app on one folder of runs. It trains nothing itself: see `mio_local.runs.launch`.
 
     Returns what is to be printed once the terminal is the shell's again.
@@ -38,7 +54,7 @@ class MioApp(App[str]):
 
     def __init__(
         self, folder: Path, *, open_run: str = "", demo: dict[str, Any] | None = None,
-        chat: ChatStart | None = None,
+        chat: "ChatStart | None" = None,
     ) -> None:
         """`open_run`: the folder of a run to open; `demo`: begin it, with these arguments of `demo.recipes`; `chat`:
         begin that.
@@ -52,6 +68,8 @@ class MioApp(App[str]):
         self.demo = demo
         self.first_chat = chat
         self.poll_seconds = 0.5 if "SSH_CONNECTION" in os.environ else 0.25
+        self.readable = Readable()
+        self.endings = Endings()
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.chosen_theme = os.environ.get("MIO_LOCAL_THEME", "")
@@ -61,17 +79,21 @@ class MioApp(App[str]):
                               f"there are: {', '.join(known)}")
         self.theme = self.chosen_theme or DARK.name
 
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [*super().get_line_filters(), self.readable]
+
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return DEFAULTS
 
     def on_mount(self) -> None:
         if self.console.color_system == "standard" and not self.chosen_theme:
             self.theme = "ansi-dark"
+        self.end_clock = self.set_interval(LOOK, self.look_for_ends, pause=True)
         self.push_screen(RunsScreen())
         self.call_after_refresh(self.open_first)
 
     def open_first(self) -> None:
-        """What was asked for, else the run that trains now."""
+        """What was asked for."""
         if self.demo is not None:
             self.action_demo()
             return
@@ -81,13 +103,42 @@ class MioApp(App[str]):
         if self.open_run:
             self.show_run(Run(Path(self.open_run)))
             return
-        try:
-            living = self.living()
-        except RunError as error:
-            self.complain(error)
-            return
-        if len(living) == 1:
-            self.show_run(living[0])
+
+    def listed(self, rows: list[Row]) -> None:
+        """The list was read for the first time: open the run that trains now, where nothing else was asked for; then
+        import what the other screens need, before somebody opens one."""
+        asked = self.demo is not None or self.first_chat or self.open_run
+        living = [row for row in rows if row.live]
+        if not asked and len(living) == 1:
+            self.show_run(Run(self.folder / living[0].name))
+        self.set_timer(REST, threading.Thread(target=self._import_screens, daemon=True).start)
+
+    def _import_screens(self) -> None:
+        for name in SCREENS:
+            import_module(name)
+        if not self.is_headless:
+            _rest_garbage_collection()
+
+    def follow(self, runs: Iterable[Run]) -> None:
+        """Tell it when these end, with a note and the terminal's bell."""
+        self.endings.follow(runs)
+        if self.endings:
+            self.end_clock.resume()
+
+    async def look_for_ends(self) -> None:
+        """Tell of the runs that have ended; go on with those that wait for them."""
+        ended = await aside(self.endings.ended)
+        for run, status in ended:
+            title, words, severity = told(run, status)
+            self.notify(words, title=title, severity=severity, timeout=15)
+        if ended:
+            if bell_wanted():
+                self.bell()
+            with contextlib.suppress(RunError):
+                rows = await aside(self.index.read)
+                self.follow(Run(self.folder / row.name) for row in rows if row.state in AT_WORK)
+        if not self.endings:
+            self.end_clock.pause()
 
     def living(self) -> list[Run]:
         """The runs whose trainer is at work. Raises RunError."""
@@ -105,7 +156,7 @@ class MioApp(App[str]):
 
         self.push_screen(CompareScreen(list(chosen)))
 
-    def chat(self, start: ChatStart) -> None:
+    def chat(self, start: "ChatStart") -> None:
         """Open a chat with some runs' adapters and their base."""
         from mio_tui.screens.chat import ChatScreen
 
@@ -218,6 +269,16 @@ class MioApp(App[str]):
         yield from super().get_system_commands(screen)
         yield SystemCommand("New run", "Pick a model, data and settings", self.action_new_run)
         yield SystemCommand("Demo", "Train the shipped model with MIO, then with DPO", self.action_demo)
+
+
+def _rest_garbage_collection() -> None:
+    """Never again walk through what was made until now, all of which stays, and look for garbage less often.
+
+    Screens are drawn from many small objects: a full collection came every thirty keys or so, and took up to 400 ms on
+    a busy machine.
+    """
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _parting(run: Run, answer: str) -> str:

@@ -1,20 +1,26 @@
 """What every screen has: size classes, a word instead of a drawing where there is no room, a footer, and help."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import ClassVar, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar, cast
 
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.reactive import Reactive
 from textual.screen import Screen
+from textual.timer import Timer
+from textual.widget import Widget
 from textual.widgets import Static
 
-from mio_local.chat.start import ChatStart
 from mio_local.runs.directory import Run
 from mio_local.runs.index import Index
+from mio_local.runs.summary import Row
 from mio_tui.formatting import line
 from mio_tui.key_bar import KeyBar
+
+if TYPE_CHECKING:
+    from mio_local.chat.start import ChatStart  # with the recipe: not before the first screen is drawn
 
 LEAST = (60, 16)
 WIDE = (110, 32)
@@ -28,14 +34,17 @@ class Mio(Protocol):
     index: Index  # of that folder
     poll_seconds: float  # between two looks at the files
 
+    def listed(self, rows: list[Row]) -> None: ...
+    def follow(self, runs: Iterable[Run]) -> None: ...
     def show_run(self, run: Run) -> None: ...
     def compare(self, chosen: Iterable[Run]) -> None: ...
-    def chat(self, start: ChatStart) -> None: ...
+    def chat(self, start: "ChatStart") -> None: ...
     def start(self, queue: list[Run]) -> bool: ...
     def ask(self, run: Run, command: str) -> bool: ...
     def new_like(self, run: Run) -> None: ...
     def action_demo(self) -> None: ...
     def complain(self, error: object) -> None: ...
+    def before_keys(self, move: Callable[[], object]) -> None: ...
 
 
 class MioScreen(Screen[T], Generic[T]):
@@ -48,11 +57,16 @@ class MioScreen(Screen[T], Generic[T]):
         &.-small > #too-small { display: block; }
     }
     """
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)  # the widgets show it: no need to paint all anew
     TITLE_WORDS: ClassVar[str] = ""  # what help calls this screen
     HELP_WORDS: ClassVar[str] = ""  # what help says below the keys
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark,f1", "app.help", "Help", key_display="?", id="help"),
     ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._clocks: list[Timer] = []
 
     def compose(self) -> ComposeResult:
         yield Static(id="too-small", markup=False)
@@ -84,6 +98,22 @@ class MioScreen(Screen[T], Generic[T]):
     def on_top(self) -> bool:
         """Whether this screen is the one seen: one that is covered draws nothing."""
         return self.app.screen is self
+
+    def every(self, seconds: float, work: Callable[[], object]) -> None:
+        """Do something again and again while this screen is on top.
+
+        Its clock stands while the screen is covered: Textual repaints the whole terminal at each message to a covered
+        screen that was ever dirty.
+        """
+        self._clocks.append(self.set_interval(seconds, work))
+
+    def on_screen_suspend(self) -> None:
+        for clock in self._clocks:
+            clock.pause()
+
+    def on_screen_resume(self) -> None:
+        for clock in self._clocks:
+            clock.resume()
 
     def on_resize(self, event: events.Resize) -> None:
         before = self.has_class("-wide")

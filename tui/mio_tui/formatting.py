@@ -1,5 +1,6 @@
 """Words from outside, made into text that is only text: no markup is read from it, no control character is left."""
 
+import functools
 import math
 import sys
 import time
@@ -46,6 +47,23 @@ def number(value: object, form: str = "+.2f") -> str:
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST:
         return format(value, form)
     return NONE
+
+
+def short(value: float | None, digits: int, sign: str = "") -> str:
+    """A figure with so many digits after the point, fewer the larger it is: 1.403, 14.03, 140.3, 1e+05."""
+    if value is None or not abs(value) <= LARGEST:
+        return NONE
+    large = len(str(int(abs(value)))) - 1 if abs(value) < 10_000 else 0
+    return format(value, f"{sign}z.{max(digits - large, 0)}f" if abs(value) < 10_000 else f"{sign}.0e")
+
+
+@functools.lru_cache(1000)
+def short_rate(value: float | None) -> str:
+    """A learning rate as people write it: 1e-5, 2.5e-5, 0.001; nothing where there is none."""
+    if value is None or not 0 < value < 0.001:
+        return "" if value is None else f"{value:g}"
+    factor, _, power = f"{value:.2e}".partition("e")
+    return f"{factor.rstrip('0').rstrip('.')}e{int(power)}"
 
 
 def count(value: object, default: int = 0) -> int:

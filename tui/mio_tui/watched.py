@@ -1,6 +1,7 @@
 """One run as a screen sees it: its status, and its history as far as it was read."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import threading
@@ -27,11 +28,13 @@ class Reader:
         self.history: History | None = None
         self.tail = Tail(run.events)
         self.lock = threading.Lock()
+        self.seen: object = None  # how the files looked before they were last read
         self._recipe = (0, 0)  # inode and time of the file that was read
 
     def more(self) -> None:
         """Read the next few thousand events, or as many as there are."""
         with self.lock:
+            self.seen = _marks(self.run)
             self._read_recipe()
             if self.history is None:
                 return
@@ -110,6 +113,10 @@ class Watched:
         self.status = status
         return changed
 
+    def moved(self) -> bool:
+        """Whether the run's files look other than when they were last read: two looks at the disk, and no thread."""
+        return self.behind or _marks(self.run) != self._reader.seen
+
     async def load(self, *, part: bool = False) -> bool:
         """Read what is new, off the event loop; whether there is anything that this screen did not have.
 
@@ -130,3 +137,13 @@ class Watched:
     def bad_lines(self) -> int:
         """Lines of events.jsonl that are no events."""
         return self._reader.tail.bad
+
+
+def _marks(run: Run) -> list[tuple[int, int, int]]:
+    """What tells a file that was written or replaced: inode, size, time."""
+    found: list[tuple[int, int, int]] = []
+    for path in (run.events, run.recipe):
+        with contextlib.suppress(OSError):
+            stat = path.stat()
+            found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    return found

@@ -207,6 +207,14 @@ async def go(pilot: Any, screen: Any, step: int) -> None:
     await pilot.pause(0.1)
 
 
+async def press_start(pilot: Any, screen: NewRunScreen) -> None:
+    """Start from the review, where every start begins."""
+    if screen.step is not screen.review:
+        await pilot.press("ctrl+s")
+        await pilot.pause()
+    await pilot.press("s")
+
+
 async def type_into(pilot: Any, screen: Any, key: str, typed: str) -> None:
     """Replace a field's text by typing."""
     there = next(entry for entry in screen.step.query(Field) if entry.key == key).query_one(Input)

@@ -36,13 +36,13 @@ async def listed(folder, size=(100, 30), rows=None):
     app = MioApp(folder)
     async with app.run_test(size=size, notifications=True) as pilot:
         await until(pilot, lambda: any(isinstance(screen, RunsScreen) for screen in app.screen_stack))
-        await pilot.pause(0.1)
+        screen = next(screen for screen in app.screen_stack if isinstance(screen, RunsScreen))
+        await until(pilot, lambda: screen.rows is not None)
         if isinstance(app.screen, LiveScreen):  # one living run is opened at once
             await pilot.press("escape")
-        screen = next(screen for screen in app.screen_stack if isinstance(screen, RunsScreen))
-        await until(pilot, lambda: app.screen is screen and screen.rows is not None)
+        await until(pilot, lambda: app.screen is screen)
         if rows is not None:
-            await until(pilot, lambda: screen.table.row_count == rows)
+            await until(pilot, lambda: len(screen.table.rows) == rows)
             await pilot.pause(0.1)
         yield pilot, screen
 
@@ -57,13 +57,12 @@ def row(pilot, name):
 
 def names(screen):
     """The runs in the order of the table."""
-    return [str(key.value) for key in screen.table.rows]
+    return screen.table.names
 
 
 async def go(pilot, screen, name):
     """The cursor onto this run, by keys."""
     await pilot.press("home")
-    screen.table.move_cursor(row=0)
     for _ in range(names(screen).index(name)):
         await pilot.press("down")
-    assert screen.highlighted == name
+    assert screen.table.highlighted == name

@@ -5,7 +5,18 @@ import math
 import numpy as np
 import pytest
 
-from mio_tui.chart.axes import log_text, log_ticks, tick_text, ticks, value_text, x_text, x_ticks, y_range
+from mio_tui.chart.axes import (
+    end_text,
+    horizon,
+    log_text,
+    log_ticks,
+    tick_text,
+    ticks,
+    value_text,
+    x_text,
+    x_ticks,
+    y_range,
+)
 
 
 @pytest.mark.parametrize(
@@ -84,3 +95,23 @@ def test_y_range_stands_until_data_leaves_it():
         assert held[0] == 0.0
         assert held[1] >= top - 1e-9
     assert changes < 50
+
+
+@pytest.mark.parametrize("total", [0, 40, 1000, 100_000])
+def test_a_growing_axis_ends_a_little_past_what_is_done_and_seldom_moves(total: int):
+    ends = [horizon(done, total) for done in range((total or 5000) + 1)]
+    assert ends == sorted(ends)
+    for done, end in enumerate(ends):
+        assert done <= end
+        assert end <= total if total else end >= 1.05 * done
+        assert end in (10, total) or done >= 0.63 * end  # at the least, just after it moved
+    assert len(set(ends)) <= 9 * math.log10(max(len(ends), 10))
+
+
+def test_a_run_that_went_further_than_it_should_is_drawn_to_its_end():
+    assert horizon(1200, 1000) == 1200
+
+
+def test_the_end_of_an_axis_is_told_by_itself():
+    texts = [end_text(value) for value in (0.0, -0.0, 0.1 + 0.2, -0.2, 1, 1234, 200_000, -5e-7)]
+    assert texts == ["0", "0", "0.3", "-0.2", "1", "1234", "2e5", "-5e-7"]

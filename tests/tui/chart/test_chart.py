@@ -11,6 +11,7 @@ from textual.geometry import Region
 from textual.theme import Theme
 
 from mio_tui.chart import Chart, Curve, Guide
+from tests.helpers.tui.screens import until
 
 STEPS = np.arange(1000.0)
 
@@ -47,6 +48,7 @@ async def test_no_size_raises():
             app.chart.log_y = not app.chart.log_y
             for size in [(1, 1), (2, 3), (250, 1), (1, 80), (12, 4), (40, 10), (250, 80)]:
                 await pilot.resize_terminal(*size)
+                await until(pilot, lambda size=size: app.chart.size == size)
                 assert [cell_len(row) for row in app.rows()] == [size[0]] * size[1]
                 app.chart.set_cursor(3.0)
                 app.chart.move_cursor(-2)
@@ -84,8 +86,7 @@ async def test_only_changed_cells_are_refreshed_while_the_axes_stand(monkeypatch
         changed = {(x, y) for y, row in enumerate(after) for x, c in enumerate(row) if c != before[y][x]}
         assert changed
         assert changed <= {(x, y) for region in refreshed for x in region.column_range for y in region.line_range}
-        left = [region for region in refreshed if region.right < 80]  # the others hold the label
-        assert left
+        assert (left := [region for region in refreshed if region.right < 80])  # the others hold the label
         assert all(region.x >= 30 for region in left)
         assert all(isinstance(region, Region) and region.height == 1 for region in refreshed)
 

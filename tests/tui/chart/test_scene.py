@@ -115,3 +115,11 @@ def test_every_size_paints():
         for height in [*range(1, 9), 31, 80]:
             rows = painted(curve(y=STEPS[:50]), guides=[Guide(1, "x")], cursor=4.0, size=(width, height))
             assert {cell_len(row) for row in rows} == {width}
+
+
+def test_few_rows_hold_the_ends_of_the_range_and_no_label():
+    rows = painted(curve(), y=(-0.2, 1.0), size=(40, 3), bare=True)
+    assert rows[0].startswith("   1┤")
+    assert rows[2].startswith("-0.2┤")
+    assert not any("chosen" in row for row in rows)
+    assert painted(curve(), size=(40, 1), bare=True)[0][0] != " "  # one row is all curve

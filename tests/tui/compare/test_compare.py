@@ -31,8 +31,8 @@ async def test_table_at_the_last_common_evaluation_and_first_less_second(tmp_pat
     async with app.run_test(size=WIDE) as pilot:
         await opened(pilot, *pair)
         for keys, per, prefix, suffix, form in (
-            ("", 100, "delta", "_per_token", "+.3f"), ("u", 1, "delta", "", "+.2f"),
-            ("a", 1, "logps", "", "+.2f"), ("u", 100, "logps", "_per_token", "+.3f"),
+            ("", 1, "delta", "", "+.2f"), ("u", 100, "delta", "_per_token", "+.3f"),
+            ("a", 100, "logps", "_per_token", "+.3f"), ("u", 1, "logps", "", "+.2f"),
         ):  # fmt: skip
             await press(pilot, *keys)
             assert "held out at step 400" in seen(pilot)
@@ -160,10 +160,8 @@ async def test_metrics_go_round(tmp_path, pair):
         for _ in range(4):
             seen.append([curves(screen, side)["A one"][1][2] for side in (0, 1)])  # of step 100
             await press(pilot, "m")
-    np.testing.assert_allclose(seen[0], [a["delta/chosen_per_token"], a["delta/rejected_per_token"]])
-    np.testing.assert_allclose(
-        seen[1], [a["delta/chosen_per_token"] - a["delta/rejected_per_token"], a["rewards/accuracies"]]
-    )
+    np.testing.assert_allclose(seen[0], [a["delta/chosen"], a["delta/rejected"]])
+    np.testing.assert_allclose(seen[1], [a["delta/chosen"] - a["delta/rejected"], a["rewards/accuracies"]])
     np.testing.assert_allclose(seen[2], [a["loss"], a["mi/js"]])
     assert seen[3] == seen[0]
 

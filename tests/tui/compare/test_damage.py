@@ -57,8 +57,8 @@ async def test_other_damage(tmp_path, pair, what):
 async def test_hostile_values_stay_values(tmp_path):
     nasty = ["[/INST]", "[red]", "\x1b[31m", None, True, [], {}, 1e308, -3, "x" * 200_000]
     stream = [
-        {"type": kind, "step": number, "time": value, "delta/chosen_per_token": value,
-         "delta/rejected_per_token": value, "loss": value, "rewards/accuracies": value, "num_tokens": value,
+        {"type": kind, "step": number, "time": value, "delta/chosen": value,
+         "delta/rejected": value, "loss": value, "rewards/accuracies": value, "num_tokens": value,
          "perf/seconds": "[red]", "perf/memory_peak": value, "perf/tokens_per_second": value}
         for number, value in enumerate(nasty) for kind in ("step", "eval")
     ]  # fmt: skip

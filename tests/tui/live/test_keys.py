@@ -14,7 +14,7 @@ training = live_screen.training
 
 async def test_the_keys_of_the_panels(training):
     async with opened(training) as (pilot, screen):
-        for number, name in ((2, "margin"), (5, "mutual information"), (6, "sample"), (8, "log")):
+        for number, name in ((2, "reward margin"), (5, "info, nats"), (6, "answer"), (8, "log")):
             await pilot.press(str(number))
             await until(pilot, lambda number=number, name=name: f"╭─ {number} {name}" in seen(pilot))
         await pilot.press("tab")
@@ -42,13 +42,13 @@ async def test_the_keys_of_the_charts(training):
         assert f"step {chart.cursor:.0f}  chosen " in seen(pilot)
         await pilot.press("plus")
         low, high = chart.x_range
-        assert high - low == pytest.approx(500)
+        assert high - low == pytest.approx(250)
         await pilot.press("shift+left")
         assert chart.x_range[0] < low
         await pilot.press("minus")
-        assert chart.x_range == (0, 1000)
+        assert chart.x_range == (0, 500)
         await pilot.press("plus", "0")
-        assert chart.x_range == (0, 1000)
+        assert chart.x_range == (0, 500)
         before = screen.panels.smoothing
         await pilot.press("s")
         assert chart.smoothing == SMOOTHING[(SMOOTHING.index(before) + 1) % 4]
@@ -62,11 +62,11 @@ async def test_the_keys_of_the_charts(training):
 
 async def test_absolute_and_per_answer(training):
     async with opened(training) as (pilot, screen):
-        for key, figure in (("a", "logps/chosen_per_token"), ("u", "logps/chosen"), ("a", "delta/chosen")):
+        for key, figure in (("a", "logps/chosen"), ("u", "logps/chosen_per_token"), ("a", "delta/chosen_per_token")):
             await pilot.press(key)
             value = fakes.figures(400, "mio")[figure]
             await until(pilot, lambda value=value: shown(screen)["chosen"].y[-1] == pytest.approx(value))
-        assert "nats per answer" in seen(pilot)
+        assert "likelihood, Δ nats per token" in seen(pilot)
 
 
 async def test_freeze_holds_the_curves_while_the_header_counts(training):
@@ -85,26 +85,27 @@ async def test_freeze_holds_the_curves_while_the_header_counts(training):
 async def test_all_samples_can_be_reached(training):
     async with opened(training) as (pilot, _):
         await pilot.press("6")
-        assert "6 sample · step 400 · 9 of 9" in seen(pilot)
+        assert "6 answer at step 400 · 9 of 9" in seen(pilot)
         await pilot.press("left_square_bracket")
-        assert "6 sample · step 350 · 8 of 9" in seen(pilot)
+        assert "6 answer at step 350 · 8 of 9" in seen(pilot)
         await pilot.press(*["left_square_bracket"] * 9)
-        assert "6 sample · step 0 · 1 of 9" in seen(pilot)
+        assert "6 answer at step 0 · 1 of 9" in seen(pilot)
         await pilot.press("right_square_bracket")
-        assert "6 sample · step 50 · 2 of 9" in seen(pilot)
+        assert "6 answer at step 50 · 2 of 9" in seen(pilot)
         answer = {"type": "sample", "step": 450, "prompt": "p", "base": "b", "policy": "q"}
         fakes.append(training, answer)  # what is being read stays
-        await until(pilot, lambda: "6 sample · step 50 · 2 of 10" in seen(pilot))
+        await until(pilot, lambda: "6 answer at step 50 · 2 of 10" in seen(pilot))
         await pilot.press(*["right_square_bracket"] * 9)
-        assert "6 sample · step 450 · 10 of 10" in seen(pilot)
+        assert "6 answer at step 450 · 10 of 10" in seen(pilot)
         fakes.append(training, {**answer, "step": 500})
-        await until(pilot, lambda: "6 sample · step 500 · 11 of 11" in seen(pilot))
+        await until(pilot, lambda: "6 answer at step 500 · 11 of 11" in seen(pilot))
 
 
 async def test_the_mouse_chooses_panels(training):
     async with opened(training) as (pilot, screen):
-        await until(pilot, lambda: "4 loss" in seen(pilot).splitlines()[3])
-        await pilot.click("#tabs", offset=(seen(pilot).splitlines()[3].index("4 loss"), 0))
+        await until(pilot, lambda: "3 accuracy  4 loss" in seen(pilot))
+        names = next(row for row in seen(pilot).splitlines() if "3 accuracy  4 loss" in row)
+        await pilot.click("#tabs", offset=(names.index("4 loss"), 0))
         assert screen.panels.current == 3
         await pilot.resize_terminal(140, 45)
         await pilot.pause(0.1)
@@ -118,4 +119,4 @@ async def test_charts_without_braille(training, monkeypatch):
     monkeypatch.setenv("MIO_LOCAL_CHART", "ascii")
     async with opened(training) as (pilot, _):
         assert not any("\u2800" <= character <= "\u28ff" for character in seen(pilot))
-        assert "chosen +0.0" in seen(pilot)
+        assert "chosen +2.16" in seen(pilot)

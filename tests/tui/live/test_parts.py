@@ -158,7 +158,7 @@ def test_speeds_are_what_was_done_in_the_time_that_it_took():
     rates = [{"perf/tokens_per_second": 6000 / took, "perf/pairs_per_second": 8 / took} for took in (0.5, 10.0)]
     steps = [step(n, n, seconds=0.5, **rates[0]) for n in range(1, 20)] + [step(20, 20, seconds=10.0, **rates[1])]
     shown = system_text(machine(history(*steps), {}, 0), 60).plain
-    assert "6.2k tok/s 1.03 step/s 8.2 pair/s" in shown
+    assert "6.2k tok/s · 1.03 step/s · 8.2 pair/s" in shown
 
 
 def test_sparkline_keeps_the_highest_and_the_gaps():
@@ -173,7 +173,7 @@ def test_log_is_in_order_across_types():
         {"type": "eval", "step": 50, "time": 2.0}, {"type": "eval", "step": 0, "time": 1.0},
         {"type": "checkpoint", "step": 50, "time": 3.0, "path": "p"},
         {"type": "note", "step": 20, "time": 1.5, "level": "warning", "text": "hot"},
-    ))  # fmt: skip
+    ), Look())  # fmt: skip
     assert [(entry.step, entry.level) for entry in found] == [(0, "info"), (20, "warning"), (50, "info"), (50, "info")]
     assert found[-1].words == "checkpoint p"
 
@@ -183,7 +183,7 @@ def test_log_tells_what_an_evaluation_found():
     found = [entry.words for entry in entries(history(
         held | {"value": 1.25, "low": 1.0, "high": 1.5}, held | {"name": "gsm8k", "value": 0.5, "stderr": 0.05},
         held | {"value": None, "low": "x", "name": "[red]\x1b[31m"},
-    ))]  # fmt: skip
+    ), Look())]  # fmt: skip
     assert found[0] == "preference loss policy 1.2500 (1.0000 to 1.5000)"
     assert found[1] == "gsm8k loss policy 0.5000 ± 0.0500"
     assert found[2].endswith("policy —")

@@ -49,7 +49,7 @@ async def test_pause_is_said_then_answered_then_taken_back(training):
         assert [command for _, command in trainer.poll()] == ["pause", "resume"]
 
 
-@pytest.mark.parametrize(("key", "command"), [("k", "checkpoint"), ("g", "sample")])
+@pytest.mark.parametrize(("key", "command"), [("w", "checkpoint"), ("g", "sample")])
 async def test_a_request_waits_for_its_own_answer(training, key, command):
     trainer = Control(training.control)
     async with opened(training) as (pilot, screen):
@@ -68,7 +68,7 @@ async def test_nothing_is_asked_of_a_trainer_that_looks_at_no_request_any_more(t
     fakes.set_status(training, state="stopping")
     async with opened(training) as (pilot, _):
         await until(pilot, lambda: "x Stop" in seen(pilot) and "p Pause" not in seen(pilot))
-        await pilot.press("p", "g", "k")
+        await pilot.press("p", "g", "w")
         assert fakes.requests(training) == []
 
 
@@ -129,7 +129,7 @@ async def test_a_deaf_trainer_is_killed_only_when_asked(tmp_path, monkeypatch):
             assert trainer.poll() is None
             await pilot.press("x")
             await until(pilot, lambda: isinstance(pilot.app.screen, Ask))
-            await pilot.press("k")
+            await pilot.press("9")
             assert trainer.wait(5) == -signal.SIGKILL
             await until(pilot, lambda: "? LOST" in seen(pilot), seconds=3)
     finally:

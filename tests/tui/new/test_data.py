@@ -13,7 +13,7 @@ from mio_tui.new.steps.columns import ColumnSelect
 from mio_tui.new.steps.pair import facts_text
 from mio_tui.new.steps.pairview import PairView
 from tests.helpers.tui import new_run_form
-from tests.helpers.tui.new_run_form import TABLES, FakePreview, box, form, go, settled, text, type_into
+from tests.helpers.tui.new_run_form import TABLES, FakePreview, box, form, go, press_start, settled, text, type_into
 from tests.helpers.tui.screens import until
 
 folder = new_run_form.folder
@@ -141,12 +141,12 @@ async def test_what_would_stop_the_training_has_its_remedies(
     FakePreview.summarised = FakePreview.summarised | {"stops": stops}
     async with form(folder, tables=TABLES) as (pilot, screen):
         await settled(pilot, screen)
-        await pilot.press("ctrl+s")
+        await press_start(pilot, screen)
         await pilot.pause()
         assert screen.at == 1
         assert launched == []
         assert stops[:60] in text(screen)
-        buttons = list(screen.query("#remedies Button"))
+        buttons = list(screen.query("Remedies Button"))
         assert [button.name for button in buttons] == [f"{key}={value}" for value in values]
         FakePreview.summarised = FakePreview.summarised | {"stops": ""}
         buttons[-1].focus()

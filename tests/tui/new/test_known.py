@@ -30,7 +30,7 @@ async def test_a_folder_that_is_missing_stops_the_start(folder: Path, launched: 
         assert (check.sign, check.words) == ("✗", f"{name}: no such folder")
         await go(pilot, screen, 3)
         assert f"✗ {name}: no such folder" in text(screen)
-        await pilot.press("ctrl+s", "ctrl+s")
+        await pilot.press("s", "s")
         await pilot.pause()
         assert screen.at == 0
         assert launched == []

@@ -35,7 +35,7 @@ def same(snapshot: Any) -> Same:
 
     async def compare(pilot: Any, screen: Any) -> None:
         looks = ["", look(screen.app)]
-        await until(pilot, lambda: "^s Start" in screen_text(screen.app)[-1], 10)  # the footer is drawn last
+        await until(pilot, lambda: "^s Review" in screen_text(screen.app)[-1], 10)  # the footer is drawn last
         while looks[-1] != looks[-2]:
             await pilot.pause(0.2)
             looks.append(look(screen.app))

@@ -13,7 +13,17 @@ from mio_local.runs.directory import Run
 from mio_tui.dialogs import Ask
 from mio_tui.new.needs import Needs
 from tests.helpers.tui import new_run_form
-from tests.helpers.tui.new_run_form import TABLES, choose_remote, downloader, form, on_disk, on_hub, text, toasts
+from tests.helpers.tui.new_run_form import (
+    TABLES,
+    choose_remote,
+    downloader,
+    form,
+    on_disk,
+    on_hub,
+    press_start,
+    text,
+    toasts,
+)
 from tests.helpers.tui.screens import screen_text, until
 
 folder = new_run_form.folder
@@ -187,7 +197,7 @@ async def test_a_start_waits_for_the_download(
         await choose_remote(pilot, screen)
         await pilot.press("d")
         await until(pilot, lambda: screen.state.data.summary)
-        await pilot.press("ctrl+s")
+        await press_start(pilot, screen)
         await pilot.pause()
         assert "starts when it is here" in toasts(screen)
         assert launched == []

@@ -27,6 +27,7 @@ from tests.helpers.tui.new_run_form import (
     go,
     on_disk,
     on_hub,
+    press_start,
     settled,
     text,
     toasts,
@@ -43,7 +44,7 @@ async def test_nothing_starts_before_there_is_a_model_and_data(folder: Path, lau
     async with form(folder) as (pilot, screen):
         await go(pilot, screen, 3)
         for at in (0, 1):
-            await pilot.press("ctrl+s")
+            await press_start(pilot, screen)
             await pilot.pause()
             assert screen.at == at
             screen.state.draft.choose_model("Qwen/Qwen3-0.6B")
@@ -75,7 +76,7 @@ async def test_both_are_queued_one_after_the_other(folder: Path, shown: list[Run
         field(screen, "loss.name").query_one(Choice).focus()
         await pilot.press("left")
         await settled(pilot, screen)
-        await pilot.press("ctrl+s")
+        await press_start(pilot, screen)
         await until(pilot, lambda: shown)
     [queue] = launched
     recipes = [build(read_toml(run.recipe), "test") for run in queue]
@@ -90,10 +91,10 @@ async def test_what_does_not_fit_is_asked_once_more(
     async with form(folder, (140, 45), tables=TABLES) as (pilot, screen):
         await settled(pilot, screen)
         await go(pilot, screen, 3)
-        await pilot.press("ctrl+s")
+        await press_start(pilot, screen)
         await pilot.pause()
         assert "needs ~60 GB of 27 GB free" in text(screen)
-        assert "press s or ctrl+s again to start anyway" in text(screen)
+        assert "press s again to start anyway" in text(screen)
         assert launched == []
         await go(pilot, screen, 2)
         await type_into(pilot, screen, "train.seed", "3")  # an edit: what was confirmed is not any more
@@ -101,10 +102,10 @@ async def test_what_does_not_fit_is_asked_once_more(
         await settled(pilot, screen)
         await pilot.pause(0.5)
         await settled(pilot, screen)
-        await pilot.press("ctrl+s")
+        await press_start(pilot, screen)
         await pilot.pause()
         assert launched == []
-        await pilot.press("ctrl+s")
+        await press_start(pilot, screen)
         await until(pilot, lambda: shown)
 
 
@@ -117,7 +118,7 @@ async def test_a_start_that_fails_leaves_nothing_and_the_form_as_it_was(
     monkeypatch.setattr("mio_tui.new.begin.launch", fails)
     async with form(folder, tables=TABLES) as (pilot, screen):
         await settled(pilot, screen)
-        await pilot.press("ctrl+s")
+        await press_start(pilot, screen)
         await until(pilot, lambda: "No space left on device" in toasts(screen))
         assert not screen.state.starting
         assert list_runs(folder) == []
@@ -138,6 +139,7 @@ async def test_escape_asks_only_where_something_was_entered(folder: Path) -> Non
             if entered:
                 await go(pilot, screen, 2)
                 await type_into(pilot, screen, "loss.beta", "0.7")
+                await pilot.press("escape", "escape")  # back to the first step
             await pilot.press("escape")
             await pilot.pause(0.1)
             assert isinstance(screen.app.screen, Ask) == entered
@@ -154,7 +156,7 @@ async def test_escape_asks_only_where_something_was_entered(folder: Path) -> Non
 
 async def test_the_steps_are_reached_by_keys_and_by_the_mouse(folder: Path) -> None:
     async with form(folder, tables=TABLES) as (pilot, screen):
-        turns = (("ctrl+right", 1), ("ctrl+right", 2), ("f3", 3), ("ctrl+right", 3), ("ctrl+left", 2), ("f2", 1))
+        turns = (("ctrl+n", 1), ("ctrl+n", 2), ("f3", 3), ("ctrl+n", 3), ("escape", 2), ("f2", 1), ("ctrl+s", 3))
         for key, at in turns:
             await pilot.press(key)
             await pilot.pause()
@@ -202,7 +204,7 @@ async def test_nothing_from_outside_is_markup_or_reaches_the_terminal_raw(folder
         screen.data.tell()
         await pilot.pause()
         assert r"[red]x[bold] \u{1b}[31m.jsonl" in text(screen)
-        for key in ("ctrl+e", "escape", "ctrl+o", "escape", "ctrl+w", "escape", "ctrl+s", "f1", "escape"):
+        for key in ("ctrl+o", "escape", "ctrl+s", "e", "escape", "w", "escape", "s", "f1", "escape"):
             await pilot.press(key)
             await pilot.pause(0.1)
             assert "\x1b" not in text(screen)
@@ -260,10 +262,10 @@ async def test_a_run_is_set_up_with_the_real_preview_and_trains(
         assert "2 Data ✓" in text(screen)
         await until(pilot, lambda: screen.state.needs, 20)
         assert screen.state.needs.total > 0
-        await pilot.press("ctrl+s")
+        await press_start(pilot, screen)
         await until(pilot, lambda: shown or screen.confirmed, 10)
         if not shown:
-            await pilot.press("ctrl+s")
+            await press_start(pilot, screen)
             await until(pilot, lambda: shown, 10)
         [run] = shown
         await until(pilot, lambda: run.read_status()["state"] in ("done", "failed"), 120)

@@ -20,6 +20,7 @@ from tests.helpers.tui.new_run_form import (
     field,
     form,
     go,
+    press_start,
     settled,
     text,
     toasts,
@@ -54,7 +55,7 @@ async def test_a_wrong_value_is_told_as_it_is_typed(
         assert "✗" in row
         assert "3 Settings ✓" not in text(screen)
         await go(pilot, screen, 3)
-        await pilot.press("ctrl+s")
+        await press_start(pilot, screen)
         await until(pilot, lambda: screen.at == 2 and screen.app.focused is box(screen, key))
         assert launched == []
         await type_into(pilot, screen, key, "")
@@ -134,7 +135,8 @@ async def test_the_same_key_in_two_steps_is_one(folder: Path) -> None:
 async def test_the_recipe_is_edited_as_text(folder: Path) -> None:
     async with form(folder, tables=TABLES) as (pilot, screen):
         await go(pilot, screen, 2)
-        await pilot.press("ctrl+e")
+        await go(pilot, screen, 3)
+        await pilot.press("e")
         await until(pilot, lambda: isinstance(screen.app.screen, EditRecipe))
         area = screen.app.screen.query_one(TextArea)
         area.text += "\n[loss]\nbeta = -3\n"
@@ -145,7 +147,7 @@ async def test_the_recipe_is_edited_as_text(folder: Path) -> None:
         await pilot.press("ctrl+s")
         await until(pilot, lambda: screen.app.screen is screen)
         assert screen.state.draft.recipe().loss.beta == 0.3
-        assert box(screen.step, "loss.beta").value == "0.3"
+        assert box(screen.settings, "loss.beta").value == "0.3"
 
 
 async def test_a_shipped_recipe_is_loaded(folder: Path) -> None:
@@ -161,8 +163,9 @@ async def test_a_shipped_recipe_is_loaded(folder: Path) -> None:
 async def test_a_recipe_is_saved_and_loaded_again(folder: Path) -> None:
     async with form(folder, tables=TABLES | {"loss": {"beta": 0.3}}) as (pilot, screen):
         before = screen.state.draft.recipe()
+        await go(pilot, screen, 3)
         for replaced in (False, True):
-            await pilot.press("ctrl+w")
+            await pilot.press("w")
             await pilot.pause(0.1)
             screen.app.screen.query_one(Input).value = "mine"
             await pilot.press("enter")

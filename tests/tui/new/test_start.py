@@ -19,6 +19,7 @@ from tests.helpers.tui.new_run_form import (
     form,
     go,
     on_disk,
+    press_start,
     settled,
     text,
     toasts,
@@ -35,7 +36,7 @@ async def test_what_can_be_no_path_is_told_and_the_form_goes_on(folder: Path, la
     tables = TABLES | {"eval": {"tasks": "~nobody-of-that-name/tasks.jsonl"}}
     async with form(folder, tables=tables) as (pilot, screen):
         await settled(pilot, screen)
-        await pilot.press("ctrl+s")
+        await press_start(pilot, screen)
         await until(pilot, lambda: "eval.tasks = ~nobody-of-that-name/tasks.jsonl: no path" in toasts(screen))
         assert not screen.state.starting
         assert "starting…" not in text(screen)
@@ -46,7 +47,7 @@ async def test_a_start_that_fails_by_a_fault_of_ours_is_one_line(folder: Path, m
     monkeypatch.setattr("mio_tui.new.screen.begin", lambda *_: {}["missing"])
     async with form(folder, tables=TABLES) as (pilot, screen):
         await settled(pilot, screen)
-        await pilot.press("ctrl+s")
+        await press_start(pilot, screen)
         await until(pilot, lambda: "not started: KeyError: 'missing'" in toasts(screen))
         assert not screen.state.starting
 
@@ -57,7 +58,8 @@ async def test_nothing_opens_over_a_form_that_starts(folder: Path, shown: list[R
     monkeypatch.setattr("mio_tui.new.begin.launch", lambda queue, *_: go_on.wait(20) and queues.append(queue))
     async with form(folder, tables=TABLES) as (pilot, screen):
         await settled(pilot, screen)
-        await pilot.press("ctrl+s", "ctrl+o", "ctrl+e", "ctrl+w", "escape", "ctrl+s")
+        await go(pilot, screen, 3)
+        await pilot.press("s", "ctrl+o", "e", "w", "escape", "s")
         assert screen.app.screen is screen
         await pilot.press("f1")
         await until(pilot, lambda: screen.app.screen is not screen)
@@ -78,7 +80,7 @@ async def test_a_start_that_waits_for_a_download_is_for_what_was_there_then(
         await choose_remote(pilot, screen)
         await pilot.press("d")
         await until(pilot, lambda: screen.state.data.summary)
-        await pilot.press("ctrl+s")
+        await press_start(pilot, screen)
         assert screen.state.start_after
         if change == "another model":
             screen.take_model("Qwen/Qwen3-0.6B")
@@ -108,12 +110,12 @@ async def test_pairs_of_another_source_are_not_those_of_the_draft(folder: Path, 
         await type_into(pilot, screen, "data.source", "org/other-data")  # and no enter
         [check] = of_data(screen.state)
         assert (check.sign, check.words) == ("…", "the pairs have not been read yet")
-        await until(pilot, lambda: screen.state.needs)
-        await pilot.press("ctrl+s")
-        await pilot.pause()
-        assert "the pairs have not been read yet\nPress the start key again" in toasts(screen)
-        assert launched == []
         assert {fields["data"]["source"] for do, fields in FakePreview.asked if do == "open"} == {"pairs.jsonl"}
+        await pilot.press("ctrl+s")  # whoever goes on takes what the screen shows
+        await until(pilot, lambda: FakePreview.asked[-1][0] != "open" and screen.data.current)
+        opened = [fields["data"]["source"] for do, fields in FakePreview.asked if do == "open"]
+        assert opened[-1] == "org/other-data"
+        assert launched == []
 
 
 async def test_pairs_are_read_anew_after_an_edit_of_the_settings(folder: Path) -> None:
@@ -166,7 +168,8 @@ async def test_both_stay_through_the_text_and_saving_says_which_half(folder: Pat
     async with form(folder, tables=TABLES) as (pilot, screen):
         await settled(pilot, screen)
         screen.state.draft.both = True
-        await pilot.press("ctrl+e")
+        await go(pilot, screen, 3)
+        await pilot.press("e")
         await pilot.pause(0.1)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: screen.app.screen is screen)
@@ -189,4 +192,4 @@ async def test_a_command_line_that_cannot_be_is_said(folder: Path) -> None:
     async with form(folder, tables=tables) as (pilot, screen):
         await go(pilot, screen, 3)
         await pilot.press("y")
-        assert "not as flags: ctrl+w saves a recipe" in toasts(screen)
+        assert "not as flags: w saves a recipe" in toasts(screen)

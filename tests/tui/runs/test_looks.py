@@ -35,7 +35,7 @@ def picture(folder, snapshot):
             await until(pilot, lambda: isinstance(app.screen, RunsScreen) and app.screen.rows is not None)
             if theme:
                 app.theme = theme
-            await until(pilot, lambda: app.screen.table.row_count == rows)
+            await until(pilot, lambda: len(app.screen.table.rows) == rows)
             if rows and size[0] > 110:  # the highlighted run is drawn beside the list
                 await until(pilot, lambda: "held out, step" in "\n".join(screen_text(app)))
             await pilot.pause(0.5)
@@ -85,7 +85,7 @@ async def test_empty(picture, size):
 async def test_a_damaged_run(folder, picture, size):
     fakes.make_run(folder, "whole", steps=412)
     fakes.make_run(folder, "broken", steps=412).status.write_text("{")
-    await picture(size, 2, "s", "s", "s", "s", "s")
+    await picture(size, 2, "s", "s")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -96,5 +96,5 @@ async def test_help_and_the_quit_question(filled, picture, size, key):
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_the_delete_question(filled, picture, size, monkeypatch):
-    monkeypatch.setattr("mio_tui.removal.folder_size", lambda folder: 12_300_000)
+    monkeypatch.setattr("mio_local.runs.trash.size", lambda place: 12_300_000)
     await picture(size, filled, "end", *["down"] * 9, "d")

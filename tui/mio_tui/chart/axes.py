@@ -11,6 +11,7 @@ XKind = Literal["step", "tokens", "time"]
 Range = tuple[float, float]
 
 _NICE = (1, 2, 5, 10)
+_AHEAD = (1, 1.5, 2, 3, 4, 5, 6, 8, 10)  # how far a growing axis goes: a third of it is empty at most
 _SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 _TINY = 1e-9  # a span below this share of the values is rounding, not data
 _LARGEST = 1e300
@@ -51,6 +52,18 @@ def y_range(current: Range | None, low: float, high: float) -> Range:
     if current is None:
         return down, up
     return (down if low < current[0] else current[0]), (up if high > current[1] else current[1])
+
+
+def horizon(done: int, total: int) -> float:
+    """Where a growing axis of steps ends: a twentieth past what is done at least, and at `total`, if known, at most.
+
+    It is 1, 1.5, 2, 3, 4, 5, 6 or 8 times a power of ten, from 10 on, so that it moves, which draws all anew, some
+    eight times while a run grows tenfold.
+    """
+    least = max(done * 1.05, 10)
+    power = 10.0 ** math.floor(math.log10(least))
+    end = next(factor * power for factor in _AHEAD if factor * power >= least)
+    return min(end, float(max(total, done))) if total else end
 
 
 def with_guides(data: Range, guides: list[float]) -> Range:
@@ -101,6 +114,14 @@ def tick_text(value: float, step: float) -> str:
         digits = math.floor(math.log10(abs(value))) - math.floor(math.log10(step) + 1e-9)
         return _short_exponent(f"{value:.{min(max(digits, 0), 4)}e}")
     return f"{value:.{max(-math.floor(math.log10(step) + 1e-9), 0)}f}"
+
+
+def end_text(value: float) -> str:
+    """An end of a linear axis, where it stands alone: 0.6, 120, 2e5."""
+    if value == 0 or 1e-3 <= abs(value) < 1e4:
+        return f"{value + 0.0:.4g}"
+    mantissa, _, exponent = f"{value:.3e}".partition("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
 
 
 def log_text(exponent: float) -> str:

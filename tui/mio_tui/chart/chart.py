@@ -10,8 +10,8 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.color import Color
-from textual.geometry import Region
-from textual.reactive import reactive
+from textual.geometry import Region, Size
+from textual.reactive import Reactive, reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -19,6 +19,7 @@ from mio_tui.chart.axes import Range, XKind, bounds, log10, with_guides, y_range
 from mio_tui.chart.curve import Curve, Guide, smoothed
 from mio_tui.chart.frame import Frame
 from mio_tui.chart.scene import STYLES, THIN, Area, Scene, paint
+from mio_tui.contrast import filtered
 
 SMOOTHING = (0, 10, 25, 100)
 """The sensible values of `Chart.smoothing`, in points."""
@@ -26,6 +27,7 @@ SMOOTHING = (0, 10, 25, 100)
 # A theme that has one of these variables decides the colour; CSS alone could not name them, as Textual refuses to start
 # over a variable that the theme lacks.
 _VARIABLES = {"chosen": "chosen", "rejected": "rejected", "a": "run-a", "b": "run-b", "c": "run-c", "d": "run-d"}
+FEW = 8  # rows
 _CLOSEST = 1e-6  # the narrowest zoom, as a share of the whole
 
 
@@ -34,7 +36,8 @@ class Chart(Widget):
 
     `smoothing` is the number of points in the moving mean that is drawn instead of each curve that has no marks;
     `log_y` draws powers of ten, on which non-positive values are gaps. `x_kind`, `y_format` and `empty` are looked at
-    when the next curves are shown. In NO_COLOR terminals dash, dimness and label tell curves apart; with
+    when the next curves are shown. A `titled` one whose newest values stand in a title drops its labels where it has
+    less than `FEW` rows. In NO_COLOR terminals dash, dimness and label tell curves apart; with
     MIO_LOCAL_CHART=ascii the curves are drawn without braille.
     """
 
@@ -56,6 +59,7 @@ class Chart(Widget):
 
     ALLOW_SELECT = False  # a drag moves the crosshair
 
+    virtual_size: Reactive[Size] = Reactive(Size(0, 0), repaint=False)  # it does not scroll: no second layout
     smoothing = reactive(0, repaint=False)
     log_y = reactive(False, repaint=False)
 
@@ -65,12 +69,14 @@ class Chart(Widget):
         x_kind: XKind = "step",
         y_format: str = "+.2f",
         empty: str = "",
+        titled: bool = False,
         name: str | None = None,
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
         super().__init__(name=name, id=id, classes=classes)
         self.empty = empty
+        self._titled = titled
         self._ascii = os.environ.get("MIO_LOCAL_CHART") == "ascii"  # for fonts without braille
         self.x_kind: XKind = x_kind
         self.y_format = y_format
@@ -178,6 +184,12 @@ class Chart(Widget):
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         self._wheel(event, 0.8)
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        if self.gutter:  # a border is Textual's affair
+            return super().render_lines(crop)
+        strips, (left, right) = filtered(self, [self.render_line(y) for y in crop.line_range]), crop.column_span
+        return strips if right - left == self.size.width else [strip.crop(left, right) for strip in strips]
+
     def render_line(self, y: int) -> Strip:
         """One row, built when it is first asked for."""
         if self._frame is None or self._frame.codes.shape != (self.size.height, self.size.width):
@@ -236,7 +248,7 @@ class Chart(Widget):
         x = self.x_range
         return Scene(
             curves, self._guides, x, self._fitted_y(curves, x), self.empty, self.x_kind, self.y_format, self.log_y,
-            self._ascii, self._cursor, self._margin,
+            self._ascii, self._cursor, self._margin, self._titled and self.size.height < FEW,
         )  # fmt: skip
 
     def _fitted_y(self, curves: Sequence[Curve], x: Range) -> Range:

@@ -29,6 +29,14 @@ class Curve:
             raise ValueError(f"curve {self.name!r}: x {self.x.shape} and y {self.y.shape} must be rows of one length")
 
 
+    def same(self, other: "Curve") -> bool:
+        """Whether the two are drawn alike."""
+        kinds = ((each.name, each.color, each.dash, each.thin, each.marks) for each in (self, other))
+        return len(set(kinds)) == 1 and all(
+            np.array_equal(*pair, equal_nan=True) for pair in ((self.x, other.x), (self.y, other.y))
+        )
+
+
 @dataclass(frozen=True)
 class Guide:
     """A horizontal dotted line, labelled at the right."""

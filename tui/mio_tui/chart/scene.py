@@ -7,7 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.cells import cell_len
 
-from mio_tui.chart.axes import Range, XKind, log10, log_text, log_ticks, tick_text, ticks, value_text, x_text, x_ticks
+from mio_tui.chart.axes import (
+    Range,
+    XKind,
+    end_text,
+    log10,
+    log_text,
+    log_ticks,
+    tick_text,
+    ticks,
+    value_text,
+    x_text,
+    x_ticks,
+)
 from mio_tui.chart.curve import Curve, Guide, nearest
 from mio_tui.chart.frame import Frame, shorten
 from mio_tui.chart.raster import ACROSS, BRAILLE, DOWN, Window, cells, guide, line
@@ -50,6 +62,7 @@ class Scene:
     ascii: bool = False
     cursor: float | None = None
     margin: int = 0  # the least columns for labels, so that a label that gets shorter moves nothing
+    bare: bool = False  # few rows: no labels, and ticks at the ends of y
 
     @property
     def signs(self) -> str:
@@ -69,11 +82,11 @@ def paint(scene: Scene, width: int, height: int) -> tuple[Frame, Area, int]:
     rows = height - top - bottom
     y_ticks = _y_ticks(scene, rows)
     gutter = max([4, *(cell_len(text) for _, text in y_ticks)]) + 1
-    if width - gutter < 8:
+    if width - gutter < 8 or rows < 2:
         gutter = 0
     labels = _labels(scene, rows, (width - gutter) // 3)
     margin = max([scene.margin, *(cell_len(text) + 1 for _, text, _ in labels)]) if labels else scene.margin
-    if width - gutter - margin < _LEAST_PLOT:
+    if scene.bare or width - gutter - margin < _LEAST_PLOT:
         labels, margin = [], 0
     area = Area(gutter, top, max(width - gutter - margin, 0), max(rows, 0))
     if area.width and area.height:
@@ -118,7 +131,9 @@ def _y_ticks(scene: Scene, rows: int) -> list[tuple[int, str]]:
         return []
     low, high = scene.y
     most = rows // 4 + 1
-    if scene.log_y:
+    if scene.bare and not scene.log_y:
+        marked = [(value, end_text(value)) for value in (low, high)]
+    elif scene.log_y:
         marked = [(value, log_text(value)) for value in log_ticks(low, high, most)]
     else:
         values = ticks(low, high, most)

@@ -31,7 +31,7 @@ class View:
 
     metric: str = "likelihood"
     change: bool = True  # from the start, else absolute log-probs
-    per_token: bool = True  # else per answer
+    per_token: bool = False  # else per answer
     axis: XKind = "step"
     training: bool = True  # the training batches thin behind the held-out curves
     smoothing: int = 25

@@ -10,7 +10,7 @@ from mio_tui.dialogs import Answer
 SIGNALS = {"end": signal.SIGTERM, "kill": signal.SIGKILL}
 ANSWERS = (
     Answer("t", "end", "Ask its process to end (SIGTERM): it saves if it still can"),
-    Answer("k", "kill", "Kill its process (SIGKILL): what came after its last checkpoint is lost"),
+    Answer("9", "kill", "Kill its process (SIGKILL): what came after its last checkpoint is lost"),
 )
 
 

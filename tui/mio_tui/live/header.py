@@ -1,6 +1,7 @@
 """The three lines at the top: which run in what state, how far it is, and how it goes."""
 
 import math
+import time
 from typing import Any
 
 from rich.text import Text
@@ -8,11 +9,13 @@ from rich.text import Text
 from mio_local.objectives.losses import LOSSES
 from mio_local.runs.directory import LIVE, Run
 from mio_local.runs.history import History, is_number
+from mio_local.runs.summary import accuracy
 from mio_tui.formatting import STATES, count, duration, line, number
 from mio_tui.live.plots import Look
 from mio_tui.live.reading import Reading
 
 LEAST_BAR, MOST_BAR = 8, 60
+WEEK = 7 * 86400.0  # seconds
 SEPARATOR = Text.assemble((" │ ", "dim"))  # a style of its own would be that of all that it joins
 
 
@@ -64,17 +67,19 @@ def figures_line(reading: Reading, look: Look, colors: dict[str, str], width: in
     shown = reading.figures
     if not shown:
         return Text("")
-    long = [_side(side, shown, look, colors[side], absolute=True) for side in ("chosen", "rejected")]
-    short = [_side(side, shown, look, colors[side], absolute=not look.change) for side in ("chosen", "rejected")]
+    sides = [_side(side, shown, look, colors[side]) for side in ("chosen", "rejected")]
+    unit = [sides[0], sides[1] + Text(f" {look.unit}", style="dim")]
     margin = Text(f"margin {number(shown.get('rewards/margins'))}")
     reward = Text("reward ") + margin  # unlike the likelihoods, it is times beta
     rest = [
-        Text(f"acc {number(shown.get('rewards/accuracies'), '.2f')}"),
+        Text(f"acc {number(accuracy(shown), '.2f')}"),
         Text(f"loss {number(shown.get('loss'), '.3f')}"),
     ]
     kind = f"held out, step {shown['step']}" if shown.get("type") == "eval" else f"training, step {shown['step']}"
+    where = Text(kind, style="dim")
     fits = Text("")
-    for parts in ([*short, margin, *rest], [*long, margin, *rest], [*long, reward, *rest, Text(kind, style="dim")]):
+    long = [*unit, reward, *rest]
+    for parts in ([*sides, margin, *rest], [*sides, reward, *rest], long, [*long, where]):
         text = Text(" ").append(SEPARATOR.join(parts))
         if not fits.plain or text.cell_len <= width:
             fits = text
@@ -102,8 +107,17 @@ def _times(status: dict[str, Any], reading: Reading, now: float) -> list[str]:
     if status.get("state") == "training":
         idle = pace.idle(now)
         left = pace.left(reading.total - reading.step)
-        found.append(f" · last step {duration(idle)} ago" if idle else f" · left {duration(left)}")
+        found.append(f" · last step {duration(idle)} ago" if idle else f" · left {duration(left)}{_done_at(now, left)}")
     return found
+
+
+def _done_at(now: float, left: float) -> str:
+    """The clock at the end, as ` (done 15:21)`; with its day where that is another, nothing where that is far off."""
+    if not 0 <= left < WEEK:
+        return ""
+    then = time.localtime(now + left)
+    same = then[:3] == time.localtime(now)[:3]
+    return time.strftime(" (done %H:%M)" if same else " (done %a %H:%M)", then)
 
 
 def _bar(before: str, after: str, share: float, color: str, width: int) -> Text:
@@ -118,16 +132,15 @@ def _bar(before: str, after: str, share: float, color: str, width: int) -> Text:
     return _cut(head.append(" ").append(tail), width)
 
 
-def _side(side: str, shown: dict[str, Any], look: Look, color: str, absolute: bool) -> Text:
-    """`chosen -1.187 ▲ +0.020`: where it stands, and its change from the start."""
+def _side(side: str, shown: dict[str, Any], look: Look, color: str) -> Text:
+    """`Δchosen +2.16`, as the list of runs and the log say it; or `chosen -118.14 ▲+2.16`."""
     suffix = "_per_token" if look.per_token else ""
     value, change = shown.get(f"logps/{side}{suffix}"), shown.get(f"delta/{side}{suffix}")
-    form = look.form.removeprefix("+")
+    if look.change:
+        return Text.assemble((f"Δ{side} ", color), (number(change, look.form), "bold"))
     arrow = ("▲" if change > 0 else "▼" if change < 0 else "=") if is_number(change) else ""
-    text = Text(f"{side} ", style=color)
-    if absolute:
-        text.append(f"{number(value, form)} ", style="")
-    return text.append(f"{arrow}{number(change, look.form)}", style="bold")
+    absolute = number(value, look.form.removeprefix("+"))
+    return Text.assemble((f"{side} ", color), f"{absolute} ", (f"{arrow}{number(change, look.form)}", "bold"))
 
 
 def _cut(text: Text, width: int) -> Text:

@@ -3,16 +3,19 @@
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
 from mio_local.runs.history import History, is_number
+from mio_local.runs.summary import accuracy
 from mio_local.storage.plain_files import open_plain
 from mio_local.text import visible_line
 from mio_tui.formatting import NONE, count, number
+from mio_tui.live.plots import Look
+from mio_tui.live.sample import wrapped
 
 MOST = 100  # entries that are shown
 BYTES, LINES = 16_000, 40  # of trainer.log
@@ -30,19 +33,25 @@ class Entry:
     words: str
 
 
-def entries(history: History, bad: int = 0) -> tuple[Entry, ...]:
-    """The newest entries of a run, oldest first; `bad` lines of its events were none."""
+def entries(history: History, look: Look, bad: int = 0, words: str = "") -> tuple[Entry, ...]:
+    """The newest entries of a run that hold all of `words`, oldest first, changes in the unit of `look`; `bad` lines of
+    its events were none."""
     found = [
         Entry(event["step"], when if is_number(when := event.get("time")) else 0.0, *told)
-        for kind in _WORDS
-        for event in history.of(kind)[-MOST:]
-        for told in _told(kind, event)
+        for kind in ("eval", *_WORDS)
+        for event in history.of(kind)[0 if words else -MOST :]
+        for told in _told(kind, event, look)
     ]
     found.sort(key=lambda entry: (entry.step, entry.time))
     if bad:
         lines = "1 line" if bad == 1 else f"{bad} lines"
         found.append(Entry(found[-1].step if found else 0, 0.0, "warning", f"{lines} of events.jsonl are no events"))
-    return tuple(found[-MOST:])
+    return tuple([entry for entry in found if holds(f"{entry.level} {entry.step} {entry.words}", words)][-MOST:])
+
+
+def holds(text: str, words: str) -> bool:
+    """Whether a text holds every word of a filter, large or small."""
+    return all(word in text.lower() for word in words.lower().split())
 
 
 def tail(path: Path) -> tuple[str, ...]:
@@ -59,8 +68,9 @@ def tail(path: Path) -> tuple[str, ...]:
     return tuple(visible_line(line, 400) for line in kept[-LINES:])
 
 
-def log_text(log: Sequence[Entry], printed: Sequence[str], colors: dict[str, str]) -> Text:
-    """The panel's text; `colors` gives "warning" and "error" a style."""
+def log_text(log: Sequence[Entry], printed: Sequence[str], colors: dict[str, str], words: str, width: int) -> Text:
+    """The panel's text in lines of at most `width` columns. `colors` gives "warning" and "error" a style; `words` is
+    the filter."""
     text = Text()
     for entry in log:
         clock = time.strftime("%H:%M:%S", time.localtime(entry.time)) if 0 < entry.time < LATEST else " " * 8
@@ -70,14 +80,14 @@ def log_text(log: Sequence[Entry], printed: Sequence[str], colors: dict[str, str
         text.append("the end of trainer.log\n", style="bold")
         text.append("\n".join(printed))
     if not text.plain:
-        text.append("nothing happened yet", style="dim")
+        text.append("no line holds that" if words else "nothing happened yet", style="dim")
     text.rstrip()
-    return text
+    return wrapped(text, width)
 
 
-def _told(kind: str, event: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _told(kind: str, event: dict[str, Any], look: Look) -> Iterator[tuple[str, str]]:
     level = str(event.get("level", "info")) if kind == "note" else "info"
-    words = visible_line(_WORDS[kind](event), 600)
+    words = visible_line(_evaluated(event, look) if kind == "eval" else _WORDS[kind](event), 600)
     if kind == "finished" and event.get("state") == "failed":
         level = "error"
     yield (level if level in SIGNS else "info"), words
@@ -88,10 +98,12 @@ def _started(event: dict[str, Any]) -> str:
     return f"started: {pairs:,} pairs, {held_out:,} held out, {event.get('objective', '')} on {event.get('device', '')}"
 
 
-def _evaluated(event: dict[str, Any]) -> str:
+def _evaluated(event: dict[str, Any], look: Look) -> str:
+    changes = (event.get(replace(look, change=True).key(side)) for side in ("chosen", "rejected"))
+    chosen, rejected = (number(change, look.form) for change in changes)
     return (
-        f"eval Δchosen {number(event.get('delta/chosen'))} Δrejected {number(event.get('delta/rejected'))} "
-        f"acc {number(event.get('rewards/accuracies'), '.2f')} loss {number(event.get('loss'), '.3f')}"
+        f"eval Δchosen {chosen} Δrejected {rejected} "
+        f"acc {number(accuracy(event), '.2f')} loss {number(event.get('loss'), '.3f')}"
     )
 
 
@@ -109,7 +121,6 @@ def _benchmark(event: dict[str, Any]) -> str:
 
 _WORDS = {
     "started": _started,
-    "eval": _evaluated,
     "task": _task,
     "benchmark": _benchmark,
     "note": lambda event: str(event.get("text", "")),

@@ -1,30 +1,32 @@
 """The eight panels together: which are shown where, and the keys that move their charts in step."""
 
+from rich.text import Text
 from textual.app import ComposeResult
-from textual.containers import Container, Horizontal, Vertical
+from textual.widget import Widget
 
 from mio_tui.chart import SMOOTHING
+from mio_tui.chart.axes import horizon
+from mio_tui.formatting import line
 from mio_tui.live.log import log_text
-from mio_tui.live.plots import CHARTS, LOG
+from mio_tui.live.panel import Ground, Panel
+from mio_tui.live.plots import CHARTS, LOG, Plot
 from mio_tui.live.reading import Reading
-from mio_tui.live.sample import sample_text, sample_title
+from mio_tui.live.sample import prompt_line, sample_text, sample_title
 from mio_tui.live.system import system_text
-from mio_tui.live.widgets import NAMES, ChartPanel, Panel, PlotChart, TextPanel
+from mio_tui.live.widgets import NAMES, ChartPanel, PlotChart, TextPanel
 
 SAMPLE, SYSTEM, LOG_PANEL = range(len(CHARTS), len(NAMES))
 
 
-class Panels(Container):
+class Panels(Ground):
     """All panels at once where there is room, else the current one."""
 
     DEFAULT_CSS = """
     Panels {
-        height: 1fr;
-        #charts { height: 1fr; }
-        #likelihood { width: 2fr; }
-        #small { width: 1fr; }
-        #texts { height: 10; }
-        #texts.-alone { height: 1fr; }
+        height: 1fr; layout: grid; grid-size: 2; grid-columns: 2fr 1fr; grid-rows: 1fr 1fr 1fr 1fr 15% 15%;
+        #likelihood { row-span: 4; }
+        #answer { row-span: 2; }
+        &.-alone { layout: vertical; }
     }
     """
 
@@ -33,18 +35,17 @@ class Panels(Container):
         self.current = 0
         self.held: int | None = None  # the sample that is looked at, None for whichever is the newest
         self.smoothing = SMOOTHING[2]
+        self.host = ""  # how busy the machine is, in one line
+        self.words = ""  # that the lines of the log hold
         self.boxes: list[Panel] = [
-            ChartPanel(index, id=name) if index < len(CHARTS) else TextPanel(index, id=name, follow=name == "log")
+            ChartPanel(index, name, id=name)
+            if index < len(CHARTS)
+            else TextPanel(index, name, id=name, follow=name == "log")
             for index, name in enumerate(NAMES)
         ]
 
     def compose(self) -> ComposeResult:
-        with Horizontal(id="charts"):
-            yield self.boxes[0]
-            with Vertical(id="small"):
-                yield from self.boxes[1 : len(CHARTS)]
-        with Horizontal(id="texts"):
-            yield from self.boxes[len(CHARTS) :]
+        yield from self.boxes
 
     def on_mount(self) -> None:
         for chart in self.charts:
@@ -64,11 +65,11 @@ class Panels(Container):
         """Make one panel the current one, alone where it is to have all the room."""
         self.current = current
         for box in self.boxes:
-            box.set_class(box.index == current, "-current")
-            box.display = not alone or box.index == current
-        for part, first, end in (("charts", 0, SAMPLE), ("small", 1, SAMPLE), ("texts", SAMPLE, len(NAMES))):
-            self.query_one(f"#{part}").display = not alone or first <= current < end
-        self.query_one("#texts").set_class(alone, "-alone")
+            box.mark(box.index == current)
+            display(box, not alone or box.index == current)
+        if alone != self.has_class("-alone"):
+            self.set_class(alone, "-alone", update=False)
+            self.app.stylesheet.apply(self)  # itself alone: what is in it looks the same
         self.name_charts()
 
     def shown(self) -> list[int]:
@@ -82,8 +83,9 @@ class Panels(Container):
         if isinstance(box, ChartPanel):
             if reading.plots:
                 plot = reading.plots[index]
-                box.entitle(plot.title, self._below(box))
-                box.chart.look(plot, float(reading.total) or None, empty)
+                box.entitle(chart_title(plot, colors, self.smoothing), self._below(box))
+                end = horizon(reading.step, reading.total) if live else float(reading.step)
+                box.chart.look(plot, end, empty)
         elif isinstance(box, TextPanel):
             self._write(box, reading, colors, live)
 
@@ -91,7 +93,7 @@ class Panels(Container):
         """Say at the charts' lower edges how they are drawn."""
         for box in self.boxes:
             if isinstance(box, ChartPanel):
-                box.border_subtitle = self._below(box)
+                box.say_below(self._below(box))
 
     def smooth(self) -> None:
         """The next smoothing, of all charts."""
@@ -145,23 +147,46 @@ class Panels(Container):
         if isinstance(box, TextPanel):
             box.scroll_by(rows)
 
-    def _below(self, box: ChartPanel) -> str:
+    def _below(self, box: ChartPanel) -> Text:
+        log = "log y · " if box.chart.log_y else ""
+        if box.index != self.current:
+            return Text(log.removesuffix(" · "))
         smooth = f"smooth {self.smoothing}" if self.smoothing else "not smoothed"
-        log = " · log y" if box.chart.log_y else ""
-        return f"{smooth}{log} · ←→ crosshair · z zoom" if box.index == self.current else f"{smooth}{log}"
+        return Text(f"{log}{smooth} · ←→ crosshair · z zoom")
 
     def _write(self, box: TextPanel, reading: Reading, colors: dict[str, str], live: bool) -> None:
         if box.index == SAMPLE:
-            index = len(reading.samples) - 1 if self.held is None else self.held
-            box.entitle(sample_title(reading.samples, index), "[ ] older, newer" if len(reading.samples) > 1 else "")
-            box.show(sample_text(reading.samples, index, live and reading.sampled, roomy=box.size.height > 12))
+            samples = reading.samples
+            index = len(samples) - 1 if self.held is None else self.held
+            below = Text("[ ] older, newer · ") if len(samples) > 1 else Text()
+            box.entitle(sample_title(samples, index), below.append(prompt_line(samples, index)))
+            box.show(lambda width: sample_text(samples, index, live and reading.sampled, width))
         elif box.index == SYSTEM:
-            box.show(system_text(reading.machine, box.size.width - 4))
+            box.entitle(line(self.host or "system"))
+            box.show(lambda width: system_text(reading.machine, width))
         else:
-            box.show(log_text(reading.log, reading.printed, colors))
+            box.entitle(Text("log with ").append(line(self.words)) if self.words else Text("log"))
+            box.show(lambda width: log_text(reading.log, reading.printed, colors, self.words, width))
 
     def step_sample(self, reading: Reading, by: int) -> None:
         """Choose an older sample (-1) or a newer one (1)."""
         newest = len(reading.samples) - 1
         index = max((newest if self.held is None else self.held) + by, 0)
         self.held = index if index < newest else None
+
+
+def display(widget: Widget, seen: bool) -> None:
+    """Show a widget or not."""
+    if widget.display != seen:  # each setting lays everything out anew
+        widget.display = seen
+
+
+def chart_title(plot: Plot, colors: dict[str, str], smoothing: int = 0) -> Text:
+    """What the chart is of, in which unit, and the newest values; lines of one colour are told by their pattern."""
+    title = Text(f"{plot.title}, {plot.unit}" if plot.unit else plot.title)
+    told = plot.told(smoothing)
+    for curve, value in told:
+        name = f"{curve.name} " if len(told) > 1 else ""
+        sign = "" if curve.color in colors or not name else "╌" if curve.dash else "─"
+        title.append(" ").append(f"{sign}{name}{value}", style=colors.get(curve.color, "bold"))
+    return title

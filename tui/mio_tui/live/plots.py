@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mio_local.objectives.losses import LOSSES
 from mio_local.runs.history import History, is_number
 from mio_tui.chart import Curve, Guide
-from mio_tui.chart.axes import Range
+from mio_tui.chart.axes import Range, value_text
+from mio_tui.chart.curve import smoothed
 
 # in the order in which `plots` gives them; one more is a name here, and a Plot there
 CHARTS = ("likelihood", "margin", "accuracy", "loss", "information")
@@ -21,7 +22,7 @@ class Look:
     """How the likelihoods are looked at: as change from the start or absolute, per token or per answer."""
 
     change: bool = True
-    per_token: bool = True
+    per_token: bool = False
 
     def key(self, side: str) -> str:
         """The events' name of a side."""
@@ -40,29 +41,40 @@ class Look:
 
 @dataclass(frozen=True)
 class Plot:
-    """What one chart shows."""
+    """What one chart shows. `unit` is what its values are counted in, "" for none."""
 
     title: str
+    unit: str = ""
     curves: tuple[Curve, ...] = ()
     guides: tuple[Guide, ...] = ()
     form: str = "+.2f"
     fixed: Range | None = None
+
+    def told(self, smoothing: int) -> list[tuple[Curve, str]]:
+        """Each curve that has a label with its newest value, as it is drawn, the one on top first."""
+        found: list[tuple[Curve, str]] = []
+        for curve in reversed(self.curves):
+            y = curve.y if curve.marks else smoothed(curve.y, smoothing)
+            if not curve.thin and (seen := y[np.isfinite(y)]).size:
+                found.append((curve, value_text(float(seen[-1]), self.form)))
+        return found
 
 
 def plots(history: History | None, look: Look) -> tuple[Plot, ...]:
     """The plots of `CHARTS`, in that order; without a history they are empty."""
     return (
         likelihood(history, look),
-        Plot("margin of the rewards", _single(history, "rewards/margins"), (Guide(0, "start"),)),
-        Plot("accuracy", _single(history, "rewards/accuracies"), (Guide(0.5, "chance"),), ".2f", (0, 1)),
-        Plot("loss", _single(history, "loss"), _start(history), ".3f"),
-        Plot("mutual information, nats", _information(history), (), "+.3f"),
+        Plot("reward margin", "", _single(history, "rewards/margins"), (Guide(0, "start"),)),
+        Plot("accuracy", "", _accuracy(history), (Guide(0.5, "chance"),), ".2f", (0, 1)),
+        Plot("loss", "", _single(history, "loss"), _start(history), ".3f"),
+        Plot("info", "nats", _information(history), (), ".3f"),
     )
 
 
 def likelihood(history: History | None, look: Look) -> Plot:
     """The first of them."""
-    return Plot(_title(look), _likelihoods(history, look), _lines(history, look), look.form)
+    unit = f"Δ {look.unit}" if look.change else look.unit
+    return Plot("likelihood", unit, _likelihoods(history, look), _lines(history, look), look.form)
 
 
 def target(history: History, look: Look) -> float | None:
@@ -77,10 +89,6 @@ def target(history: History, look: Look) -> float | None:
         return nats
     inverse = history.last("started").get("inverse_tokens")
     return nats * inverse if loss.reduction == "sum" and is_number(inverse) else None
-
-
-def _title(look: Look) -> str:
-    return f"likelihood · {'change from the start, ' if look.change else 'log-prob, '}{look.unit}"
 
 
 def _curve(history: History, kind: str, key: str, name: str, color: str, dash: bool, behind: bool) -> Curve:
@@ -112,6 +120,18 @@ def _single(history: History | None, key: str) -> tuple[Curve, ...]:
     if history is None:
         return ()
     return tuple(_pair(history, key, "eval" if history.of("eval") else "train"))
+
+
+def _accuracy(history: History | None) -> tuple[Curve, ...]:
+    """Without the points before the first step, at which every pair is a tie: as `mio_local.runs.summary.accuracy`."""
+    if history is None:
+        return ()
+    curves: list[Curve] = []
+    for curve in _single(history, "rewards/accuracies"):
+        kind = "eval" if curve.marks else "step"
+        moved = [history.column(kind, f"delta/{side}")[1] != 0 for side in ("chosen", "rejected")]
+        curves.append(replace(curve, y=np.where(moved[0] | moved[1], curve.y, np.nan)))
+    return tuple(curves)
 
 
 def _information(history: History | None) -> tuple[Curve, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 from mio_local.errors import RunError
 from mio_local.runs.directory import LIVE, Run
 from mio_local.runs.history import History, is_number
-from mio_tui.live.log import Entry, entries, tail
+from mio_tui.live.log import Entry, entries, holds, tail
 from mio_tui.live.plots import Look, Plot, plots
 from mio_tui.live.system import Machine, machine
 from mio_tui.live.time_left import Pace, pace
@@ -37,16 +37,20 @@ class Reading:
     adapter: Path | None = None
 
 
-def read(watched: Watched, status: dict[str, Any], look: Look) -> Reading:
-    """Look at a run's files. There may be no history, where its recipe cannot be read."""
+def read(watched: Watched, status: dict[str, Any], look: Look, words: str = "") -> Reading:
+    """Look at a run's files, at the lines of the log that hold some words. There may be no history, where its recipe
+    cannot be read."""
     with watched.lock:
-        return _read(watched.run, watched.history, status, look, watched.bad_lines)
+        return _read(watched.run, watched.history, status, look, watched.bad_lines, words)
 
 
-def _read(run: Run, history: History | None, status: dict[str, Any], look: Look, bad: int) -> Reading:
+def _read(
+    run: Run, history: History | None, status: dict[str, Any], look: Look, bad: int, words: str
+) -> Reading:
     info = _info(run)
     state = str(status.get("state"))
     printed = tail(run.log) if state in ("starting", "failed", "lost") else ()
+    printed = tuple(each for each in printed if holds(each, words))
     folders = run.saved()
     checkpoint = _step(folders[-1]) if folders else 0
     adapter = run.adapter if run.adapter.is_dir() else None
@@ -67,7 +71,7 @@ def _read(run: Run, history: History | None, status: dict[str, Any], look: Look,
         note=_news(history),
         samples=tuple(history.of("sample")),
         sampled=history.recipe.eval.sample_tokens > 0,
-        log=entries(history, bad),
+        log=entries(history, look, bad, words),
         printed=printed,
         machine=machine(history, {**info, **status}, checkpoint),
         answers={str(event.get("id")): str(event.get("result")) for event in history.of("control")[-100:]},

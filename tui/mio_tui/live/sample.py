@@ -1,36 +1,66 @@
-"""The sample panel: one prompt, the base model's answer, and the policy's at some step."""
+"""The answer panel: the policy's newest answer beside the base model's, and below them the prompt."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
+from rich.console import Console
 from rich.text import Text
 
-from mio_tui.formatting import block
+from mio_tui.formatting import block, line
 
 LIMITS = {"prompt": 1500, "base": 2500, "policy": 2500}  # characters
+BESIDE = 60  # columns from which on two answers stand side by side
+_CONSOLE = Console()  # asked for nothing but how to break lines
 
 
-def sample_text(samples: Sequence[dict[str, Any]], index: int, waiting: bool, roomy: bool) -> Text:
-    """Sample number `index`; `waiting` where more will come, `roomy` where its parts may stand apart."""
+def sample_text(samples: Sequence[dict[str, Any]], index: int, waiting: bool, width: int) -> Text:
+    """Sample number `index` in lines of at most `width` columns; `waiting` where more will come."""
     if not samples:
-        more = "none yet: one is answered at each evaluation, or now with g" if waiting else "none"
-        return Text(f"sample answers: {more}", style="dim")
+        more = "none yet: one comes with each evaluation, or now with g" if waiting else "none"
+        return wrapped(Text(f"sample answers: {more}", style="dim"), width)
     event = samples[index]
-    text = Text()
-    for key, title in (("prompt", "PROMPT"), ("base", "BASE"), ("policy", f"STEP {event['step']}")):
-        value = str(event.get(key) or "")
-        text.append(title + ("\n" if roomy else "  "), style="bold" if key == "policy" else "bold dim")
-        text.append(block(value, LIMITS[key]) if value.strip() else Text("(empty)", style="dim"))
-        if len(value) > LIMITS[key]:
-            text.append(f" … and {len(value) - LIMITS[key]:,} more characters", style="dim")
-        text.append("\n\n" if roomy else "\n")
-    text.rstrip()
+    policy, base, prompt = (
+        Text.assemble((title, "bold"), "\n", _part(event, key))
+        for key, title in (("policy", f"STEP {event['step']}"), ("base", "BASE"), ("prompt", "PROMPT"))
+    )
+    if width < BESIDE:
+        return Text("\n\n").join(wrapped(part, width) for part in (policy, base, prompt))
+    half = (width - 3) // 2
+    columns = zip_longest(wrapped(policy, half).split("\n"), wrapped(base, half).split("\n"), fillvalue=Text())
+    rows = [_padded(left, half).append(" │ ", style="dim").append(right) for left, right in columns]
+    return Text("\n").join([*rows, Text(), wrapped(prompt, width)])
+
+
+def sample_title(samples: Sequence[dict[str, Any]], index: int) -> Text:
+    """What the panel is called."""
+    if not samples:
+        return Text("answer")
+    which = f" · {index + 1} of {len(samples)}" if len(samples) > 1 else ""
+    return Text(f"answer at step {samples[index]['step']}{which}")
+
+
+def prompt_line(samples: Sequence[dict[str, Any]], index: int) -> Text:
+    """The beginning of the prompt, for the panel's lower edge."""
+    return line(f"to: {samples[index].get('prompt') or ''}") if samples else Text()
+
+
+def wrapped(text: Text, width: int) -> Text:
+    """Text in lines that are no longer."""
+    return Text("\n").join(text.wrap(_CONSOLE, max(width, 1)))
+
+
+def _part(event: dict[str, Any], key: str) -> Text:
+    value = str(event.get(key) or "")
+    if not value.strip():
+        return Text("(empty)", style="dim")
+    text = block(value, LIMITS[key])
+    if len(value) > LIMITS[key]:
+        text.append(f" … and {len(value) - LIMITS[key]:,} more characters", style="dim")
     return text
 
 
-def sample_title(samples: Sequence[dict[str, Any]], index: int) -> str:
-    """What the panel is called."""
-    if not samples:
-        return "sample"
-    which = f" · {index + 1} of {len(samples)}" if len(samples) > 1 else ""
-    return f"sample · step {samples[index]['step']}{which}"
+def _padded(text: Text, width: int) -> Text:
+    text = text.copy()
+    text.pad_right(max(width - text.cell_len, 0))
+    return text

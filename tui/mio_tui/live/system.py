@@ -10,6 +10,7 @@ from rich.text import Text
 from mio_local.runs.history import History, is_number
 from mio_tui import formatting as words
 from mio_tui.formatting import NONE, count, number
+from mio_tui.live.sample import wrapped
 
 BARS = "▁▂▃▄▅▆▇█"
 MOST = 120  # points of the memory's history
@@ -62,30 +63,23 @@ def machine(history: History, told: dict[str, Any], checkpoint: int) -> Machine:
 
 
 def system_text(shown: Machine, width: int) -> Text:
-    """The panel's lines, for a panel of that many columns."""
-    bars = sparkline(shown.history, max(min(len(shown.history), width - 35), 0))
+    """The panel's lines, for a panel of that many columns: what changes comes first, as a small panel shows it."""
+    memory = f"memory {_size(shown.memory)} now · {_size(shown.peak)} peak"
+    bars = sparkline(shown.history, max(min(len(shown.history), width - len(memory) - 1), 0))
     lines = [
-        ("speed", f"{_thousands(shown.tokens)} tok/s  {number(shown.steps, '.2f')} step/s  "
-                  f"{number(shown.pairs, '.1f')} pair/s"),
-        ("memory", f"{_size(shown.memory)} now · {_size(shown.peak)} peak {bars}"),
-    ]  # fmt: skip
+        f"{_thousands(shown.tokens)} tok/s · {number(shown.steps, '.2f')} step/s · {number(shown.pairs, '.1f')} pair/s",
+        f"{memory} {bars}",
+        f"lr {number(shown.rate, '.1e')} · grad {number(shown.norm, '.2f')} · epoch {number(shown.epoch, '.2f')}",
+    ]
     if math.isfinite(shown.estimate):
-        lines.append(("", _against(shown.estimate, shown.peak)))
-    lines += [
-        ("train", f"lr {number(shown.rate, '.1e')}  grad {number(shown.norm, '.2f')}  "
-                  f"epoch {number(shown.epoch, '.2f')}"),
-        ("data", f"{_share(shown.truncated, shown.train_pairs)} truncated  {shown.skipped:,} skipped"),
-        ("saved", f"checkpoint step {shown.checkpoint}" if shown.checkpoint else "no checkpoint yet"),
-    ]  # fmt: skip
+        lines.append(_against(shown.estimate, shown.peak))
+    lines.append(f"{_share(shown.truncated, shown.train_pairs)} truncated · {shown.skipped:,} skipped")
+    lines.append(f"checkpoint at step {shown.checkpoint:,}" if shown.checkpoint else "no checkpoint yet")
     if shown.trainable:
-        lines.append(("lora", f"{shown.trainable:,} weights trained"))
+        lines.append(f"LoRA of {shown.trainable:,} weights")
     if shown.device:
-        lines.append(("device", shown.device))
-    found = Text("\n").join(
-        Text.assemble((f"{name:<7}", "dim"), words.line(what)) for name, what in lines
-    )
-    found.no_wrap = False
-    return found
+        lines.append(shown.device)
+    return wrapped(Text("\n").join(words.line(what) for what in lines), width)
 
 
 def sparkline(values: tuple[float, ...], width: int) -> str:

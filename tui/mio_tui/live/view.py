@@ -4,44 +4,48 @@ import asyncio
 import time
 from typing import Any
 
+from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Vertical
+from textual.widgets import Input
 from textual.worker import Worker, WorkerState
 
 from mio_local.errors import one_line
 from mio_local.runs.directory import LIVE, Run
+from mio_local.services.host import read_host
 from mio_tui import formatting
+from mio_tui.background_thread import aside
+from mio_tui.endings import AT_WORK
 from mio_tui.formatting import STATES, paint
 from mio_tui.live import header
+from mio_tui.live.chart_keys import ChartKeys
 from mio_tui.live.notice import notice_text, notices
-from mio_tui.live.panels import SAMPLE, Panels
+from mio_tui.live.panel import Ground, Picked
+from mio_tui.live.panels import LOG_PANEL, SAMPLE, SYSTEM, Panels, display
 from mio_tui.live.pending_requests import Requests
 from mio_tui.live.plots import Look, plots
 from mio_tui.live.reading import Reading, read
-from mio_tui.live.widgets import NAMES, Line, Picked, Tabs
-from mio_tui.refresh_screen import RefreshScreen
+from mio_tui.live.widgets import NAMES, LogFilter, Tabs
+from mio_tui.static_text import StaticText
 from mio_tui.watched import Watched
 
 LAUNCHING = {"state": "starting", "doing": "starting the trainer", "done": 0, "total": 0}
 REST = 8  # times as long as the last drawing took: a run of many steps costs no more than a short one
 LONGEST_REST = 2.0  # seconds: a drawing may have been slow because the machine was busy
+HOST = 3.0  # seconds between two looks at the machine's load
+BUSY = ("starting", "training", "stopping")  # the states in which a trainer works
 COLORS = ("chosen", "rejected", "warning", "error", "primary")
 
 
-class LiveView(RefreshScreen[None]):
+class LiveView(ChartKeys):
     """One run as its files tell it, read at every poll."""
 
     AUTO_FOCUS = ""
     DEFAULT_CSS = """
-    LiveView #live { height: 1fr; }
+    LiveView #live { height: 1fr; layout: vertical; }
     LiveView .line { height: 1; }
     LiveView #state { background: $panel; }
-    LiveView #figures.-empty { display: none; }
-    LiveView #notice { height: auto; max-height: 8; padding: 0 1; display: none; }
-    LiveView #notice.-said { display: block; }
-    LiveView.-wide #tabs { display: none; }
-    LiveView.-zoomed .line, LiveView.-zoomed #notice { display: none; }
+    LiveView #notice { height: auto; max-height: 8; padding: 0 1; }
     """
 
     def __init__(self, run: Run) -> None:
@@ -60,17 +64,19 @@ class LiveView(RefreshScreen[None]):
         self.view = Look()
         self.zoomed = self.frozen = self.launching = self.was_read = False
         self._stale = self._at_once = True  # what is drawn is not what would be; and somebody waits for it
+        self._drawn: dict[int, Reading] = {}  # what each panel shows
         self._catching_up = False  # the file goes on beyond what was read
         self._rested = 0.0  # until then nothing is drawn unasked (monotonic)
         self._phase, self._since = "", 0.0
 
     def body(self) -> ComposeResult:
-        with Vertical(id="live"):
+        with Ground(id="live"):
             for name in ("state", "progress", "figures"):
-                yield Line(id=name, classes="line")
-            yield Line(id="notice")
+                yield StaticText(id=name, classes="line")
+            yield StaticText(id="notice")
             yield Tabs(id="tabs", classes="line")
             yield self.panels
+            yield LogFilter()
 
     @property
     def status(self) -> dict[str, Any]:
@@ -86,7 +92,8 @@ class LiveView(RefreshScreen[None]):
         return {name: paint(self.app, name) for name in COLORS}
 
     def on_mount(self) -> None:
-        self.set_interval(self.mio.poll_seconds, self.poll)
+        self.every(self.mio.poll_seconds, self.poll)
+        self.every(HOST, self.look_at_host)
         self.app.theme_changed_signal.subscribe(self, lambda _: self.redraw())
         self.lay_out()
         self.work()
@@ -97,7 +104,7 @@ class LiveView(RefreshScreen[None]):
 
     def on_resize(self, event: events.Resize) -> None:
         self.lay_out()
-        self.call_after_refresh(self.draw_now)
+        self.draw_now()
 
     def short(self) -> str:
         return header.short(self.status, self.reading)
@@ -108,12 +115,26 @@ class LiveView(RefreshScreen[None]):
             return
         before = self.state
         changed = self.watched.refresh_status()
+        if self.state in AT_WORK:
+            self.mio.follow([self.watched.run])
         if changed and (before == "starting" or before != self.state):
             self._stale = True
             self.refresh_bindings()
         self.tell()
-        if changed or self._stale or self.state in LIVE or self.requests.waiting:
+        if changed or self._stale or self.requests.waiting or (self.state in LIVE and self.watched.moved()):
             self.work()
+
+    def look_at_host(self) -> None:
+        """How busy the machine is, while the run is; beside one that rests nothing is looked at, or written."""
+        if self.state in BUSY or self.panels.host:
+            self.run_worker(self._look_at_host(), group="host", exit_on_error=False)
+
+    async def _look_at_host(self) -> None:
+        seen = (await aside(read_host)).line() if self.state in BUSY else ""
+        if seen != self.panels.host:
+            self.panels.host = seen
+            if SYSTEM in self.panels.shown():
+                self.draw(SYSTEM)
 
     def redraw(self) -> None:
         """Draw anew, as soon as what is being read now is."""
@@ -135,7 +156,7 @@ class LiveView(RefreshScreen[None]):
             self._rested = time.monotonic() + min(REST * (time.monotonic() - began), LONGEST_REST)
 
     async def _read(self) -> None:
-        self.reading = await asyncio.to_thread(read, self.watched, self.status, self.view)
+        self.reading = await asyncio.to_thread(read, self.watched, self.status, self.view, self.panels.words)
         self.was_read = True
         self.tell()
         if not self.frozen:
@@ -160,30 +181,37 @@ class LiveView(RefreshScreen[None]):
             "figures": header.figures_line(self.reading, self.view, colors, width),
         }
         for name, shown in lines.items():
-            self.query_one(f"#{name}", Line).show(shown)
+            self._line(name, shown)
         found = notices(
             self.watched.run, status, self.reading, history, self.requests, self.watched.trouble, self.frozen
         )
-        self.query_one("#figures").set_class(not self.reading.figures, "-empty")
-        notice = self.query_one("#notice", Line)
-        notice.set_class(bool(found), "-said")
-        notice.show(notice_text(found, colors), layout=True)
+        self._line("notice", notice_text(found, colors))
         self.tell_small()
+
+    def _line(self, name: str, text: Text) -> None:
+        """One of the lines at the top; a zoomed panel takes the room of all, and an empty one takes none."""
+        line = self.query_one(f"#{name}", StaticText)
+        line.show(text, layout=name == "notice")
+        display(line, bool(text.plain) and not self.zoomed)
 
     def lay_out(self) -> None:
         """All panels, or only the current one."""
-        self.set_class(self.zoomed, "-zoomed")
         self.panels.lay_out(self.panels.current, self.zoomed or not self.wide)
-        self.query_one(Tabs).point_at(self.panels.current, self.size.width, self.palette["primary"])
+        tabs = self.query_one(Tabs)
+        display(tabs, not (self.zoomed or self.wide))
+        tabs.point_at(self.panels.current, self.size.width, self.palette["primary"])
+        self.tell()
 
     def draw(self, index: int) -> None:
         """One panel."""
+        self._drawn[index] = self.drawn
         self.panels.draw(index, self.drawn, self.empty, self.palette, self.state in LIVE)
 
     def draw_now(self) -> None:
-        """The panels that can be seen."""
+        """The panels that can be seen and show something older."""
         for index in self.panels.shown():
-            self.draw(index)
+            if self._drawn.get(index) is not self.drawn:
+                self.draw(index)
 
     @property
     def empty(self) -> str:
@@ -219,9 +247,20 @@ class LiveView(RefreshScreen[None]):
         self.lay_out()
         self.draw_now()
 
+    def action_filter(self) -> None:
+        """Type words that the log's lines are to hold."""
+        self.action_panel(LOG_PANEL)
+        self.query_one(LogFilter).open()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self.panels.words = event.value.strip()
+        self.redraw()
+
     def action_out(self) -> None:
-        """Out one layer: the zoom, the crosshair, this screen."""
-        if self.zoomed:
+        """Out one layer: the log's filter, the zoom, the crosshair, this screen."""
+        if self.panels.words:
+            self.query_one(LogFilter).action_drop()
+        elif self.zoomed:
             self.action_zoom_panel()
         elif not self.panels.drop_cursor():
             self.dismiss()
@@ -235,6 +274,8 @@ class LiveView(RefreshScreen[None]):
     def action_smooth(self) -> None:
         """More smoothing of the training curves, or none."""
         self.panels.smooth()
+        self._drawn.clear()
+        self.draw_now()
 
     def action_log(self) -> None:
         """Powers of ten on the y axis."""
@@ -248,27 +289,8 @@ class LiveView(RefreshScreen[None]):
         self.frozen = not self.frozen
         self.redraw()
 
-    def action_cursor(self, columns: int) -> None:
-        """Move the crosshair."""
-        self.panels.move_cursor(columns)
-
-    def action_pan(self, share: float) -> None:
-        """Move along x."""
-        self.panels.pan(share)
-
-    def action_zoom(self, factor: float) -> None:
-        """Show less of x, or more."""
-        self.panels.zoom(factor)
-
-    def action_fit(self) -> None:
-        """Show all of x."""
-        self.panels.fit()
-
     def action_sample(self, by: int) -> None:
         """An older sample or a newer one."""
         self.panels.step_sample(self.drawn, by)
         self.action_panel(SAMPLE)
-
-    def action_scroll_panel(self, rows: int) -> None:
-        """Scroll the current panel."""
-        self.panels.scroll(rows)
+        self.draw(SAMPLE)

@@ -1,72 +1,46 @@
-"""The panels of the live screen, and the row of their names."""
+"""The panels of the live screen, the row of their names, its lines."""
 
+from collections.abc import Callable
+from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Vertical, VerticalScroll
-from textual.message import Message
-from textual.widgets import Static
+from textual.binding import Binding, BindingType
+from textual.widgets import Input, Static
 
-from mio_tui.chart import Chart
-from mio_tui.formatting import line
+from mio_tui.chart import Chart, Curve
+from mio_tui.live.panel import Panel, Picked, Scroll
 from mio_tui.live.plots import CHARTS, Plot
+from mio_tui.static_text import StaticText
 
 SHORT = {"information": "info"}
-NAMES = (*(SHORT.get(name, name) for name in CHARTS), "sample", "system", "log")
-
-
-class Picked(Message):
-    """A panel was chosen with the mouse, counted from 0."""
-
-    def __init__(self, index: int) -> None:
-        super().__init__()
-        self.index = index
+NAMES = (*(SHORT.get(name, name) for name in CHARTS), "answer", "system", "log")
 
 
 class PlotChart(Chart):
     """A chart whose number format follows what it shows."""
 
-    _unit = ""
+    _shown: tuple[object, ...] = ("", "")
 
     def look(self, plot: Plot, x_end: float | None, empty: str) -> None:
-        """Draw a plot; `empty` is said where it has no points."""
-        if plot.title != self._unit:
+        """Draw a plot, where it is another; `empty` is said where it has no points."""
+        shown = (plot.title, plot.unit, plot.form, plot.guides, plot.fixed, x_end, empty, self.log_y)
+        if shown == self._shown and len(plot.curves) == len(self.curves):
+            if all(map(Curve.same, plot.curves, self.curves)):
+                return
+        elif shown[:2] != self._shown[:2]:
             self.forget_y()
-        self._unit, self.y_format, self.empty = plot.title, plot.form, empty
+        self._shown, self.y_format, self.empty = shown, plot.form, empty
         self.show(plot.curves, plot.guides, x_end, None if self.log_y else plot.fixed)
-
-
-class Panel(Vertical):
-    """A box with a number and a title, framing what it shows."""
-
-    DEFAULT_CSS = """
-    Panel { border: round $border-blurred; width: 1fr; height: 1fr; }
-    Panel.-current { border: round $primary; border-title-style: bold; }
-    """
-
-    def __init__(self, index: int, *, id: str) -> None:
-        super().__init__(id=id)
-        self.index = index
-        self.entitle(NAMES[index])
-
-    def entitle(self, title: str, below: str = "") -> None:
-        """Name the box, and say something at its lower edge."""
-        for attribute, words in (("border_title", f"{self.index + 1} {title}"), ("border_subtitle", below)):
-            if getattr(self, f"_{attribute}_words", None) != words:
-                setattr(self, f"_{attribute}_words", words)
-                setattr(self, attribute, line(words))
-
-    def on_click(self) -> None:
-        self.post_message(Picked(self.index))
 
 
 class ChartPanel(Panel):
     """A panel with a chart in it."""
 
     def compose(self) -> ComposeResult:
-        yield PlotChart()
+        yield PlotChart(titled=True)
 
     @property
     def chart(self) -> PlotChart:
@@ -77,49 +51,46 @@ class TextPanel(Panel):
     """A panel with text that scrolls."""
 
     DEFAULT_CSS = """
-    TextPanel VerticalScroll { scrollbar-size-vertical: 1; padding: 0 1; }
-    TextPanel Static { height: auto; min-height: 100%; }
+    TextPanel Scroll { scrollbar-size-vertical: 1; padding: 0 1; }
+    TextPanel Static { height: 1; min-height: 100%; text-wrap: nowrap; }
     """
 
-    def __init__(self, index: int, *, id: str, follow: bool = False) -> None:
-        super().__init__(index, id=id)
+    def __init__(self, index: int, title: str, *, id: str, follow: bool = False) -> None:
+        super().__init__(index, title, id=id)
         self.follow = follow  # stay at the end while lines come, unless one scrolled up
+        self._composed: Callable[[int], Text] = lambda width: Text()
         self._shown = Text()
 
     def compose(self) -> ComposeResult:
-        yield VerticalScroll(Static(markup=False), can_focus=False)
+        yield Scroll(Static(markup=False))
 
     def on_mount(self) -> None:
         if self.follow:
-            self.query_one(VerticalScroll).anchor()
+            self.query_one(Scroll).anchor()
 
-    def show(self, text: Text) -> None:
-        """Show another text, where it is another."""
-        if text == self._shown:
+    def on_resize(self) -> None:
+        self._write()
+
+    def show(self, composed: Callable[[int], Text]) -> None:
+        """Show what this makes for a number of columns: lines that are no longer."""
+        self._composed = composed
+        self._write()
+
+    def _write(self) -> None:
+        if not self.size or not self.display:  # where it comes to be seen it gets a size
             return
-        self._shown = text
-        self.query_one(Static).update(text)
+        text = self._composed(max(self.size.width - 5, 1))  # frame, padding and scroll bar
+        if text != self._shown:
+            self._shown, static = text, self.query_one(Static)
+            static.styles.height = text.plain.count("\n") + 1  # Textual misses one that changes while it lays out
+            static.update(text, layout=False)
 
     def scroll_by(self, rows: int) -> None:
         """Scroll down by rows, up where they are negative."""
-        self.query_one(VerticalScroll).scroll_relative(y=rows, animate=False)
+        self.query_one(Scroll).scroll_relative(y=rows, animate=False)
 
 
-class Line(Static):
-    """Text whose size stays: drawing it anew lays nothing out, and drawing the same costs nothing."""
-
-    def __init__(self, *, id: str, classes: str = "") -> None:
-        super().__init__(id=id, classes=classes, markup=False)
-        self._shown: Text | None = None
-
-    def show(self, text: Text, layout: bool = False) -> None:
-        """Show another text, where it is another."""
-        if self._shown is None or text != self._shown:
-            self._shown = text
-            self.update(text, layout=layout)
-
-
-class Tabs(Line):
+class Tabs(StaticText):
     """The names of the panels, of which one is shown at a time. A click chooses."""
 
     def __init__(self, *, id: str, classes: str = "") -> None:
@@ -142,3 +113,38 @@ class Tabs(Line):
             if event.x < end:
                 self.post_message(Picked(index))
                 return
+
+
+class LogFilter(Input):
+    """Where one types words that the log's lines are to hold: there while it is typed into, or holds something."""
+
+    DEFAULT_CSS = """
+    LogFilter, LogFilter:focus { height: 1; border: none; padding: 0 1; background: $panel; display: none; }
+    LogFilter.-there { display: block; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "drop", "Show the whole log", show=False)]
+
+    def __init__(self) -> None:
+        super().__init__(id="log-filter", placeholder="words that a line of the log holds")
+        self.can_focus = False
+
+    def open(self) -> None:
+        """Type into it."""
+        self.add_class("-there")
+        self.can_focus = True
+        self.focus()
+
+    def leave(self) -> None:
+        """Back to the screen's keys."""
+        self.set_class(bool(self.value), "-there")
+        self.can_focus = False
+        self.screen.set_focus(None)
+
+    def action_drop(self) -> None:
+        """Hold nothing, and leave."""
+        self.value = ""
+        self.leave()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.leave()

@@ -7,6 +7,7 @@ from mio_local.models.hub import ModelCard
 from mio_tui.formatting import size
 from mio_tui.new.state import TRUST_KEY, State
 from mio_tui.new.stock import is_folder, names_folder, shown
+from mio_tui.new.usual import unusual
 
 FINE, WAIT, CARE, WRONG = "✓", "…", "!", "✗"
 MODEL, DATA, SETTINGS, REVIEW = range(4)
@@ -37,6 +38,8 @@ def checks(state: State) -> list[Check]:
 def of_model(state: State) -> list[Check]:
     """Whether there is a model, here or to be downloaded."""
     name = state.draft.text("model.name")
+    if state.not_taken:
+        return [Check(WRONG, f"{state.not_taken} was typed and is not chosen: enter takes the marked row", MODEL)]
     if not name:
         return [Check(WRONG, "no model is chosen", MODEL)]
     card, download = state.card, state.download
@@ -93,6 +96,7 @@ def of_settings(state: State) -> list[Check]:
     except RecipeError as error:
         return [Check(WRONG, str(error), SETTINGS)]
     found = [Check(FINE, "the settings are valid", SETTINGS)]
+    found += [Check(CARE, words, SETTINGS, key, ask=key) for key, words in unusual(state.draft).items()]
     if state.draft.value(TRUST_KEY):
         words = f"Python code of the model's repository will run, as {TRUST_KEY} asks"
         found.append(Check(CARE, words, SETTINGS, TRUST_KEY, ask="remote code"))

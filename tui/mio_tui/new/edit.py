@@ -27,7 +27,7 @@ class EditRecipe(ModalScreen[bool]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(False)", "Stay here", priority=True),
-        Binding("ctrl+s,ctrl+e", "take", "Take it", priority=True),
+        Binding("ctrl+s", "take", "Take it", priority=True),
     ]
 
     def __init__(self, text: str, take: Callable[[str], None]) -> None:

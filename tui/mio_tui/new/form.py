@@ -23,12 +23,13 @@ from mio_tui.new.steps.data_step import DataStep
 from mio_tui.new.steps.model_step import ModelStep
 from mio_tui.new.steps.review_step import ReviewStep
 from mio_tui.new.steps.settings_step import SettingsStep
+from mio_tui.static_text import StaticText
 
 NAMES = ("Model", "Data", "Settings", "Review")
 ESTIMATE_PAUSE = 0.15  # seconds without a key before the memory is estimated anew
 
 
-class StepName(Static):
+class StepName(StaticText):
     """A step's name in the first row; a click goes there."""
 
     class Clicked(Message):
@@ -39,7 +40,7 @@ class StepName(Static):
             self.number = number
 
     def __init__(self, number: int) -> None:
-        super().__init__(classes="step-name", markup=False)
+        super().__init__(classes="step-name")
         self.number = number
 
     def on_click(self, event: events.Click) -> None:
@@ -59,8 +60,8 @@ class Form(MioScreen[None]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+right,f3", "turn(1)", "Next", key_display="^→", priority=True, id="next"),
-        Binding("ctrl+left,f2", "turn(-1)", "Back", key_display="^←", priority=True, id="back"),
+        Binding("ctrl+n,f3", "turn(1)", "Next", key_display="^n", priority=True, id="next"),
+        Binding("f2", "turn(-1)", "Back", show=False, priority=True, id="back"),
     ]
 
     def __init__(self, recipe_tables: dict[str, Any] | None = None, name: str = "") -> None:
@@ -93,7 +94,7 @@ class Form(MioScreen[None]):
             self.complain(self.trouble)
         self.go(0)
         self.look_at_name()
-        self.call_after_refresh(self._mount_rest)
+        self.mio.before_keys(self._mount_rest)
 
     async def _mount_rest(self) -> None:
         """The other steps, once the first one is seen: all of them at once would make the form slow to open."""
@@ -133,15 +134,22 @@ class Form(MioScreen[None]):
         self.data.sync()
         self.tell()
 
-    def action_turn(self, by: int) -> None:
+    async def action_turn(self, by: int) -> None:
         """The next step, or the one before."""
-        self.go(self.at + by)
+        await self.turn_to(self.at + by)
 
-    def on_step_name_clicked(self, event: StepName.Clicked) -> None:
-        self.go(event.number)
+    async def turn_to(self, number: int) -> None:
+        """Show a step; what is on the screen is taken first, or it is said why not."""
+        if why := await self.step.leave():
+            self.complain(why)
+        else:
+            self.go(number)
 
-    def on_step_next(self) -> None:
-        self.go(self.at + 1)
+    async def on_step_name_clicked(self, event: StepName.Clicked) -> None:
+        await self.turn_to(event.number)
+
+    async def on_step_next(self) -> None:
+        await self.turn_to(self.at + 1)
 
     def tell(self) -> None:
         """Show the names of the steps with what is known of each."""
@@ -149,7 +157,7 @@ class Form(MioScreen[None]):
         for name in self.query(StepName):
             own = [check for check in found if check.step == name.number]
             done = bool(own) and not any(check.sign == WRONG or check.ask for check in own)
-            name.update(line(f"{name.number + 1} {NAMES[name.number]}{' ✓' if done else ''}"))
+            name.show(line(f"{name.number + 1} {NAMES[name.number]}{' ✓' if done else ''}"), layout=True)
             name.set_class(name.number == self.at, "-now")
         self.review.asked = bool(self.confirmed)
         self.step.tell()

@@ -13,8 +13,13 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from mio_local.flags import as_text
+from mio_local.recipe import PATHS
 from mio_tui.formatting import line
 from mio_tui.new.draft import KEYS
+from mio_tui.new.path_input import PathInput
+from mio_tui.static_text import StaticText
+
+PATH_KEYS = [".".join(key) for key in PATHS]
 
 
 class Choice(Widget, can_focus=True):
@@ -27,7 +32,7 @@ class Choice(Widget, can_focus=True):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("right,space,enter", "turn(1)", "Next value", show=False),
+        Binding("right,space", "turn(1)", "Next value", show=False),
         Binding("left", "turn(-1)", "Value before", show=False),
     ]
 
@@ -106,6 +111,19 @@ class Field(Horizontal):
     }
     """
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down", "app.focus_next", "Next field", show=False),
+        Binding("up", "app.focus_previous", "Field before", show=False),
+        Binding("enter", "done", "Next field", show=False),
+    ]
+
+    class Done(Message):
+        """Enter was pressed: what comes next?"""
+
+        def __init__(self, field: "Field") -> None:
+            super().__init__()
+            self.field = field
+
     class Changed(Message):
         """The value of a key was edited."""
 
@@ -127,14 +145,28 @@ class Field(Horizontal):
         if self.options:
             yield Choice(self.options, self.value)
         else:
-            yield Input(self.value, placeholder=self.placeholder, select_on_focus=False)
-            yield Static(classes="hint", markup=False)
+            kind = PathInput if self.key in PATH_KEYS else Input
+            yield kind(self.value, placeholder=self.placeholder)
+            yield StaticText(classes="hint")
+
+    @property
+    def edited(self) -> Widget | None:
+        """What takes the keys; None before it is there."""
+        return next(iter(self.query("Input, Choice")), None)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
         if event.value != self.value:
             self.value = event.value
             self.post_message(self.Changed(self, self.value))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.post_message(self.Done(self))
+
+    def action_done(self) -> None:
+        """Enter on a choice."""
+        self.post_message(self.Done(self))
 
     def on_choice_changed(self, event: Choice.Changed) -> None:
         event.stop()
@@ -153,8 +185,8 @@ class Field(Horizontal):
     def tell(self, error: str, hint: str = "") -> None:
         """Show what is wrong with the value, else `hint`."""
         self.set_class(bool(error), "-wrong")
-        for words in self.query(".hint").results(Static):
-            words.update(line(f"✗ {error}" if error else hint))
+        for words in self.query(StaticText):
+            words.show(line(f"✗ {error}" if error else hint), layout=self.has_class("-text"))
 
 
 def field_id(key: str) -> str:

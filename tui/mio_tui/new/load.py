@@ -12,6 +12,7 @@ from textual.widgets.option_list import Option
 from mio_local.shipped import recipes
 from mio_tui.dialogs import Dialog
 from mio_tui.formatting import line
+from mio_tui.new.path_input import PathInput
 
 
 class LoadRecipe(Dialog[Path | None]):
@@ -33,8 +34,9 @@ class LoadRecipe(Dialog[Path | None]):
         self.files = recipes()
 
     def body(self) -> ComposeResult:
-        yield OptionList(*(Option(_prompt(file)) for file in self.files), markup=False, compact=True)
-        yield Input(placeholder="or a file: ./recipe.toml", compact=True)
+        longest = max((len(file.stem) for file in self.files), default=0)
+        yield OptionList(*(Option(_prompt(file, longest)) for file in self.files), markup=False, compact=True)
+        yield PathInput(placeholder="or a file: ./recipe.toml", compact=True)
         yield Static("what was entered before is replaced · tab to the file · esc stays", markup=False)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
@@ -47,10 +49,10 @@ class LoadRecipe(Dialog[Path | None]):
             self.dismiss(Path(event.value.strip()))
 
 
-def _prompt(file: Path) -> Text:
-    """A shipped recipe's name, and the first line of what it says of itself."""
+def _prompt(file: Path, longest: int) -> Text:
+    """A shipped recipe's name, padded to the `longest`, and the first line of what it says of itself."""
     try:
         first = file.read_text(encoding="utf-8").partition("\n")[0]
     except (OSError, UnicodeDecodeError):
         first = ""
-    return Text(f"{file.stem:<12}").append_text(line(first.lstrip("# "), 58))
+    return Text(f"{file.stem:<{longest}}  ").append_text(line(first.lstrip("# "), 58))

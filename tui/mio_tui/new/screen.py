@@ -31,17 +31,17 @@ class NewRunScreen(Form):
 
     TITLE_WORDS = "New run"
     HELP_WORDS = (
-        "Model: type to filter and to search the hub; / . ~ begin a folder; enter chooses, and enter again goes on.\n"
+        "Enter goes on: from field to field, and from the last one to the next step; ↑ ↓ move, ← → change a choice.\n"
+        "Model: type to filter and to search the hub; / . ~ begin a folder, which tab completes.\n"
         "Data: ←/→ turn the pairs, page keys ten at a time. Underlined tokens are scored, bold ones are special.\n"
-        "Settings: ←/→ change a choice; what is left empty is the default.\n"
-        "A memory estimate never stops a start: press the start key twice."
+        "Settings: what is left empty is the default.\n"
+        "A run starts from the review alone, with s; there e edits all of it as TOML, w saves it as a recipe.\n"
+        "A memory estimate never stops a start: press s twice."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "start", "Start", priority=True, id="start"),
+        Binding("ctrl+s", "review", "Review", priority=True, id="review"),
         Binding("ctrl+o", "load", "Load recipe", priority=True, id="load"),
-        Binding("ctrl+w", "save", "Save as recipe", show=False, priority=True, id="save"),
-        Binding("ctrl+e", "edit", "TOML", priority=True, id="edit"),
-        Binding("escape", "leave", "Leave", id="leave"),
+        Binding("escape", "leave", "Back", id="leave"),
     ]
 
     # the model
@@ -180,8 +180,17 @@ class NewRunScreen(Form):
 
     # start and leave
 
+    async def action_review(self) -> None:
+        """To the review, from where a run starts; there it starts."""
+        if self.step is self.review:
+            self.action_start()
+        else:
+            await self.turn_to(len(NAMES) - 1)
+
     def action_start(self) -> None:
-        """Start what is valid; what is doubtful is asked once more."""
+        """Start what is valid; what is doubtful is asked once more. Only from the review, where all of it is seen."""
+        if self.step is not self.review:
+            self.go(len(NAMES) - 1)
         if self.state.starting or self._waits():
             return
         found = checks(self.state)
@@ -205,7 +214,7 @@ class NewRunScreen(Form):
         self.state.starting = True
         self.state.start_after = False
         self.app.notify("starting…", markup=False)
-        self.go(len(NAMES) - 1)
+        self.tell()
         self.run_worker(self._start, group="start", exit_on_error=False)
 
     def _waits(self) -> bool:
@@ -240,10 +249,12 @@ class NewRunScreen(Form):
         self.mio.show_run(run)
 
     def action_leave(self) -> None:
-        """Out one layer: a download first, then the screen; ask where something was entered."""
+        """Out one layer: a download first, then a step, then the screen; ask where something was entered."""
         download = self.state.download
         if download and download.state == "running" and self.at == 0:
             download.stop()
+        elif self.at > 0 and not self.state.starting:
+            self.go(self.at - 1)
         elif self.state.draft.touched and not self.state.starting:
             answers = [Answer("l", "leave", "Leave; what was entered is lost"), Answer("w", "save", "Save as a recipe")]
             self.app.push_screen(Ask("Leave the new run?", "", answers), self._left)

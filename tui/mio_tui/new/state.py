@@ -26,6 +26,7 @@ class Data:
     warnings: list[str] = field(default_factory=list[str])
     stops: str = ""  # what would stop the training
     error: str = ""  # why nothing is open
+    beside: str = ""  # a file beside the data that is named as held-out ones are
     untokenised: str = ""  # why the pairs are shown as text
     busy: str = ""
     progress: tuple[int, int] = (0, 0)
@@ -55,6 +56,7 @@ class State:
     draft: Draft
     folder: Path  # of the runs
     card: ModelCard | None = None
+    not_taken: str = ""  # what was typed for a model, and is not the draft's
     template: str = ""  # what is known of the model's chat template
     data: Data = field(default_factory=Data)
     needs: Needs | None = None
@@ -102,6 +104,23 @@ class Step(Vertical):
 
     def enter(self) -> None:
         """The step is shown: put the focus where work begins."""
+
+    async def leave(self) -> str:
+        """Take what is on the screen, as somebody goes on; why it cannot be taken, or an empty string."""
+        return ""
+
+    def on_field_done(self, event: Field.Done) -> None:
+        event.stop()
+        self.after(event.field)
+
+    def after(self, field: Field) -> None:
+        """Enter leads from field to field, and from the last one on."""
+        fields = [entry for entry in self.query(Field) if entry.edited and entry.edited.focusable]
+        at = fields.index(field) + 1 if field in fields else len(fields)
+        if at < len(fields) and (edited := fields[at].edited):
+            edited.focus()
+        else:
+            self.post_message(self.Next())
 
     def tell(self) -> None:
         """Show the state anew."""

@@ -83,7 +83,7 @@ class CompareScreen(RefreshScreen[None]):
     def on_mount(self) -> None:
         self.app.theme_changed_signal.subscribe(self, lambda _: self.redraw())
         self.query_one("#head", Static).update(line("Compare  reading…"))
-        self.set_interval(self.mio.poll_seconds, self.poll)
+        self.every(self.mio.poll_seconds, self.poll)
         if self.members.left_out:
             self.parts.say(f"the first {MOST} of {MOST + self.members.left_out} runs: more could not be told apart")
         self.redraw()

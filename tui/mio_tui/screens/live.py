@@ -34,7 +34,7 @@ class LiveScreen(LiveView):
         Binding("x", "stop", "Stop"),
         Binding("r", "resume", "Resume"),
         Binding("g", "ask('sample')", "Sample", tooltip="answer the sample prompt now"),
-        Binding("k", "ask('checkpoint')", "Checkpoint now", show=False),
+        Binding("w", "ask('checkpoint')", "Write a checkpoint now", show=False),
         Binding("c", "compare", "Compare", tooltip="with the newest other run of this model and data"),
         Binding("t", "chat", "Chat", tooltip="with its adapter and its base"),
         Binding("z,enter", "zoom_panel", "Zoom", tooltip="this panel on the whole screen, or back"),
@@ -55,10 +55,11 @@ class LiveScreen(LiveView):
         Binding("0", "fit", "Show all", show=False),
         Binding("left_square_bracket", "sample(-1)", "Older sample", show=False),
         Binding("right_square_bracket", "sample(1)", "Newer sample", show=False),
-        Binding("up", "scroll_panel(-1)", "Scroll up", show=False),
-        Binding("down", "scroll_panel(1)", "Scroll down", show=False),
+        Binding("up,k", "scroll_panel(-1)", "Scroll up", show=False),
+        Binding("down,j", "scroll_panel(1)", "Scroll down", show=False),
         Binding("pageup", "scroll_panel(-10)", "Page up", show=False),
         Binding("pagedown", "scroll_panel(10)", "Page down", show=False),
+        Binding("slash", "filter", "Filter the log", key_display="/", show=False),
         Binding("escape,q", "out", "Back", show=False),
     ]
 

@@ -1,35 +1,39 @@
 """Every run with its state; the first screen."""
 
-import asyncio
+from importlib import import_module
 from typing import ClassVar
 
+from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.widgets import DataTable, Input, Static
+from textual.timer import Timer
+from textual.widgets import Input, Static
 
-from mio_local.chat.start import ChatStart
-from mio_local.errors import RunError
-from mio_local.runs.directory import RESUMABLE, Run
+from mio_local.runs.directory import RESUMABLE
 from mio_local.runs.summary import Row
-from mio_tui import listing
+from mio_tui.background_thread import aside
 from mio_tui.formatting import line
-from mio_tui.removal import Removal
-from mio_tui.runtable import RunTable
+from mio_tui.runs import listing
+from mio_tui.runs.bulk import Bulk
+from mio_tui.runs.run_columns import Order, next_column
+from mio_tui.runs.runtable import RunTable
 
-REFRESH = 1.0  # seconds
-MOST_MARKS = 4
-OF_A_RUN = ("mark", "compare", "chat", "resume", "delete", "filter", "sort", "again", "copy")
+REST = 0.2  # seconds that the cursor stays on a run before its curves are read
+MOST_COMPARED = 4
+OF_A_RUN = ("mark", "compare", "chat", "resume", "delete", "filter", "sort", "turn", "again", "copy")
 
 
-class RunsScreen(Removal):
+class RunsScreen(Bulk):
     """The table of runs, and beside it, where there is room, the curves of the highlighted one."""
 
     TITLE_WORDS = "Runs"
     HELP_WORDS = (
-        "Δchosen is the change of the held-out chosen answers' log-prob against the untrained model, nats per answer; "
-        "where nothing was held out, of the last training batch's.\n"
+        "Δchosen is the change of the chosen answers' log-prob against the untrained model, nats per answer; acc the "
+        "share of pairs whose chosen answer gained more, a dash before the first step, where all are even. They and "
+        "the loss are of the held-out pairs; where nothing was held out, of the last training batch.\n"
+        "Marks ▸ choose the runs to compare, chat with, stop or delete. A click on a title orders by it.\n"
         "● training  ‖ paused  ✓ done  ■ stopped  ✗ failed  ? lost: its process is gone  ◌ starting or queued"
     )
     DEFAULT_CSS = """
@@ -38,9 +42,11 @@ class RunsScreen(Removal):
         &.-empty #empty { display: block; }
         &.-empty #main { display: none; }
         #main { height: 1fr; }
-        #list { width: 1fr; }
-        #side { display: none; width: 44; }
+        #side { display: none; width: 25%; min-width: 36; max-width: 56; }
         &.-wide #side { display: block; }
+        #facts { height: 1; padding: 0 1; background: $panel; text-wrap: nowrap; text-overflow: ellipsis; }
+        #remarks { height: 2; padding: 0 1; background: $panel; }
+        &.-empty #facts, &.-empty #remarks { display: none; }
         #filter { display: none; height: 1; border: none; padding: 0 1; background: $panel; }
         &.-filtering #filter { display: block; }
     }
@@ -53,171 +59,159 @@ class RunsScreen(Removal):
         Binding("t", "chat", "Chat", id="runs.chat"),
         Binding("r", "resume", "Resume", id="runs.resume"),
         Binding("d", "delete", "Delete", id="runs.delete"),
-        Binding("slash", "filter", "Filter", key_display="/", show=False, id="runs.filter"),
-        Binding("s", "sort", "Sort by state, name, objective, change or age", show=False, id="runs.sort"),
+        Binding("u", "undelete", "Take back what was deleted last", show=False, id="runs.undelete"),
+        Binding("x", "stop", "Stop", id="runs.stop"),
+        # with priority: else what is typed in the same moment would still be the table's keys, `d` among them
+        Binding("slash", "filter", "Filter", key_display="/", show=False, priority=True, id="runs.filter"),
+        Binding("s", "sort", "Order by the next column", show=False, id="runs.sort"),
+        Binding("S", "turn", "Turn the order", show=False, id="runs.turn"),
         Binding("e", "again", "New run with this one's settings", show=False, id="runs.again"),
         Binding("y", "copy", "Copy the run's folder", show=False, id="runs.copy"),
         Binding("D", "app.demo", "Demo: MIO, then DPO, on the shipped model", show=False, id="runs.demo_any"),
-        Binding("j", "cursor(1)", "Down", show=False),
-        Binding("k", "cursor(-1)", "Up", show=False),
         Binding("escape", "leave_filter", "Clear filter and marks", show=False),
         Binding("q", "app.leave", "Quit", id="runs.quit"),
     ]
 
     def __init__(self) -> None:
         super().__init__()
-        self.rows: list[Row] | None = None
-        self.ages: list[str] | None = None  # as they were drawn
-        self.marked: list[str] = []
-        self.sort = listing.SORTS[0]
+        self.order = Order()
+        self.alive = False  # whether any run trains, or waits to
         self.words = ""
-        self.reading = False
+        self.resting: Timer | None = None
+        self.said: dict[str, Text] = {}
 
     def body(self) -> ComposeResult:
         yield Static(id="head", classes="head", markup=False)
         with Horizontal(id="main"):
-            with Vertical(id="list"):
-                yield RunTable()
+            yield RunTable()
             yield Vertical(id="side")
+        yield Static(id="facts", markup=False)
+        yield Static(id="remarks", markup=False)
         yield Static(id="empty", markup=False)
-        yield Input(placeholder="part of a name, model, objective or state", id="filter")
+        yield Input(placeholder="part of a name, model, objective, state or tag", id="filter")
 
     def on_mount(self) -> None:
         self.query_one("#filter", Input).can_focus = False
-        self.table.choose(listing.columns(self.wide))
-        self.look()
-        self.set_interval(REFRESH, self.tick)
-        self.app.theme_changed_signal.subscribe(self, lambda _: self.draw())
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.table.refresh())
 
     def resized(self) -> None:
-        here = self.highlighted
-        self.table.choose(listing.columns(self.wide))
-        self.draw(here)
-        self.preview()
-
-    def on_screen_resume(self) -> None:
-        self.look()
         self.preview()
 
     @property
     def table(self) -> RunTable:
         return self.query_one(RunTable)
 
-    def tick(self) -> None:
-        """Look again, unless the folder is so slow that the last look still goes on."""
-        if not self.reading:
-            self.look()
+    @property
+    def row(self) -> Row | None:
+        return self.table.row
 
-    @work(exclusive=True, group="look", exit_on_error=False)
-    async def look(self) -> None:
-        """Read every run's status, off the event loop, and draw: also where no run changed, their ages did."""
-        if not self.on_top and self.rows is not None:
-            return
-        self.reading = True
-        try:
-            found = await asyncio.to_thread(self.mio.index.read)
-        except RunError as error:
-            self.query_one("#head", Static).update(line(error))
-            self.ages = None  # the next look draws over it
-            return
-        finally:
-            self.reading = False
-        ages = listing.ages(found)
-        changed, aged = found != self.rows, ages != self.ages
-        self.rows, self.ages = found, ages
-        if changed or aged:
-            self.draw()
-            self.tell_small()
-        if changed:
-            self.preview()
-
-    def draw(self, here: str = "") -> None:
-        """Show the rows that pass the filter, in order; the cursor stays on its run, or goes to `here`."""
+    def draw(self) -> None:
+        """Show the rows that pass the filter, in order."""
         if self.rows is None:
             return
-        if self.has_class("-empty") == bool(self.rows):
+        alive = any(row.live or row.after for row in self.rows)
+        if self.has_class("-empty") == bool(self.rows) or alive != self.alive:
+            self.alive = alive
             self.set_class(not self.rows, "-empty")
             self.refresh_bindings()
         if self.rows and self.focused is None:
-            self.table.focus()  # a table that was hidden has lost it
-        self.query_one("#head", Static).update(listing.head(self.rows, self.mio.folder, self.sort, self.words))
+            self.set_focus(self.table)  # a table that was hidden has lost it
         if not self.rows:
             self.query_one("#empty", Static).update(listing.empty(self.mio.folder))
-            return
-        shown = listing.arrange(self.rows, self.words, self.sort)
-        self.marked = [name for name in self.marked if any(row.name == name for row in self.rows)]
-        cells = [listing.cells(self.app, row, row.name in self.marked, self.wide) for row in shown]
-        self.table.show([row.name for row in shown], cells, here)
+        shown = listing.arrange(self.rows, self.words, self.order)
+        there = {row.name for row in self.rows}
+        self.marked = [name for name in self.marked if name in there]
+        self.table.show(shown, self.marked, self.order, self.needed)
+        self.tell()
 
-    @property
-    def highlighted(self) -> str:
-        """The name of the run under the cursor."""
-        return self.table.highlighted
-
-    @property
-    def run(self) -> Run | None:
-        name = self.highlighted
-        return Run(self.mio.folder / name) if name else None
-
-    def state(self, run: Run) -> str:
-        """The run's state as it was last read."""
-        return next((row.state for row in self.rows or [] if row.name == run.name), "damaged")
+    def tell(self) -> None:
+        """The lines above and below the table."""
+        order = "" if self.order == Order() else self.order.words
+        marked = f"▸ {len(self.marked)} marked" if self.marked else ""
+        more = (marked, order, f"reading {self.left} more…" if self.left else "")
+        head = listing.head(self.rows or (), len(self.table.rows), self.words, more)
+        said = {
+            "head": line(self.trouble) if self.trouble else head,
+            "facts": listing.facts(self.row),
+            "remarks": listing.remarks(self.row),
+        }
+        for place, words in said.items():
+            if words != self.said.get(place):
+                self.query_one(f"#{place}", Static).update(words, layout=False)
+        self.said = said
 
     def preview(self) -> None:
-        """Show the highlighted run beside the table, where there is room and somebody looks."""
+        """Show the highlighted run beside the table, once the cursor rests there."""
+        if self.resting:
+            self.resting.stop()
+        self.resting = self.set_timer(REST, self.show_preview)
+
+    @work(exclusive=True, group="preview", exit_on_error=False)
+    async def show_preview(self) -> None:
+        """The curves, where there is room and somebody looks."""
         if not (self.wide and self.on_top and self.run):
             return
-        from mio_tui.run_preview import RunPreview
+        await aside(import_module, "mio_tui.runs.run_preview")  # with numpy: no key waits for it
+        from mio_tui.runs.run_preview import RunPreview
 
         side = self.query_one("#side", Vertical)
-        found = side.query(RunPreview)
-        shown = found.first() if found else None
-        if shown is None:
-            shown = RunPreview()
-            side.mount(shown)
-        shown.show(self.run)
+        if not side.query(RunPreview):
+            await side.mount(RunPreview())
+        side.query_one(RunPreview).show(self.run)
 
-    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+    def on_run_table_highlighted(self) -> None:
+        self.tell()
         self.preview()
 
-    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+    def on_run_table_opened(self) -> None:
         if run := self.run:
             self.mio.show_run(run)
+
+    def on_run_table_head_clicked(self, event: RunTable.HeadClicked) -> None:
+        turned = not self.order.turned if event.column == self.order.column else False
+        self.order_by(Order(event.column, turned))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         empty = self.rows == []
         if action == "demo":
             return empty
+        if action == "stop":
+            return self.alive
+        if action == "filter" and isinstance(self.focused, Input):
+            return False
         return not (empty and action in OF_A_RUN)
 
     def action_demo(self) -> None:
         """The empty state's own key."""
         self.mio.action_demo()
 
-    def action_cursor(self, by: int) -> None:
-        """Move by rows."""
-        self.table.move_cursor(row=self.table.cursor_row + by)
-
     def action_mark(self) -> None:
-        """Mark the run for a comparison, or take the mark away."""
-        name = self.highlighted
+        """Mark the run, or take the mark away."""
+        name = self.table.highlighted
         if name in self.marked:
             self.marked.remove(name)
-        elif name and len(self.marked) < MOST_MARKS:
-            self.marked.append(name)
         elif name:
-            self.notify(f"{MOST_MARKS} runs can be compared at once", markup=False)
+            self.marked.append(name)
         self.draw()
 
     def action_compare(self) -> None:
         """Compare the marked runs; without marks, the highlighted one."""
-        chosen = self.marked or [self.highlighted]
-        self.mio.compare(Run(self.mio.folder / name) for name in chosen if name)
+        if self.few():
+            self.mio.compare(self.chosen)
 
     def action_chat(self) -> None:
         """Chat with the marked runs' adapters; without marks, with the highlighted one's."""
-        if names := [name for name in self.marked or [self.highlighted] if name]:
-            self.mio.chat(ChatStart(names))
+        if self.chosen and self.few():
+            from mio_local.chat.start import ChatStart
+
+            self.mio.chat(ChatStart([run.name for run in self.chosen]))
+
+    def few(self) -> bool:
+        """Whether the marked runs can be shown side by side, else said to the user."""
+        if len(self.marked) > MOST_COMPARED:
+            words = f"{len(self.marked)} runs are marked; {MOST_COMPARED} can be compared at once"
+            self.notify(words, severity="warning", markup=False)
+        return len(self.marked) <= MOST_COMPARED
 
     def action_resume(self) -> None:
         """Go on with the run in the background, and watch it."""
@@ -250,8 +244,16 @@ class RunsScreen(Removal):
             self.notify(str(run.path), title="copied", markup=False)
 
     def action_sort(self) -> None:
-        """The next order."""
-        self.sort = listing.SORTS[(listing.SORTS.index(self.sort) + 1) % len(listing.SORTS)]
+        """Order by the next column that is shown."""
+        self.order_by(Order(next_column(self.table.places, self.order.column)))
+
+    def action_turn(self) -> None:
+        """Turn the order round."""
+        self.order_by(Order(self.order.column, not self.order.turned))
+
+    def order_by(self, order: Order) -> None:
+        """Show the rows in this order."""
+        self.order = order
         self.draw()
 
     def action_filter(self) -> None:
@@ -259,7 +261,7 @@ class RunsScreen(Removal):
         self.add_class("-filtering")
         box = self.query_one("#filter", Input)
         box.can_focus = True
-        box.focus()
+        self.set_focus(box)
 
     def action_leave_filter(self) -> None:
         """Show all runs again."""
@@ -274,7 +276,7 @@ class RunsScreen(Removal):
         """Back to the table."""
         self.set_class(bool(self.words), "-filtering")
         self.query_one("#filter", Input).can_focus = False
-        self.table.focus()
+        self.set_focus(self.table)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self.words = event.value.strip()

@@ -1,7 +1,6 @@
 """Step 2: the pairs, read and tokenised by the preview process exactly as the training will."""
 
 import os
-import re
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
@@ -10,7 +9,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
-from textual.widgets import Button, Input, OptionList, Static
+from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from mio_local.errors import MioError
@@ -18,16 +17,14 @@ from mio_local.preview.preview_client import Preview, PreviewError
 from mio_tui.background_thread import aside
 from mio_tui.formatting import line
 from mio_tui.new import stock
-from mio_tui.new.draft import KEYS
-from mio_tui.new.key_field import Field, choices, editor
+from mio_tui.new.key_field import Field, editor
 from mio_tui.new.state import TRUST_KEY, Data, State, Step
 from mio_tui.new.steps.columns import Columns
 from mio_tui.new.steps.pair import facts_text
 from mio_tui.new.steps.pairview import PairView
+from mio_tui.new.steps.remedies import HELD_OUT_KEY, Remedies, beside
 
 PAUSE = 0.4  # seconds without a key before the pairs are read anew
-REMEDY = re.compile(r"--set (data\.\w+)=\w+")
-REMEDY_WORDS = {"skip": "leave such rows out", "cut": "cut the start of such prompts"}
 FIELDS = (("data.split", "split"), ("data.limit", "limit"), ("data.max_tokens", "max tokens"))
 
 
@@ -42,13 +39,10 @@ class DataStep(Step):
         .row Field .hint { display: none; }
         #data-error { height: auto; max-height: 4; color: $error; display: none; }
         #data-busy { height: auto; padding: 1 0; color: $text-muted; }
-        #remedies { height: auto; display: none; }
-        #remedies Button { min-width: 0; width: auto; margin-right: 2; }
-        #remedies Button:focus { text-style: bold reverse; }
         #files { height: 1fr; border: round $border-blurred; background: $background; padding: 0; }
         #files:focus { border: round $primary; }
         #data-facts { height: auto; max-height: 8; }
-        #data-error.-shown, #remedies.-shown { display: block; }
+        #data-error.-shown { display: block; }
         #files.-gone, #pair.-gone { display: none; }
     }
     """
@@ -75,7 +69,7 @@ class DataStep(Step):
                 yield editor(key, name, text(key))
         yield Columns()
         yield Static(id="data-error", markup=False)
-        yield Horizontal(id="remedies")
+        yield Remedies()
         yield OptionList(id="files", markup=False)
         yield PairView()
         yield Static(id="data-facts", markup=False)
@@ -146,6 +140,7 @@ class DataStep(Step):
 
     async def _open(self, settings: dict[str, Any], model: dict[str, Any], seed: int) -> None:
         data = self.state.data
+        data.beside = await aside(beside, settings["source"])
         try:
             data.opened = await self._ask_open(data, settings, model, seed)
         except PreviewError as error:
@@ -217,7 +212,8 @@ class DataStep(Step):
         error = self.query_one("#data-error", Static)
         error.update(line(f"✗ {trouble}", 400))
         error.set_class(bool(trouble), "-shown")
-        self._tell_remedies(trouble)
+        offered = data.beside if self.current and not draft.text(HELD_OUT_KEY) else ""
+        self.query_one(Remedies).tell(trouble, offered)
         shown = bool(data.opened) and self.current
         self.query_one(PairView).set_class(not shown, "-gone")
         files = self.query_one("#files", OptionList)
@@ -236,18 +232,6 @@ class DataStep(Step):
             nothing = Option(Text("none: type a path or the name of a dataset on the hub"), disabled=True)
             files.add_options([Option(line(stock.shown(name))) for name in listed] or [nothing])
             files.highlighted = 0 if listed else None
-
-    def _tell_remedies(self, trouble: str) -> None:
-        keys = [key for key in dict.fromkeys(REMEDY.findall(trouble)) if key in KEYS and choices(key)]
-        made = [(key, value) for key in keys for value, _ in choices(key) if value != "error"]
-        box = self.query_one("#remedies", Horizontal)
-        box.set_class(bool(made), "-shown")
-        if [button.name for button in box.query(Button)] != [f"{key}={value}" for key, value in made]:
-            box.remove_children()
-            box.mount_all(
-                Button(line(f" {REMEDY_WORDS.get(value, value)} ({key}={value}) "), name=f"{key}={value}", compact=True)
-                for key, value in made
-            )
 
     # keys and edits
 
@@ -271,9 +255,12 @@ class DataStep(Step):
         if key != "data.source" or os.path.isfile(os.path.expanduser(self.state.draft.text("data.source"))):
             self._pause = self.set_timer(PAUSE, self.sync)  # a name on the hub waits for enter
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        event.stop()
-        self.sync()
+    def after(self, field: Field) -> None:
+        """Enter opens what was typed; once that is open it leads on."""
+        if field.key == "data.source" and not (self.current and self.state.data.opened):
+            self.sync()
+        else:
+            super().after(field)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
@@ -290,10 +277,10 @@ class DataStep(Step):
         self.post_message(self.Changed("data.columns"))
         self.sync()
 
-    def on_button_pressed(self, event: Button.Pressed) -> None:
+    def on_remedies_chosen(self, event: Remedies.Chosen) -> None:
         event.stop()
-        key, _, value = (event.button.name or "").partition("=")
-        self.state.draft.set(key, value)
-        self.post_message(self.Changed(key))
+        self.state.draft.set(event.key, event.value)
+        self.put_all()
+        self.post_message(self.Changed(event.key))
         self.query_one(PairView).focus()
         self.sync()

@@ -9,6 +9,7 @@ from mio_local.models.hub import ModelCard
 from mio_local.recipe import Recipe
 from mio_tui.formatting import line, size
 from mio_tui.new import needs
+from mio_tui.new.fetch import Download
 from mio_tui.new.needs import Needs
 from mio_tui.new.state import Data
 from mio_tui.new.stock import has_template, is_folder, is_path, shown
@@ -150,3 +151,16 @@ def parameters(count: int) -> str:
         if count >= scale / 2:
             return f"{count / scale:.3g} {unit}"
     return str(count)
+
+
+def note(download: Download | None, rows: dict[str, Row], typed: str, looking: str, *, failed: bool) -> str:
+    """What the line below the list says."""
+    if download and download.state != "done":
+        return download.words
+    if looking or rows:
+        here = sum(row.card.on_disk for row in rows.values())
+        counts = f"{here} here, {len(rows) - here} to download"
+        return " · ".join(("▪ on disk, ◐ in part, ↓ on the hub", looking or counts))
+    if typed:
+        return "" if failed else "no model of that name here"
+    return "no models on this disk: type a name to search the hub, or a folder"

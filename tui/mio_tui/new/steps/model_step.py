@@ -19,6 +19,7 @@ from mio_tui.background_thread import aside
 from mio_tui.formatting import line
 from mio_tui.new import stock
 from mio_tui.new.needs import Needs
+from mio_tui.new.path_input import PathInput
 from mio_tui.new.state import State, Step
 from mio_tui.new.steps import model_list
 from mio_tui.new.steps.model_list import Row, Shelf
@@ -68,7 +69,7 @@ class ModelStep(Step):
     def compose(self) -> ComposeResult:
         with Horizontal():
             with Vertical(id="model-list"):
-                yield Input(placeholder="a model's name, or a folder: /… ./… ~/…", id="query")
+                yield PathInput(placeholder="a model's name, or a folder: /… ./… ~/…", id="query")
                 yield DataTable[Text](id="models", cursor_type="row", zebra_stripes=False)
                 yield Static(id="model-error", markup=False)
                 yield Static(id="model-note", classes="note", markup=False)
@@ -101,8 +102,6 @@ class ModelStep(Step):
     @property
     def is_wide(self) -> bool:
         return self.has_class("-wide")
-
-    # what is on this disk
 
     def load_local(self) -> None:
         """List the models on this disk."""
@@ -138,30 +137,28 @@ class ModelStep(Step):
         self.workers.cancel_group(self, "search")
         query = self.typed_text
         self.shelf.remote, self.shelf.typed, self.looking = [], [], ""
+        self.state.not_taken = query if query != self.state.draft.text("model.name") else ""
+        self.post_message(self.Found())
         if stock.is_path(query):
-            self._pause = self.set_timer(SEARCH_PAUSE / 2, lambda: self._start(partial(self._open_folder, query)))
+            self._pause = self.set_timer(SEARCH_PAUSE / 2, lambda: self._start(partial(self._find, query)))
         elif len(query) >= LEAST_LETTERS:
             self.looking = "searching the hub…"
-            self._pause = self.set_timer(SEARCH_PAUSE, lambda: self._start(partial(self._search, query)))
+            self._pause = self.set_timer(SEARCH_PAUSE, lambda: self._start(partial(self._find, query)))
         self.fill()
 
     def _start(self, work: Callable[[], Coroutine[Any, Any, None]], group: str = "search") -> None:
         self.run_worker(work, group=group, exclusive=True, exit_on_error=False)
 
-    async def _search(self, query: str) -> None:
+    async def _find(self, query: str) -> None:
+        """Look into the folder that was typed, or ask the hub."""
         try:
-            self.shelf.remote = await aside(hub.search, query)
-        except (MioError, OSError) as error:
-            self.error = str(error)
+            if stock.is_path(query):
+                self.shelf.typed, self.error = await aside(stock.models_at, query)
+            else:
+                self.shelf.remote = await aside(hub.search, query)
+        except (MioError, OSError, RuntimeError, ValueError) as error:  # no such user, a name with a zero in it
+            self.error = str(error) if isinstance(error, MioError) else f"{query}: {error}"
         self.looking = ""
-        self.fill()
-        self.estimate_all()
-
-    async def _open_folder(self, query: str) -> None:
-        try:
-            self.shelf.typed, self.error = await aside(stock.models_at, query)
-        except (OSError, RuntimeError, ValueError) as error:  # no such user, a name with a zero in it
-            self.shelf.typed, self.error = [], f"{query}: {error}"
         self.fill()
         self.estimate_all()
 
@@ -197,8 +194,6 @@ class ModelStep(Step):
             await self._estimate([card])
         self.fill()
 
-    # the memory
-
     def estimate_all(self) -> None:
         """Estimate what is listed anew: the settings may have changed."""
         cards = [self.shelf.to_estimate(row) for row in self.rows.values()]
@@ -214,8 +209,6 @@ class ModelStep(Step):
         if self.state.card:
             self.state.template = self.shelf.templates.get(self.state.card.name, "")
         self.fill()
-
-    # the list
 
     def fill(self) -> None:
         """Show the rows that match what was typed; the highlighted one stays."""
@@ -243,18 +236,8 @@ class ModelStep(Step):
         return self.rows[names[at]] if 0 <= at < len(names) else None
 
     def tell(self) -> None:
-        download = self.state.download
-        if download and download.state != "done":
-            note = download.words
-        elif self.looking or self.rows:
-            here = sum(row.card.on_disk for row in self.rows.values())
-            counts = f"{here} here, {len(self.rows) - here} to download"
-            note = " · ".join(filter(None, ("▪ on disk, ◐ in part, ↓ on the hub", self.looking or counts)))
-        elif self.typed_text:
-            note = "no model of that name here" if not self.error else ""
-        else:
-            note = "no models on this disk: type a name to search the hub, or a folder"
-        self.query_one("#model-note", Static).update(line(note))
+        words = model_list.note(self.state.download, self.rows, self.typed_text, self.looking, failed=bool(self.error))
+        self.query_one("#model-note", Static).update(line(words))
         error = self.query_one("#model-error", Static)
         error.set_class(bool(self.error), "-shown")
         error.update(line(f"✗ {self.error}", 300))
@@ -265,8 +248,6 @@ class ModelStep(Step):
         row = self.highlighted
         side = self.query_one("#model-side", Static)
         side.update(model_list.describe(row, self.shelf.templates.get(row.card.name, "")) if row else "")
-
-    # keys
 
     def action_search(self) -> None:
         """Back to the search."""
@@ -285,11 +266,31 @@ class ModelStep(Step):
         event.stop()
         self.choose()
 
+    async def leave(self) -> str:
+        """What was typed is taken as Enter would, or it is said why not."""
+        typed = self.state.not_taken
+        if not typed:
+            return ""
+        if self._pause:  # the list is not yet that of what was typed
+            self._pause.stop()
+            self.workers.cancel_group(self, "search")
+            await self._find(typed)
+        row = self.highlighted
+        if not row:
+            return self.error or f"{typed}: no model of that name; clear the field to keep the one that is chosen"
+        if not row.chosen:
+            if len(self.rows) > 1 or not row.card.complete:
+                return f"{typed} is no model yet: choose one in the list with enter, or clear the field"
+            self.post_message(self.Chosen(row))
+        self.state.not_taken = ""
+        return ""
+
     def choose(self) -> None:
         """Take the highlighted model; the one that is taken already leads on."""
         row = self.highlighted
         if not row:
             return
+        self.state.not_taken = ""
         download = self.state.download
         loading = download and download.name == row.card.name and download.state == "running"
         if row.chosen and (row.card.complete or loading):

@@ -15,7 +15,7 @@ from mio_tui.new.checks import checks
 from mio_tui.new.draft import as_toml
 from mio_tui.new.state import State, Step
 
-NO_FLAGS = "not as flags: ctrl+w saves a recipe, then mio-local train FILE"
+NO_FLAGS = "not as flags: w saves a recipe, then mio-local train FILE"
 
 
 class ReviewStep(Step):
@@ -33,7 +33,9 @@ class ReviewStep(Step):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "copy", "Copy the command line", show=False),
-        Binding("s", "screen.start", "Start", show=False),
+        Binding("s,enter", "screen.start", "Start", key_display="s"),
+        Binding("e", "screen.edit", "TOML"),
+        Binding("w", "screen.save", "Save"),
     ]
 
     def __init__(self, state: State) -> None:
@@ -57,9 +59,9 @@ class ReviewStep(Step):
         if self.state.starting:
             start.update(line("◌ starting…"))
         elif self.asked:
-            start.update(line("! press s or ctrl+s again to start anyway", style="reverse"))
+            start.update(line("! press s again to start anyway", style="reverse"))
         else:
-            start.update(line("s starts · y copies the command line"))
+            start.update(line("s starts · y copies the command line · e edits as TOML · w saves as a recipe"))
         self.query_one("#review-checks", Static).update(self._checks())
         self.query_one("#review-toml", Static).update(self._recipe())
 

@@ -1,20 +1,24 @@
 """Step 3: how to train. Every key of the recipe can be reached here."""
 
 from collections.abc import Iterator
+from functools import partial
+from typing import cast
 
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widget import Widget
-from textual.widgets import Button, Input, Static
+from textual.widgets import Button
 
 from mio_local.objectives.losses import LOSSES
+from mio_tui.base import Mio
 from mio_tui.formatting import line
 from mio_tui.new.draft import KEYS
 from mio_tui.new.key_field import Field, editor, field_id
 from mio_tui.new.needs import SIGNS
 from mio_tui.new.state import State, Step
 from mio_tui.new.steps.facts import facts
+from mio_tui.static_text import StaticText
 
 BOTH = "both"
 MAIN = {
@@ -75,9 +79,9 @@ class SettingsStep(Step):
     def compose(self) -> ComposeResult:
         with Horizontal():
             yield VerticalScroll(id="settings-fields", can_focus=False)
-            yield Static(id="settings-side", markup=False)
-        yield Static(id="settings-needs", markup=False)
-        yield Static(id="settings-help", markup=False)
+            yield StaticText(id="settings-side")
+        yield StaticText(id="settings-needs")
+        yield StaticText(id="settings-help")
 
     def _fields(self) -> Iterator[Widget]:
         draft = self.state.draft
@@ -101,15 +105,19 @@ class SettingsStep(Step):
 
     def focus_key(self, key: str) -> None:
         """Put the focus on a key's field, wherever it is."""
-        self.call_after_refresh(self._focus, key)
+        cast("Mio", self.app).before_keys(partial(self._focus, key))
 
     def _focus(self, key: str) -> None:
         if key in REST and not self.query(f"#{field_id(key)}"):
             self.show_all()
-            self.call_after_refresh(self._focus, key)
+            self.focus_key(key)
+            return
         for field in self.query(Field):
             if field.key == key:
-                (field.query(Input).first() if field.query(Input) else field.query("Choice").first()).focus()
+                if field.edited:
+                    field.edited.focus()
+                else:  # it is being mounted
+                    self.focus_key(key)
 
     def show_all(self) -> None:
         """Show the rest of the keys."""
@@ -166,8 +174,8 @@ class SettingsStep(Step):
         unknown = "memory: estimating…" if self.state.card else unknown
         unknown = "memory: once the settings are valid" if any(errors.values()) else unknown
         words = f"{SIGNS[needs.fits]} {needs.line}" if needs else unknown
-        self.query_one("#settings-needs", Static).update(line(words))
-        self.query_one("#settings-side", Static).update(needs.bars() if needs and needs.total else line(words, 300))
+        self.query_one("#settings-needs", StaticText).show(line(words))
+        self.query_one("#settings-side", StaticText).show(needs.bars() if needs and needs.total else line(words, 300))
         self.tell_help()
 
     def tell_help(self) -> None:
@@ -180,4 +188,4 @@ class SettingsStep(Step):
         if error:
             text = line(f"✗ {error}", 300)
             text.no_wrap = False
-        self.query_one("#settings-help", Static).update(text)
+        self.query_one("#settings-help", StaticText).show(text)

@@ -88,11 +88,15 @@ def test_an_index_that_makes_no_sense_is_passed_over(folder: Path, content: str)
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("name", "r9"), ("state", None), ("change", "x"), ("time", []), ("note", {"a": 1})]
+    ("column", "value"),
+    [
+        ("name", "r9"), ("state", None), ("state", "gone"), ("change", "x"), ("time", []), ("time", None),
+        ("note", {"a": 1}),
+    ],
 )
 def test_a_row_that_makes_no_sense_is_read_from_its_run(folder: Path, column: str, value: object) -> None:
     forged(folder, **{column: value})
-    assert {row.name for row in Index(folder).read()} == {f"r{number}" for number in range(5)}
+    assert {(row.name, row.state) for row in Index(folder).read()} == {(f"r{number}", "done") for number in range(5)}
 
 
 def test_the_index_may_be_deleted_or_not_be_written(

@@ -11,6 +11,7 @@ from textual.widgets import Static
 
 from mio_local.runs.directory import Run
 from mio_local.runs.history import History
+from mio_local.runs.summary import accuracy
 from mio_tui.chart import SMOOTHING, Chart
 from mio_tui.formatting import STATES, block, count, line, number
 from mio_tui.live.plots import Look, Plot, likelihood
@@ -70,9 +71,10 @@ class RunPreview(Vertical):
         sign, _ = STATES.get(state, STATES["damaged"])
         what = Text(f"{sign} {state}  ").append_text(line(watched.run.name, 60, "bold"))
         if watched.history is None:
-            self.query_one("#what", Static).update(what.append("\n").append_text(block(watched.trouble, 200)))
+            what.append("\n").append_text(block(watched.trouble, 200))
+            self.query_one("#what", Static).update(what, layout=False)
             self.query_one(Chart).show(())
-            self.query_one("#figures", Static).update("")
+            self.query_one("#figures", Static).update("", layout=False)
             return
         recipe = watched.history.recipe
         lora, train = recipe.lora, recipe.train
@@ -81,10 +83,10 @@ class RunPreview(Vertical):
         what.append("\n").append_text(line(_short(recipe.data.source), 120))
         if reason := str(watched.status.get("reason") or ""):
             what.append("\n").append_text(line(reason, 160))
-        self.query_one("#what", Static).update(what)
+        self.query_one("#what", Static).update(what, layout=False)
         total = count(watched.status.get("total_steps"))
         self.query_one(Chart).show(plot.curves, plot.guides, float(total) if total else None)
-        self.query_one("#figures", Static).update(_figures(watched.history))
+        self.query_one("#figures", Static).update(_figures(watched.history), layout=False)
 
 
 def _plot(watched: Watched) -> Plot:
@@ -98,10 +100,10 @@ def _figures(history: History) -> Text:
     if not last:
         return Text("no evaluation yet")
     chosen, rejected = (number(last.get(f"delta/{side}")) for side in ("chosen", "rejected"))
-    accuracy = number(last.get("rewards/accuracies"), ".2f")
+    right = number(accuracy(last), ".2f")
     where = "held out" if kind == "eval" else "training"
     words = f"{where}, step {last['step']}\nchosen {chosen}  rejected {rejected}\n"
-    return Text(f"{words}accuracy {accuracy}  loss {number(last.get('loss'), '.3f')}")
+    return Text(f"{words}accuracy {right}  loss {number(last.get('loss'), '.3f')}")
 
 
 def _short(name: str) -> str:
