@@ -6,6 +6,7 @@ from typing import Any
 from mio_local.errors import RunError
 from mio_local.runs.directory import LIVE, RESUMABLE, Run
 from mio_local.runs.events import is_number
+from mio_local.runs.verdict_line import verdict_of
 
 DAMAGED = "damaged"
 STATES = (*LIVE, *RESUMABLE, "done")
@@ -13,7 +14,8 @@ STATES = (*LIVE, *RESUMABLE, "done")
 
 @dataclass(frozen=True)
 class Row:
-    """What a list shows of a run; `change` is the chosen answers' change in nats, None where unknown."""
+    """What a list shows of a run; `change` is the chosen answers' change in nats, None where unknown; `verdict` is its
+    line, empty where the run has none yet."""
 
     name: str
     state: str
@@ -25,6 +27,8 @@ class Row:
     accuracy: float | None = None
     note: str = ""
     time: float = 0.0
+    verdict: str = ""
+    verdict_level: str = "unknown"
 
     @property
     def live(self) -> bool:
@@ -44,10 +48,12 @@ def _row(name: str, status: dict[str, Any]) -> Row:
     step, total = status.get("step", 0), status.get("total_steps")
     state = str(status["state"])
     shown = f"{step}/{total}" if total and state != "done" else f"{step}"
+    verdict = verdict_of(status)
     return Row(
         name, state if state in STATES else DAMAGED, str(status.get("loss_name", "")), str(status.get("model", "")),
         str(status.get("data", "")), shown, _figure(figures, "delta/chosen"), _figure(figures, "rewards/accuracies"),
-        _note(status, state), _figure(status, "time") or 0.0,
+        _note(status, state), _figure(status, "time") or 0.0, verdict.line if verdict else "",
+        verdict.level if verdict else "unknown",
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import pytest
 from mio_local.commands import report
 from mio_local.recipe import build, read_toml
 from mio_local.reports.document import collect, short
-from mio_local.reports.verdict import judge
+from mio_local.reports.outcome import judge
 from mio_local.runs.history import read
 from tests.helpers import fakes
 
