@@ -9,7 +9,7 @@ from typing import Any
 from mio_local import printing
 from mio_local.adapters.adapter import read_adapter
 from mio_local.data.examples import Example
-from mio_local.data.prose import SHIPPED, read_texts, text_rows
+from mio_local.data.prose.texts import SHIPPED, read_texts, text_rows
 from mio_local.data.task_questions import read_tasks, rule
 from mio_local.data.template import Chat
 from mio_local.data.tokenise import examples_of, read_split, tokenise

@@ -10,7 +10,7 @@ from typing import Any
 from mio_local.data.encoding import encode
 from mio_local.data.examples import CUT_CHOSEN, CUT_REJECTED, Example, Examples, Tokenised
 from mio_local.data.pairs import Pairs, Some, held_out_source, load_pairs
-from mio_local.data.prose import read_texts
+from mio_local.data.prose.texts import read_texts
 from mio_local.data.stored import cache
 from mio_local.data.stored.written import written
 from mio_local.data.task_questions import read_tasks

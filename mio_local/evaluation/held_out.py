@@ -21,9 +21,9 @@ from mio_local.recipe import Recipe
 from mio_local.reports.evidence import FORGETTING
 from mio_local.runs.events import Event
 from mio_local.training.job import as_pairs
+from mio_local.training.measured.task_accuracy import greedy_answers
+from mio_local.training.measured.text_perplexity import Perplexity, negative_logps
 from mio_local.training.optimizations import settle
-from mio_local.training.task_accuracy import greedy_answers
-from mio_local.training.text_perplexity import Perplexity, negative_logps
 
 ACCURACY = "rewards/accuracies"
 PREFERENCE = (

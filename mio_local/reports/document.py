@@ -20,7 +20,7 @@ from mio_local.runs.directory import Run
 from mio_local.runs.events import is_number
 from mio_local.runs.fields import benchmark, listed, number, table, text
 from mio_local.runs.history import History, read
-from mio_local.runs.verdict_line import Verdict
+from mio_local.runs.summary import Verdict
 
 MOST_EVALS, MOST_TASKS, MOST_BENCHMARKS, MOST_NOTES, MOST_SAMPLES = 24, 24, 400, 100, 12
 LONGEST_ANSWER = 8000  # characters

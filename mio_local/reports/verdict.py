@@ -32,7 +32,7 @@ from mio_local.reports.advice import earlier, faster, much_slower, shown, slower
 from mio_local.reports.evidence import BATCHES, Evidence, Mean, Share, evidence, mean_of
 from mio_local.runs.directory import Run
 from mio_local.runs.history import History, read
-from mio_local.runs.verdict_line import KINDS, Verdict
+from mio_local.runs.summary import KINDS, Verdict
 from mio_local.storage.writing import PRIVATE, write_atomically
 
 __all__ = ["KINDS", "Verdict", "verdict"]
@@ -124,8 +124,8 @@ def _overfits(seen: Evidence) -> Verdict | None:
     if now and batch:
         best = min(losses, key=lambda step: losses[step].value)
         if now.above(losses[best]) and now.above(batch):
-            words = f"held-out loss {now.value:.3f}, {losses[best].value:.3f} at step {best}; on training pairs "
-            return Verdict("overfitting", f"{words}{batch.value:.3f}", earlier(seen.recipe, best))
+            words = f"held-out loss {now.value:.4g}, {losses[best].value:.4g} at step {best}; on training pairs "
+            return Verdict("overfitting", f"{words}{batch.value:.4g}", earlier(seen.recipe, best))
     if seen.held_out and seen.chosen and seen.chosen.fell and pairs and pairs.rose:
         words = f"chosen {shown(seen.chosen.value)} nats held out, {shown(pairs.value)} on training pairs"
         best = min(losses, key=lambda step: losses[step].value, default=seen.step)

@@ -21,11 +21,11 @@ from mio_local.runs.control import COMMANDS, Control
 from mio_local.runs.events import Event, EventWriter, rewind
 from mio_local.training import checkpoint, health
 from mio_local.training.job import Job, as_pairs, batch_of, held_out_batches
+from mio_local.training.measured.samples import Sampler
+from mio_local.training.measured.task_accuracy import greedy_answers
+from mio_local.training.measured.text_perplexity import TextScorer
 from mio_local.training.reference import Reference
-from mio_local.training.samples import Sampler
 from mio_local.training.standing import Standing
-from mio_local.training.task_accuracy import greedy_answers
-from mio_local.training.text_perplexity import TextScorer
 
 
 def train(job: Job, control: Control | None = None) -> Iterator[Event]:

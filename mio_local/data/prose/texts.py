@@ -1,4 +1,4 @@
-"""Plain text on which to see whether a model forgets how to write: the texts that ship, or a user's own."""
+"""Plain text: the thirty paragraphs that ship, or a user's own, and what of it is scored."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from mio_local.errors import DataError
 from mio_local.storage.paths import expanded
 
 NONE, SHIPPED = "none", "shipped"
-FILE = Path(__file__).with_name("prose.txt")  # thirty paragraphs in English, written for this
+FILE = Path(__file__).with_name("shipped.txt")  # in English, written for this
 
 
 def read_texts(source: str, said: str) -> list[str]:

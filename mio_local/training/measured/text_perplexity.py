@@ -9,7 +9,7 @@ import numpy as np
 
 from mio_local.backends import Model
 from mio_local.data.loglikelihood import Row
-from mio_local.data.prose import read_texts, text_rows
+from mio_local.data.prose.texts import read_texts, text_rows
 from mio_local.objectives.intervals import ratio_error
 from mio_local.runs.events import Event
 from mio_local.training.job import Job
