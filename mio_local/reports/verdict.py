@@ -65,7 +65,7 @@ def _diverged(seen: Evidence) -> Verdict | None:
         return Verdict("diverged", f"no finite figures at step {seen.step}", lower)
     if seen.per_token and seen.vocabulary:
         (start, now), random = seen.per_token, -math.log(seen.vocabulary)
-        if now < (start + random) / 2:
+        if now < (start + random) / 2 and start > random:  # else it knew nothing that could be lost
             words = f"chosen answers at {shown(now)} nats a token, {shown(start)} before; random tokens are at "
             return Verdict("diverged", f"{words}{shown(random)}", lower)
     loss = seen.recipe.loss

@@ -108,6 +108,8 @@ KNOWN = {
         whole(scored(100, 1, -4, 0.8, **{"length/longer": 80, "length/shorter": 20, "length/longer_accuracy": 0.8,
                                          "length/shorter_accuracy": 0.8})), "healthy"),
     "half way to random tokens": (whole(scored(100, -80, -80, token=-4.0)), "diverged"),  # (-1 - 6.9) / 2 = -3.95
+    "a start that is worse than random tokens": (whole(scored(100, 1.6, -4.2, token=-7.0)
+                                                       | {"delta/chosen_per_token": 0.08}), "healthy"),
     "nearly half way": (whole(scored(100, -58, -60, token=-3.9), chosen=-50), "forgetting"),
     "a loss that doubled": (whole(scored(100, -10, -10), loss=3.0), "diverged"),  # 2 ln 4 = 2.77
     "a loss that is no number": (
