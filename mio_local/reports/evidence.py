@@ -87,8 +87,9 @@ class Share:
 @dataclass(frozen=True)
 class Evidence:
     """Figures are None where there are none. `per_token` is the chosen answers' log-prob before and now, nats a token.
-    `longer` and `shorter` are the accuracies where the chosen answer is the longer one, and where it is the shorter
-    one. `tasks` are before and after, `texts` is the change of the log of plain text's perplexity, nats a token."""
+    `longer`, `shorter` and `alike` are the accuracies where the chosen answer is the longer one, the shorter one, and
+    as long as the other. `tasks` are before and after, `texts` is the change of the log of plain text's perplexity,
+    nats a token."""
 
     recipe: Recipe
     step: int
@@ -104,6 +105,7 @@ class Evidence:
     accuracy: Share | None
     longer: Share | None
     shorter: Share | None
+    alike: Share | None
     batches: int
     batch_chosen: Mean | None
     batch_loss: Mean | None
@@ -131,6 +133,8 @@ def evidence(history: History) -> Evidence | None:
     tasks = [one for event in history.of("task") if (one := _share(event, "accuracy", "questions"))]
     total, vocabulary = number(started, "total_steps"), number(started, "vocabulary")
     vocabulary = vocabulary if vocabulary and vocabulary > 1 else None
+    accuracy = _share(last, "rewards/accuracies", "pairs") if held_out else right
+    longer, shorter = (_share(last, f"length/{name}_accuracy", f"length/{name}") for name in ("longer", "shorter"))
     return Evidence(
         recipe=recipe,
         step=until,
@@ -143,9 +147,10 @@ def evidence(history: History) -> Evidence | None:
         chosen=mean_of(last, "delta/chosen") if held_out else batches["delta/chosen"],
         rejected=mean_of(last, "delta/rejected") if held_out else batches["delta/rejected"],
         per_token=_per_token(last if held_out else {key: one.value for key, one in batches.items() if one}),
-        accuracy=_share(last, "rewards/accuracies", "pairs") if held_out else right,
-        longer=_share(last, "length/longer_accuracy", "length/longer"),
-        shorter=_share(last, "length/shorter_accuracy", "length/shorter"),
+        accuracy=accuracy,
+        longer=longer,
+        shorter=shorter,
+        alike=_others(accuracy, longer, shorter),
         batches=len(steps),
         batch_chosen=batches["delta/chosen"],
         batch_loss=batches["loss"],
@@ -176,6 +181,16 @@ def _share(event: dict[str, Any], key: str, count: str) -> Share | None:
     if value is None or not 0 <= value <= 1:
         return None
     return Share(float(value), int(of) if of is not None and 1 <= of < 2**53 else 0)
+
+
+def _others(whole: Share | None, *parts: Share | None) -> Share | None:
+    """The share of those of `whole` that are in none of the parts; None where there are none."""
+    known = [part for part in parts if part]
+    count = whole.count - sum(part.count for part in known) if whole else 0
+    if not whole or count < 1:
+        return None
+    right = whole.value * whole.count - sum(part.value * part.count for part in known)
+    return Share(min(max(right / count, 0.0), 1.0), count)
 
 
 def _per_token(figures: dict[str, Any]) -> tuple[float, float] | None:

@@ -166,10 +166,12 @@ def _chance(seen: Evidence) -> Verdict | None:
 
 
 def _learns_length(seen: Evidence) -> Verdict | None:
-    """Not where the chosen answers sink in training too: then the longer ones sink further, which is no preference."""
+    """Not where pairs of equal length are told apart; nor where the chosen answers sink in training too: then the
+    longer ones sink further, which is no preference."""
     longer, shorter = seen.longer, seen.shorter
     sinks = seen.batch_chosen and seen.batch_chosen.fell and seen.chosen and seen.chosen.fell
-    if not (LOSSES[seen.recipe.loss.name].rejected and longer and shorter) or sinks:
+    content = seen.alike and seen.alike.low > 0.5
+    if not (LOSSES[seen.recipe.loss.name].rejected and longer and shorter) or content or sinks:
         return None
     better, worse = (longer, shorter) if longer.value >= shorter.value else (shorter, longer)
     if not (better.low > 0.5 >= worse.value and better.above(worse)):

@@ -97,7 +97,10 @@ KNOWN = {
     "worse than a coin": (whole(scored(100, 0.2, 0.4, 0.3)), "wrong way round"),  # 0.22 to 0.40, training 0.75
     "worse than a coin in training too": (whole(scored(100, 0.2, -0.2, 0.3), accuracy=0.3), "at chance"),
     "right only where the chosen one is longer": (
-        whole(scored(100, 1, -4, **{"length/longer_accuracy": 1.0, "length/shorter_accuracy": 0.1})), "learns length"),
+        whole(scored(100, 1, -4, 0.53, **{"length/longer_accuracy": 1.0, "length/shorter_accuracy": 0.1})),
+        "learns length"),  # of the other 40 pairs 53 - 30 - 3 = 20 are right
+    "the same, and right where they are of equal length": (  # 40 pairs, of which 70 - 30 - 3 = 37 are right
+        whole(scored(100, 1, -4, 0.7, **{"length/longer_accuracy": 1.0, "length/shorter_accuracy": 0.1})), "healthy"),
     "right a little oftener where it is longer": (
         whole(scored(100, 1, -4, **{"length/longer_accuracy": 0.9, "length/shorter_accuracy": 0.7})), "healthy"),
     "all chosen ones longer": (
