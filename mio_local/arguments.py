@@ -210,6 +210,8 @@ def add_eval(command: argparse.ArgumentParser) -> None:
     command.add_argument("--rule", default="last-number",
                          help="what counts: last-number, exact, boxed, letter or regex:PATTERN")  # fmt: skip
     command.add_argument("--answer-tokens", type=int, default=0, metavar="N", help="of an answer, at most")
+    command.add_argument("--forgetting", nargs="?", const="shipped", default="none", metavar="FILE",
+                         help="perplexity of plain text before and after: a file, else the text that is shipped")
     command.add_argument("--limit", type=int, default=0, metavar="N", help="pairs, questions and documents, at most")
     command.add_argument("--no-preference", action="store_true", help="score no pairs and draw no answers")
     command.add_argument("--samples", type=int, default=64, metavar="N", help="answers drawn for the KL divergence")

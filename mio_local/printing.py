@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from mio_local.runs.fields import figure
 from mio_local.text import visible, visible_line
 
 SIGNS = {"info": "·", "warning": "!", "error": "✗"}
+MARKS = {"good": "✓", "unknown": "·", "warning": "!", "bad": "✗"}  # of a verdict's level
 
 
 def console() -> Console:
@@ -93,6 +94,8 @@ def follow(events: Iterator[Event], total: int, out: Console, label: str = "") -
                 progress.console.print("stopping after this step; saving a checkpoint")
             elif event.type == "task":
                 progress.console.print(f"{event.step:>5}/{total} {task_line(event.values)}")
+            elif event.type == "text":
+                progress.console.print(f"{event.step:>5}/{total} {text_line(event.values)}")
     return kept
 
 
@@ -118,6 +121,15 @@ def task_line(values: dict[str, Any]) -> str:
     """One round of task questions."""
     of = visible_line(f"{values.get('correct', '—')} of {values.get('questions', '—')}")
     return f"greedy task accuracy {figure(values.get('accuracy'), '.3f')} ({of})"
+
+
+def text_line(values: dict[str, Any]) -> str:
+    """The perplexity of plain text, against the base's; its log's change in nats a token."""
+    v = values
+    return (
+        f"perplexity of plain text {figure(v.get('perplexity'), '.5g')}, of the base {figure(v.get('base'), '.5g')}: "
+        f"log {figure(v.get('change'), '+.4f')} ± {figure(v.get('change_stderr'), '.4f')}"
+    )
 
 
 def benchmarks(title: str, records: list[dict[str, Any]]) -> list[Table]:
@@ -180,13 +192,17 @@ def in_python(library: str, loader: str, place: Path) -> str:
     return f"python -c {visible(shlex.quote(code))}"
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of columns as wide as what is in them."""
+def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
+    """Lines of columns as wide as what is in them; those numbered in `right` are set to the right."""
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    lines: list[str] = []
+    for row in rows:
+        padded: list[str] = []
+        for place, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            gap = " " * (width - cell_len(cell))
+            padded.append(gap + cell if place in right else cell + gap)
+        lines.append("  ".join(padded).rstrip())
+    return lines
 
 
 def next_steps(out: Console, *commands: str) -> None:

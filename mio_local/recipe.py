@@ -147,6 +147,10 @@ class EvalSettings(Section):
     )
     tasks: str = setting("", "JSONL of question and answer, answered greedily before and after: exact match")
     task_tokens: int = setting(128, "longest answer to a task question", ge=1)
+    forgetting: str = setting(
+        "none", "plain text whose perplexity is measured too: none, shipped (thirty paragraphs), or a file",
+        "--forgetting",
+    )
     sample_prompt: str = setting("", "prompt answered at every evaluation; empty takes the first held-out pair's")
     sample_tokens: int = setting(96, "longest sample answer; 0 answers none", ge=0)
     patience: int = setting(0, "stop after this many evaluations without a better metric; 0 never", "--patience", ge=0)
@@ -232,7 +236,7 @@ class Recipe(Section):
 
 
 PATHS = (("model", "name"), ("data", "source"), ("data", "eval_source"), ("data", "template"),
-         ("lora", "init_adapter"), ("eval", "tasks"))
+         ("lora", "init_adapter"), ("eval", "tasks"), ("eval", "forgetting"))
 
 
 def _existing(key: str, value: str) -> str:

@@ -1,4 +1,4 @@
-"""`mio-local eval RUN|ADAPTER|MODEL`: held-out pairs, drift, tasks and questions, each figure with its error."""
+"""`mio-local eval RUN|ADAPTER|MODEL`: held-out pairs, drift, tasks, questions and text, each figure with its error."""
 
 import argparse
 from collections.abc import Sequence
@@ -9,16 +9,26 @@ from typing import Any
 from mio_local import printing
 from mio_local.adapters.adapter import read_adapter
 from mio_local.data.examples import Example
+from mio_local.data.prose.texts import SHIPPED, read_texts, text_rows
 from mio_local.data.task_questions import read_tasks, rule
 from mio_local.data.template import Chat
 from mio_local.data.tokenise import examples_of, read_split, tokenise
 from mio_local.errors import DataError, RecipeError, RunError
-from mio_local.evaluation.held_out import SAMPLE_TOKENS, Result, distinct_prompts, divergence, exact_match, preference
+from mio_local.evaluation.held_out import (
+    SAMPLE_TOKENS,
+    Result,
+    distinct_prompts,
+    divergence,
+    exact_match,
+    forgetting,
+    preference,
+)
 from mio_local.evaluation.target import Subject, subject
 from mio_local.flags import READING, given
 from mio_local.objectives.intervals import RESAMPLES
 from mio_local.progress import Report
 from mio_local.recipe import BackendSettings, Recipe, build, keys
+from mio_local.reports.evidence import FORGETTING
 from mio_local.runs.directory import runs_folder
 from mio_local.text import visible
 from mio_local.training.integrity import check_data, check_start
@@ -32,12 +42,13 @@ def main(arguments: argparse.Namespace) -> int:
     part = rule(arguments.rule)
     most = arguments.limit or None
     questions = read_tasks(arguments.questions, "--questions ")[:most] if arguments.questions else []
+    texts = read_texts(arguments.forgetting, "--forgetting ")[:most]
     names = [name.strip() for name in arguments.tasks.split(",") if name.strip()]
     backend = BackendSettings(name=arguments.backend, device=arguments.device)
     on = subject(runs_folder(arguments.runs), arguments.run, arguments.checkpoint, arguments.model, backend)
     pairs, reading = _takes_pairs(on, arguments), _reading(on, arguments)
-    if not (pairs or names or questions):
-        raise RecipeError(f"{on.title}: nothing to evaluate; add --tasks or --questions"
+    if not (pairs or names or questions or texts):
+        raise RecipeError(f"{on.title}: nothing to evaluate; add --tasks, --questions or --forgetting"
                           + (", or --data with pairs" if on.source else ""))  # fmt: skip
     out = printing.console()
     results: list[Result] = []
@@ -72,7 +83,7 @@ def main(arguments: argparse.Namespace) -> int:
             prompts = distinct_prompts(examples)
             found = divergence(model, chat, prompts, arguments.samples, tokens, arguments.seed, report)
             take(found, data=data, samples=arguments.samples)
-        if pairs and on.own_reference and (questions or tasks):
+        if pairs and on.own_reference and (questions or tasks or texts):
             del model
             model = on.load(against_base=True)
         if questions:
@@ -83,6 +94,12 @@ def main(arguments: argparse.Namespace) -> int:
                 system=on.recipe.data.system,
             )  # fmt: skip
             take(found, data=_named(arguments.questions), rule=arguments.rule)
+        if texts:
+            rows = text_rows(texts, chat.tokenizer, on.recipe.data.max_tokens)
+            if not rows:
+                raise DataError(f"--forgetting {arguments.forgetting}: holds no text of two tokens or more")
+            found = forgetting(model, rows, report, adapted=on.source is not None)
+            take(found, data=f"{SHIPPED} text" if arguments.forgetting == SHIPPED else _named(arguments.forgetting))
         if tasks:
             found = tasks.run(model, chat, on.base, arguments.seed, report, adapted=on.source is not None)
             take(found, chat_template=arguments.apply_chat_template)
@@ -146,6 +163,8 @@ def _show(
     if any(result.name == "kl" for result in results):
         tokens = on.recipe.eval.sample_tokens or SAMPLE_TOKENS
         said.append(f"kl: nats, of the first {tokens} tokens of answers drawn at temperature 1; unbiased")
+    if any(result.name == FORGETTING for result in results):
+        said.append(f"{FORGETTING}: perplexity of plain text, and the difference of its logs: nats a token, over texts")
     if any(result.stderr is not None for result in results):
         said.append("±: standard error, of a difference from both scores of each document, or where it is marked * "
                     "from two errors taken as independent")  # fmt: skip

@@ -15,7 +15,7 @@ from mio_local.runs.summary import Row, note_of
 from mio_local.text import visible, visible_line
 from mio_local.tracking.mirror_state import seen_by
 
-MANY = 200  # runs, of which more are listed in plain columns
+NOTES = 7  # the column of what the user and the queue say
 LONGEST = 24  # characters of a fact: a damaged file must not push the names off the screen
 
 
@@ -36,21 +36,17 @@ def list_all(arguments: argparse.Namespace) -> int:
         out.print(f"no runs in {visible(str(folder))}")
         printing.next_steps(out, "mio-local demo", "mio-local train --model MODEL --data PAIRS.jsonl")
         return 0
-    columns = ["run", "state", "loss", "model", "step", "Δchosen", "accuracy", "notes"]
-    rows: list[list[str]] = []
+    rows = [["run", "state", "loss", "model", "step", "Δchosen", "accuracy", "notes", "verdict"]]
     for row in found:
         figures = printing.figure(row.change, "+.2f"), printing.figure(row.accuracy, ".2f")
         facts = (visible_line(fact, LONGEST) for fact in (row.objective, row.model, row.step, *figures))
-        rows.append([visible(row.name), row.state, *facts, _notes(row)])
-    if not any(cells[-1] for cells in rows):
-        columns, rows = columns[:-1], [cells[:-1] for cells in rows]
-    if len(rows) > MANY:  # a table of thousands takes seconds to lay out
-        out.out("\n".join(printing.aligned([columns, *rows])), highlight=False)
-    else:
-        listing = printing.table(str(folder), columns)
-        for cells in rows:
-            printing.row(listing, *cells)
-        out.print(listing)
+        rows.append([visible(row.name), row.state, *facts, _notes(row), visible(row.verdict)])
+    if not any(row[NOTES] for row in rows[1:]):
+        rows = [[*row[:NOTES], *row[NOTES + 1 :]] for row in rows]
+    heading, *lines = printing.aligned(rows, right=range(1, 7))
+    out.print(visible(str(folder)), style="italic")
+    out.print(heading, style="bold")
+    out.out("\n".join(lines), highlight=False)  # columns, as a table of thousands takes seconds to lay out
     printing.next_steps(out, f"mio-local show {printing.called(Run(folder / found[0].name))}")
     return 0
 
@@ -65,6 +61,7 @@ def show(arguments: argparse.Namespace) -> int:
     """Show one run."""
     # with numpy and the recipe's model, which a list does not need
     from mio_local.objectives.losses import answer_target
+    from mio_local.reports.verdict import verdict
     from mio_local.runs import history
 
     run = directory.find(runs_folder(arguments.runs), arguments.run)
@@ -78,6 +75,8 @@ def show(arguments: argparse.Namespace) -> int:
     if status.get("reason"):
         out.print(f"  {visible_line(str(status['reason']))}")
     codes = [str(note.get("code")) for note in past.of("note")]
+    if judged := verdict(past):
+        out.print(f"{printing.MARKS[judged.level]} {judged.line}")
     target = answer_target(loss.name, loss.beta, loss.reduction)
     facts = [
         ("objective", f"{loss.name}, beta {loss.beta:g}, {loss.reduction}"
@@ -113,6 +112,8 @@ def show(arguments: argparse.Namespace) -> int:
                 printing.figure(event.get("mi/dv"), ".4f"),
             )  # fmt: skip
         out.print(table)
+    for event in past.of("text"):
+        out.print(f"step {visible_line(str(event.get('step', '—')))}: {printing.text_line(event)}")
     for event in past.of("task"):
         out.print(f"step {visible_line(str(event.get('step', '—')))}: {printing.task_line(event)}")
     if past.of("benchmark"):

@@ -10,6 +10,7 @@ from typing import Any
 from mio_local.data.encoding import encode
 from mio_local.data.examples import CUT_CHOSEN, CUT_REJECTED, Example, Examples, Tokenised
 from mio_local.data.pairs import Pairs, Some, held_out_source, load_pairs
+from mio_local.data.prose.texts import read_texts
 from mio_local.data.stored import cache
 from mio_local.data.stored.written import written
 from mio_local.data.task_questions import read_tasks
@@ -67,13 +68,14 @@ class Tokens:
 def read_split(recipe: Recipe, report: Report) -> Split:
     """The recipe's pairs as read, those to train on, those held out, and how many held-out rows were skipped.
 
-    The file of questions is read too, so that a mistake in it is told first. Raises DataError.
+    The files of questions and of plain text are read too, so that a mistake in them is told first. Raises DataError.
     """
     data = recipe.data
     if not data.source:
         raise DataError("no data given; add --data FILE, a folder, or a hub dataset")
     if recipe.eval.tasks:
         read_tasks(recipe.eval.tasks)
+    read_texts(recipe.eval.forgetting, "eval.forgetting: ")
     report("reading the pairs", 0, 0)
     pairs = load_pairs(data.source, data)
     held_source, held_split = held_out_source(data)

@@ -1,5 +1,6 @@
-"""How good an adapter is on what it was not trained on, each figure with an interval: pairs, drift, questions."""
+"""How good an adapter is on what it was not trained on, each figure with an interval: pairs, drift, questions, text."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 from mio_local.backends import Model
 from mio_local.data.collate import in_batches
 from mio_local.data.examples import Example
+from mio_local.data.loglikelihood import Row
 from mio_local.data.task_questions import Question, Rule
 from mio_local.data.template import Chat
 from mio_local.objectives.intervals import Interval, means, ratios, share
@@ -16,10 +18,12 @@ from mio_local.objectives.losses import PairLogps
 from mio_local.objectives.metrics import join, pair_values
 from mio_local.progress import Report
 from mio_local.recipe import Recipe
+from mio_local.reports.evidence import FORGETTING
 from mio_local.runs.events import Event
 from mio_local.training.job import as_pairs
+from mio_local.training.measured.task_accuracy import greedy_answers
+from mio_local.training.measured.text_perplexity import Perplexity, negative_logps
 from mio_local.training.optimizations import settle
-from mio_local.training.task_accuracy import greedy_answers
 
 ACCURACY = "rewards/accuracies"
 PREFERENCE = (
@@ -130,6 +134,23 @@ def exact_match(
         Result("exact-match", "accuracy", of, one.value, len(questions), one, paired=of == "difference" or None)
         for of, one in shares.items()
     ]
+
+
+def forgetting(model: Model, texts: Sequence[Sequence[Row]], report: Report, *, adapted: bool) -> list[Result]:
+    """The perplexity of plain text under the base and, with `adapted`, the policy, and the difference of their logs,
+    nats a token, with its standard error over the texts."""
+    sides: dict[str, list[float]] = {"base": [], "policy": []} if adapted else {"base": []}
+    for of, nats in sides.items():
+        for some in negative_logps(model, texts, reference=of == "base"):
+            nats += some
+            report(f"scoring plain text ({of})", len(nats), len(texts))
+    whole = Perplexity(texts, sides["base"], sides.get("policy", sides["base"]))
+    found = [Result(FORGETTING, "perplexity", of, whole.of(nats), len(texts)) for of, nats in sides.items()]
+    if adapted:
+        error = whole.stderr if math.isfinite(whole.stderr) else None
+        kind = FORGETTING, "log perplexity", "difference"
+        found.append(Result(*kind, whole.change, len(texts), stderr=error, paired=True))
+    return found
 
 
 def distinct_prompts(examples: Sequence[Example]) -> list[list[int]]:

@@ -12,6 +12,7 @@ from mio_local.errors import RunError
 from mio_local.evaluation.held_out import Result
 from mio_local.evaluation.loading import FINAL, Source, kind_of, named
 from mio_local.recipe import BackendSettings, LoraSettings, Recipe, TrainSettings, build, read_toml
+from mio_local.reports.verdict import keep_verdict
 from mio_local.runs.directory import Run, called, find
 from mio_local.runs.events import EventWriter
 from mio_local.training import checkpoint
@@ -57,7 +58,8 @@ class Subject:
         return model
 
     def keep(self, results: list[Result]) -> None:
-        """Append the results to the run's events. Raises RunError where it trains meanwhile."""
+        """Append the results to the run's events, and put the verdict that they make into its status. Raises RunError
+        where it trains meanwhile."""
         if not self.run:
             return
         with self.run.locked():
@@ -67,6 +69,7 @@ class Subject:
                     writer.write(result.event(self.step, self.checkpoint))
             finally:
                 writer.close()
+            keep_verdict(self.run)
 
 
 def subject(runs: Path, name: str, wanted: str, model: str, backend: BackendSettings) -> Subject:

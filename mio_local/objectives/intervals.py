@@ -47,6 +47,14 @@ def standard_error(values: np.ndarray) -> float:
         return float(np.std(values, ddof=1) / math.sqrt(len(values)))
 
 
+def ratio_error(tops: np.ndarray, bottoms: np.ndarray) -> float:
+    """The standard error of sum(tops) / sum(bottoms) over n drawn pairs of them, by its linear form (Cochran 1977,
+    ch. 6); NaN for a single pair."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        rest = tops - bottoms * (tops.sum() / bottoms.sum())
+        return standard_error(rest) / float(bottoms.mean())
+
+
 def means(columns: Mapping[str, np.ndarray], seed: int) -> dict[str, Interval]:
     """The mean of each column of n values, with its interval. One draw of RESAMPLES resamples of the n rows serves all
     columns, so a difference of two columns is paired. The same seed and n give the same draw."""

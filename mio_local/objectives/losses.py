@@ -94,19 +94,21 @@ class Loss:
 
     `reduction`: the published form. `start(beta)`: its value while the policy equals the reference, or None where that
     depends on the data. `target(beta)`: the log-ratio that the chosen answer is drawn to, in nats, or None.
+    `rejected`: whether the rejected answer is trained on too.
     """
 
     per_pair: Callable[[ArrayNamespace, PairLogps, float], Array]
     reduction: Literal["sum", "mean"]
     start: Callable[[float], float | None] = lambda beta: None
     target: Callable[[float], float | None] = lambda beta: None
+    rejected: bool = True
 
 
 LOSSES: dict[str, Loss] = {
     "mio": Loss(mio, "sum", start=lambda beta: math.log(4), target=lambda beta: math.log(2) / beta),
     "dpo": Loss(dpo, "sum", start=lambda beta: math.log(2)),
     "ipo": Loss(ipo, "mean", start=lambda beta: 1 / (4 * beta**2)),
-    "sft": Loss(sft, "mean"),
+    "sft": Loss(sft, "mean", rejected=False),
 }
 
 Objective = Callable[[ArrayNamespace, PairLogps], Array]  # summed log-probs of n pairs -> n losses

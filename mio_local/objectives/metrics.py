@@ -19,7 +19,10 @@ def pair_metrics(p: PairLogps, loss: LossTerms) -> Metrics:
     tokens. rewards/*: z = beta times the log-ratio in the loss's reduction. rewards/accuracies: share of pairs with
     z_w > z_l, so 0 while policy equals reference. mi/dv, mi/js: the two mutual-information bounds at z, nats.
     """
-    values, z_w, z_l = pair_values(p, loss)
+    return _means(*pair_values(p, loss))
+
+
+def _means(values: dict[str, np.ndarray], z_w: np.ndarray, z_l: np.ndarray) -> Metrics:
     metrics = {name: float(np.mean(value)) for name, value in values.items()}
     for name, z in (("chosen", z_w), ("rejected", z_l)):
         for share in QUANTILES:
@@ -28,8 +31,21 @@ def pair_metrics(p: PairLogps, loss: LossTerms) -> Metrics:
 
 
 def held_out_metrics(p: PairLogps, loss: LossTerms) -> Metrics:
-    """`pair_metrics`, and delta/chosen_stderr: the standard error of the mean delta/chosen; NaN for a single pair."""
-    return pair_metrics(p, loss) | {"delta/chosen_stderr": standard_error(np.asarray(p.a, np.float64))}
+    """`pair_metrics`, and what tells how sure they are and whether length explains them.
+
+    *_stderr: the standard error of a mean; NaN for a single pair. length/longer, length/shorter: the pairs whose chosen
+    answer has more, or fewer, tokens than the rejected one; length/*_accuracy: rewards/accuracies among them, NaN for
+    none.
+    """
+    values, z_w, z_l = pair_values(p, loss)
+    metrics, right = _means(values, z_w, z_l), values["rewards/accuracies"]
+    metrics |= {f"{name}_stderr": standard_error(values[name]) for name in ("delta/chosen", "delta/rejected", "loss")}
+    for name, those in (
+        ("longer", p.chosen_tokens > p.rejected_tokens), ("shorter", p.chosen_tokens < p.rejected_tokens),
+    ):  # fmt: skip
+        metrics[f"length/{name}"] = int(np.sum(those))
+        metrics[f"length/{name}_accuracy"] = float(right[those].mean()) if those.any() else math.nan
+    return metrics
 
 
 def pair_values(p: PairLogps, loss: LossTerms) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:

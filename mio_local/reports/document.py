@@ -14,11 +14,13 @@ from mio_local.errors import RunError
 from mio_local.objectives.intervals import proportion
 from mio_local.objectives.losses import answer_target
 from mio_local.recipe import Recipe, keys
-from mio_local.reports.verdict import Outcome, judge, start_of
+from mio_local.reports.outcome import Outcome, judge, start_of
+from mio_local.reports.verdict import verdict
 from mio_local.runs.directory import Run
 from mio_local.runs.events import is_number
 from mio_local.runs.fields import benchmark, listed, number, table, text
 from mio_local.runs.history import History, read
+from mio_local.runs.summary import Verdict
 
 MOST_EVALS, MOST_TASKS, MOST_BENCHMARKS, MOST_NOTES, MOST_SAMPLES = 24, 24, 400, 100, 12
 LONGEST_ANSWER = 8000  # characters
@@ -53,12 +55,14 @@ class Part:
     total: int | None
     reason: str
     outcome: Outcome
+    verdict: Verdict | None
     target: float | None
     facts: list[tuple[str, str]]
     origin: list[tuple[str, str]]
     evals: list[dict[str, Any]]
     evaluated: int
     tasks: list[dict[str, Any]]
+    texts: list[dict[str, Any]]
     benchmarks: list[dict[str, Any]]
     notes: list[dict[str, Any]]
     commands: list[str]
@@ -117,9 +121,10 @@ def _part(run: Run, label: str) -> Part:
     loss, evals = history.recipe.loss, history.of("eval")
     return Part(
         label, history, str(status.get("state", "unknown")), step, total, text(status.get("reason", "")),
-        judge(history), answer_target(loss.name, loss.beta, loss.reduction),
+        judge(history), verdict(history), answer_target(loss.name, loss.beta, loss.reduction),
         _facts(history.recipe, facts), _origin(history, info, facts), spread(evals, MOST_EVALS), len(evals),
         [_task(event) for event in spread(history.of("task"), MOST_TASKS)],
+        [_text(event) for event in spread(history.of("text"), MOST_EVALS)],
         [benchmark(event) for event in history.of("benchmark")[-MOST_BENCHMARKS:]], notes, _commands(info),
         _frozen(run, history.recipe),
     )  # fmt: skip
@@ -244,6 +249,12 @@ def _task(event: dict[str, Any]) -> dict[str, Any]:
     low, high = proportion(number(event, "accuracy"), number(event, "questions"))
     shown = {key: number(event, key) for key in ("accuracy", "correct", "questions")}
     return {"step": event["step"], **shown, "value": shown["accuracy"], "low": low, "high": high, "stderr": None}
+
+
+def _text(event: dict[str, Any]) -> dict[str, Any]:
+    shown = {key: number(event, key) for key in ("perplexity", "base", "texts")}
+    change = {"value": number(event, "change"), "low": None, "high": None, "stderr": number(event, "change_stderr")}
+    return {"step": event["step"], **shown, **change}
 
 
 def spread(events: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:

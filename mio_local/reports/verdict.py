@@ -1,132 +1,261 @@
-"""How a run went, by its events: did the chosen answers become more likely than at the start, and stay so?"""
+"""The verdict on a run, from its events: what it is, why, and what to do next.
 
+A kind is a way in which preference tuning goes. They are asked for in this order, and the first that holds is it:
+
+    diverged         a figure is no number; or chosen answers are nearer to random tokens than to the start; or the loss
+                     on training batches is twice what it began with
+    bad start        policy and reference differ before the first step
+    nothing moves    no answer, or no margin, is visibly other than at the start
+    forgetting       what the model could do is going: chosen answers sink (likelihood displacement, arXiv 2410.08847;
+                     under DPO nothing holds them), plain text becomes less likely, tasks fail
+    learns length    pairs are told apart only where the longer answer, or the shorter one, wins (arXiv 2403.19159)
+    wrong way round  held-out pairs are told apart worse than by a coin, and training pairs better
+    overfitting      held-out pairs get worse while the training pairs get better
+    slipping         chosen answers sink measurably, though by little beside what tells one answer from another
+    both rise        rejected answers rise with the chosen ones by more than what sets them apart
+    at chance        held-out pairs are told apart no better than by a coin
+    perhaps length   so many pairs have the longer answer, or the shorter one, as the chosen one that nobody can tell
+    healthy          none of it: the pairs are told apart, and the chosen answers have not sunk
+
+Before half of the steps are done, what has not happened yet makes it too early to tell; where standard errors were not
+recorded one cannot tell. Measurable is what is beyond 1.96 of them. The MI bounds have no rule of their own: mi/js is
+below 3 ln 2 - 1.5 ln 3 = 0.432 nats and mi/dv below ln 2 whatever the model does, and a negative one is a loss above
+its start.
+"""
+
+import json
 import math
-from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
+from mio_local.objectives.intervals import SURE
+from mio_local.objectives.losses import LOSSES
+from mio_local.reports.advice import earlier, faster, much_slower, shown, slower
+from mio_local.reports.evidence import BATCHES, Evidence, Mean, Share, evidence, mean_of
+from mio_local.runs.directory import Run
+from mio_local.runs.history import History, read
+from mio_local.runs.summary import KINDS, Verdict
+from mio_local.storage.writing import PRIVATE, write_atomically
 
-from mio_local.objectives.intervals import SURE, proportion, standard_error
-from mio_local.recipe import Recipe
-from mio_local.runs.fields import number
-from mio_local.runs.history import History
+__all__ = ["KINDS", "Verdict", "verdict"]
 
-LEAST = 0.0005  # nats: less is not shown
-WINDOWS = 10  # parts of a run without held-out pairs whose means are judged
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """`mark`: yes (rose and stayed), partly, level (no change that can be told), no (fell), diverged, unknown. `low`
-    and `high` bound the accuracy; `uncertain` is half of the chosen answers' 95 % interval."""
-
-    mark: str
-    headline: str
-    detail: str = ""
-    chosen: float | None = None
-    rejected: float | None = None
-    margin: float | None = None
-    accuracy: float | None = None
-    low: float | None = None
-    high: float | None = None
-    uncertain: float | None = None
-    step: int | None = None
-    where: str = "held out"
+VISIBLE = 0.05  # nats an answer: less is +0.0 in the words
+SWAPPED = "are chosen and rejected swapped in one of the files? mio-local data check shows a pair"
+MEDIUM = 0.5  # of a standard deviation: Cohen's (1988) medium effect; about two in three answers sank
 
 
-def start_of(recipe: Recipe) -> str:
-    """What a run is compared with, in words."""
-    return "the model it began with" if recipe.lora.init_adapter else "the untrained model"
+def verdict(history: History) -> Verdict | None:
+    """The verdict on a run; None for one that has not begun."""
+    seen = evidence(history)
+    if seen is None:
+        return None
+    return next((found for rule in RULES if (found := rule(seen))), _healthy(seen))
 
 
-def judge(history: History) -> Outcome:
-    """The outcome by the held-out pairs; without any evaluation, by the training batches."""
-    evals = history.of("eval")
-    if step := _diverged(history):
-        return Outcome("diverged", f"The run diverged at step {step}.", "From there its figures are no numbers.",
-                       step=step)  # fmt: skip
-    if evals:
-        steps, chosen = history.column("eval", "delta/chosen")
-        later = (steps > 0) & np.isfinite(chosen)
-        if not later.any():
-            return Outcome("unknown", "There are no figures yet that could tell how it went: it has not been evaluated "
-                           "since it began.")  # fmt: skip
-        stderr = number(evals[-1], "delta/chosen_stderr")
-        return _judged(history, steps[later], chosen[later], evals[-1], "held out", stderr)
-    steps, chosen = history.column("step", "delta/chosen")
-    steps, chosen = steps[np.isfinite(chosen)], chosen[np.isfinite(chosen)]
-    if len(steps):
-        parts = np.array_split(np.arange(len(steps)), min(WINDOWS, len(steps)))
-        means = np.array([math.fsum(chosen[part] / len(part)) for part in parts])
-        ends = np.array([steps[part[-1]] for part in parts])
-        last = chosen[parts[-1]]
-        shown = _mean(history.of("step")[-len(last) :])
-        return _judged(history, ends, means, shown, "training batches", standard_error(last))
-    return Outcome("unknown", "There are no figures yet that could tell how it went.")
+def keep_verdict(run: Run) -> None:
+    """Write the verdict into the status of a run whose lock is held; nothing else of it changes. Raises RunError."""
+    found, status = verdict(read(run)), run.read_status()
+    if found:
+        write_atomically(run.status, json.dumps(status | {"verdict": found.kept()}) + "\n", PRIVATE)
 
 
-def _diverged(history: History) -> int:
-    """The step at which the trainer gave up over what is no number, or whose evaluation, the last one, is none; 0 for
-    a run that did not diverge."""
-    noted = [note["step"] for note in history.of("note") if note.get("code") == "nonfinite"]
-    last = history.last("eval")
-    if last.get("step") and number(last, "delta/chosen") is None:
-        return last["step"]
-    return noted[-1] if noted else 0
+def _diverged(seen: Evidence) -> Verdict | None:
+    last, lower = seen.evals[-1] if seen.evals else {}, much_slower(seen.recipe)
+    if "nonfinite" in seen.errors:
+        return Verdict("diverged", f"no finite figures after step {seen.errors['nonfinite']}", lower)
+    if seen.step and last and mean_of(last, "delta/chosen") is None:
+        return Verdict("diverged", f"no finite figures at step {seen.step}", lower)
+    if seen.per_token and seen.vocabulary:
+        (start, now), random = seen.per_token, -math.log(seen.vocabulary)
+        if now < (start + random) / 2 and start > random:  # else it knew nothing that could be lost
+            words = f"chosen answers at {shown(now)} nats a token, {shown(start)} before; random tokens are at "
+            return Verdict("diverged", f"{words}{shown(random)}", lower)
+    loss = seen.recipe.loss
+    start = LOSSES[loss.name].start(loss.beta)
+    if start is not None and seen.batch_loss and seen.batch_loss.above(Mean(2 * start, 0.0)):
+        return Verdict("diverged", f"loss on training batches {seen.batch_loss.value:.3g}, {start:.3g} before", lower)
+    if "start" in seen.errors:
+        return Verdict("bad start", "policy and reference differ before the first step", "see its notes")
+    return None
 
 
-def _mean(events: list[dict[str, Any]]) -> dict[str, Any]:
-    """The mean of the figures of the last batches: a single one says little."""
-    found: dict[str, Any] = {}
-    for key in ("delta/chosen", "delta/rejected", "rewards/accuracies"):
-        values = [value for event in events if (value := number(event, key)) is not None]
-        found[key] = math.fsum(values) / len(values) if values else None
-    return found
+def _still(seen: Evidence) -> Verdict | None:
+    if "still" not in seen.errors or any(one.size >= VISIBLE for one in (seen.chosen, seen.rejected) if one):
+        return None
+    return Verdict("nothing moves", "no adapter weight moved in the first step", faster(seen.recipe, 0.0))
 
 
-def _judged(
-    history: History, steps: np.ndarray, chosen: np.ndarray, last: dict[str, Any], where: str, stderr: float | None
-) -> Outcome:
-    now, count = float(chosen[-1]), len(chosen)
-    rejected, accuracy, pairs = (number(last, key) for key in ("delta/rejected", "rewards/accuracies", "pairs"))
-    pairs = int(pairs) if pairs is not None and pairs >= 1 else None
-    unsure = SURE * stderr if stderr is not None and math.isfinite(SURE * stderr) else None
-    margin = max(unsure or 0.0, LEAST)
-    start = start_of(history.recipe)
-    below = chosen < -margin
-    top, bottom = int(np.argmax(chosen)), int(np.argmin(chosen))
-    evals = "evaluation" if where == "held out" else "part"
-    if unsure is None:
-        mark, headline = "unknown", f"Whether the chosen answers became more likely than in {start} cannot be told."
-        detail = f"They changed by {now:+.3f} nats per answer, and how sure that is was not recorded."
-    elif abs(now) <= margin:
-        mark, headline = "level", f"The chosen answers are about as likely as in {start}."
-        detail = f"At the end the change is {now:+.3f} nats per answer, too little to be told from none."
-    elif now > 0 and not below.any():
-        mark, headline = "yes", f"The chosen answers became more likely than in {start}, and stayed so."
-        detail = (f"They gained {now:+.3f} nats per answer, and at no {evals} of {count} were they measurably below "
-                  "the start.")  # fmt: skip
-    elif now > 0:
-        mark, headline = "partly", f"The chosen answers ended more likely than in {start}, but were less so."
-        detail = (f"They gained {now:+.3f} nats per answer in the end; the lowest was {chosen[bottom]:+.3f} at step "
-                  f"{steps[bottom]:.0f}, and {int(below.sum())} of {count} {evals}s were measurably below the "
-                  "start.")  # fmt: skip
-    else:
-        mark, headline = "no", f"The chosen answers became less likely than in {start}."
-        detail = f"They changed by {now:+.3f} nats per answer"
-        if chosen[top] > margin:
-            headline = f"The chosen answers rose, then became less likely than in {start}."
-            detail += f", after {chosen[top]:+.3f} at step {steps[top]:.0f}"
-        detail += "."
-    low, high = proportion(accuracy, pairs)
-    if accuracy is not None:
-        of = f"{pairs if pairs else 'the'} held-out pairs" if where == "held out" else "the training pairs"
-        detail += f" The chosen answer gained on the rejected one in {accuracy:.1%} of {of}"
-        detail += "." if low is None or high is None else f" (95% interval {low:.1%} to {high:.1%})."
-    if where != "held out":
-        detail += " No pairs were held out, so this is of the training batches: it does not tell how the model does on "
-        detail += "what it has not seen."
-    return Outcome(
-        mark, headline, detail, now, rejected, None if rejected is None else now - rejected, accuracy, low, high,
-        unsure, int(steps[-1]), where,
-    )  # fmt: skip
+def _early(seen: Evidence) -> Verdict | None:
+    of = f" of {seen.total}" if seen.total else ""
+    if seen.held_out and not seen.step:
+        every = seen.recipe.eval.every
+        first = min(every, seen.total) if every and seen.total else every or seen.total
+        then = f"; step {first}{of} is the first" if first else ""
+        return Verdict("too early to tell", f"not evaluated since it began{then}")
+    if not seen.held_out and seen.batches < BATCHES and not seen.late:
+        return Verdict("too early to tell", f"step {seen.step}{of}")
+    if seen.chosen is None or seen.chosen.sure is None:
+        words = f"chosen {shown(seen.chosen.value)} nats" if seen.chosen else "no figures of the chosen answers"
+        return Verdict("cannot tell", f"{words}, and how sure that is was not recorded")
+    return None
+
+
+def _moved(seen: Evidence) -> Verdict | None:
+    size = max(one.size for one in (seen.chosen, seen.rejected) if one)
+    if size >= VISIBLE:
+        return None
+    return _nothing(seen, size) if seen.late else _too_early(seen)
+
+
+def _forgets(seen: Evidence) -> Verdict | None:
+    why: list[str] = []
+    if seen.tasks and seen.tasks[0].above(seen.tasks[1]):
+        why.append(f"tasks right {seen.tasks[0].value:.0%} before, {seen.tasks[1].value:.0%} now")
+    if seen.texts and seen.texts.rose and rise(seen.texts) >= 0.005:  # less is +0 %
+        why.append(f"perplexity of plain text {shown_rise(seen.texts)}")
+    if not why:
+        return None
+    sunk = [_sunk(seen)] if seen.chosen and seen.chosen.fell else []
+    return Verdict("forgetting", ", ".join([*sunk, *why]), slower(seen.recipe))
+
+
+def _overfits(seen: Evidence) -> Verdict | None:
+    """By the loss against its best, and by the chosen answers against the start."""
+    losses = {event["step"]: loss for event in seen.evals if (loss := mean_of(event, "loss"))}
+    now, batch, pairs = losses.get(seen.step), seen.batch_loss, seen.batch_chosen
+    if now and batch:
+        best = min(losses, key=lambda step: losses[step].value)
+        if now.above(losses[best]) and now.above(batch):
+            words = f"held-out loss {now.value:.4g}, {losses[best].value:.4g} at step {best}; on training pairs "
+            return Verdict("overfitting", f"{words}{batch.value:.4g}", earlier(seen.recipe, best))
+    if seen.held_out and seen.chosen and seen.chosen.fell and pairs and pairs.rose:
+        words = f"chosen {shown(seen.chosen.value)} nats held out, {shown(pairs.value)} on training pairs"
+        best = min(losses, key=lambda step: losses[step].value, default=seen.step)
+        return Verdict("overfitting", words, earlier(seen.recipe, best if best < seen.step else 0))
+    return None
+
+
+def _sinks(seen: Evidence) -> Verdict | None:
+    if not seen.chosen or not seen.chosen.fell:
+        return None
+    deep = -seen.chosen.value >= MEDIUM * seen.chosen.spread
+    return Verdict("forgetting" if deep else "slipping", _sunk(seen), slower(seen.recipe))
+
+
+def _both_rise(seen: Evidence) -> Verdict | None:
+    chosen, rejected = seen.chosen, seen.rejected
+    if not (LOSSES[seen.recipe.loss.name].rejected and chosen and rejected and chosen.rose and rejected.rose):
+        return None
+    if rejected.value <= chosen.value - rejected.value:
+        return None
+    return Verdict("both rise", _figures(seen), "are a pair's answers too alike? mio-local data check shows one")
+
+
+def _chance(seen: Evidence) -> Verdict | None:
+    if not LOSSES[seen.recipe.loss.name].rejected:
+        return None
+    right = seen.accuracy
+    if not right or not right.count:
+        return Verdict("cannot tell", "of how many pairs the accuracy is was not recorded")
+    if right.low > 0.5:
+        return None
+    if not seen.late:
+        return _too_early(seen)
+    needed = (SURE * 0.5 / max(right.value - 0.5, 1e-6)) ** 2
+    if needed > 10 * right.count:
+        return Verdict("at chance", _accuracy(right), "are the pairs what they say? mio-local data check shows one")
+    return Verdict("at chance", _accuracy(right), f"to tell that from chance takes some {needed:.0f} held-out pairs")
+
+
+def _learns_length(seen: Evidence) -> Verdict | None:
+    """Not where pairs of equal length are told apart; nor where the chosen answers sink in training too: then the
+    longer ones sink further, which is no preference."""
+    longer, shorter = seen.longer, seen.shorter
+    sinks = seen.batch_chosen and seen.batch_chosen.fell and seen.chosen and seen.chosen.fell
+    content = seen.alike and seen.alike.low > 0.5
+    if not (LOSSES[seen.recipe.loss.name].rejected and longer and shorter) or content or sinks:
+        return None
+    better, worse = (longer, shorter) if longer.value >= shorter.value else (shorter, longer)
+    if not (better.low > 0.5 >= worse.value and better.above(worse)):
+        return None
+    words = f"right in {longer.value:.0%} of pairs whose chosen answer is longer, {shorter.value:.0%} where shorter"
+    mean = " or --reduction mean" if seen.recipe.loss.reduction == "sum" else ""
+    return Verdict("learns length", words, f"balance the lengths of the pairs{mean}")
+
+
+def _backwards(seen: Evidence) -> Verdict | None:
+    right, batches = seen.accuracy, seen.batch_accuracy
+    if not LOSSES[seen.recipe.loss.name].rejected or not (right and batches and right.high < 0.5 < batches.low):
+        return None
+    return Verdict("wrong way round", f"{_accuracy(right)}; {batches.value:.2f} on training pairs", SWAPPED)
+
+
+def _perhaps_length(seen: Evidence) -> Verdict | None:
+    """Where the rule to take the longer answer, or the shorter one, is right as often as the model."""
+    longer, shorter, right = seen.longer, seen.shorter, seen.accuracy
+    if not LOSSES[seen.recipe.loss.name].rejected or not right:
+        return None
+    if longer and shorter:  # who goes by length alone is wrong in one part as often as right in the other
+        better, worse = (longer, shorter) if longer.value >= shorter.value else (shorter, longer)
+        if better.above(Share(1 - worse.value, worse.count)):
+            return None
+    counts = {"longer": longer.count if longer else 0, "shorter": shorter.count if shorter else 0}
+    than, other = sorted(counts, key=lambda name: -counts[name])
+    if counts[than] < right.low * right.count:
+        return None
+    words = f"the chosen answer is the {than} one in {counts[than]} of {right.count} pairs"
+    advice = f"hold out pairs whose chosen answer is {other}: --eval-data FILE"
+    return Verdict("perhaps length", f"{words}; accuracy {right.value:.2f}", advice)
+
+
+def _healthy(seen: Evidence) -> Verdict:
+    chosen, rejected = seen.chosen, seen.rejected
+    both = LOSSES[seen.recipe.loss.name].rejected
+    gain = chosen.value - (rejected.value if rejected and both else 0.0) if chosen else 0.0
+    if gain < VISIBLE or not (both or (chosen and chosen.rose)):
+        return _nothing(seen, gain) if seen.late else _too_early(seen)
+    return Verdict("healthy", _figures(seen))
+
+
+def _nothing(seen: Evidence, size: float) -> Verdict:
+    return Verdict("nothing moves", f"{_figures(seen)} at step {seen.step}", faster(seen.recipe, size))
+
+
+def _too_early(seen: Evidence) -> Verdict:
+    return Verdict("too early to tell", f"{_figures(seen)} at step {seen.step} of {seen.total}")
+
+
+def _accuracy(right: Share) -> str:
+    return f"accuracy {right.value:.2f} of {right.count} pairs, 95 % {right.low:.2f} to {right.high:.2f}"
+
+
+def _figures(seen: Evidence, more: str = "") -> str:
+    """The change of both kinds of answers, where both are trained on; `more` is of the chosen ones."""
+    said = [f"chosen {shown(seen.chosen.value)}{more}"] if seen.chosen else []
+    if seen.rejected and LOSSES[seen.recipe.loss.name].rejected:
+        said.append(f"rejected {shown(seen.rejected.value)}")
+    return f"{', '.join(said)} nats{'' if seen.held_out else ' in training (no pairs are held out)'}"
+
+
+def _sunk(seen: Evidence) -> str:
+    """The figures, and since which evaluation the chosen answers have been measurably below the start."""
+    since = None
+    for event in reversed(seen.evals):
+        if not event["step"] or not (one := mean_of(event, "delta/chosen")) or not one.fell:
+            break
+        since = event["step"]
+    return _figures(seen, f" (below 0 since step {since})" if since else "")
+
+
+def rise(change: Mean) -> float:
+    """By which part a perplexity rose whose log changed so."""
+    return math.expm1(min(change.value, 100.0))
+
+
+def shown_rise(change: Mean) -> str:
+    part = rise(change)
+    return f"{part:+.0%}" if part < 10 else f"times {part + 1:.3g}"
+
+
+RULES = (
+    _diverged, _still, _early, _moved, _forgets, _learns_length, _backwards, _overfits, _sinks, _both_rise,
+    _chance, _perhaps_length,
+)  # fmt: skip

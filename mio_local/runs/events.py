@@ -4,11 +4,13 @@ Every event has `type`, `step` (optimiser steps done) and `time` (Unix seconds).
 rather than on the recipe are named `perf/*`; all others are the same when the same recipe runs again.
 
     started     recipe facts: backend, device, objective, pairs, held_out, total_steps, truncated, trainable,
-                inverse_tokens (mean of 1 / tokens over the held-out chosen answers)
+                inverse_tokens (mean of 1 / tokens over the held-out chosen answers), vocabulary (tokens)
     step        metrics.pair_metrics of the step's batch before the update, grad_norm, learning_rate, epoch, num_tokens;
                 perf/: seconds, reference_seconds (of them on the reference), tokens_per_second, pairs_per_second,
                 memory_active and memory_peak (bytes; the peak since the model was loaded)
     eval        metrics.held_out_metrics of the held-out pairs, and pairs
+    text        perplexity of plain text, and of the base's; change (of its log, nats a token), change_stderr (over the
+                texts), texts, tokens
     task        exact-match accuracy of greedy answers: accuracy, correct, questions
     checkpoint  path
     note        level (info, warning, error), code, text: what a person should know
@@ -16,10 +18,10 @@ rather than on the recipe are named `perf/*`; all others are the same when the s
     control     command, id, result: an acknowledged request from control.jsonl
     progress    what, done, total: on the way to an eval or task; handed on and not written
     finished    state (done, stopped, failed), reason
-    benchmark   name (preference, kl, exact-match or a task), metric, of (policy, base, difference), value, count, and
-                low and high, the bounds of a 95 % interval, or stderr; checkpoint (final, best, step-N); limit and
-                seed as given; where they apply data (the file's name; empty for the run's own held-out pairs), rule,
-                samples and chat_template; written by `eval`, at the step of the adapter it is of
+    benchmark   name (preference, kl, exact-match, forgetting or a task), metric, of (policy, base, difference), value,
+                count, and low and high, the bounds of a 95 % interval, or stderr; checkpoint (final, best, step-N);
+                limit and seed as given; where they apply data (the file's name; empty for the run's own held-out
+                pairs), rule, samples and chat_template; written by `eval`, at the step of the adapter it is of
 """
 
 import hashlib

@@ -1,15 +1,16 @@
 """A run in a few words, from its status.json and its user's remarks, which may hold anything."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mio_local.errors import RunError
 from mio_local.runs.directory import LIVE, RESUMABLE, Run
 from mio_local.runs.events import is_number
 from mio_local.runs.queue import ahead_of
 from mio_local.runs.remarks import read_remarks
+from mio_local.text import visible_line
 
 if TYPE_CHECKING:
     from mio_local.recipe import Recipe
@@ -19,13 +20,66 @@ NOBODY = "nobody starts it"  # of a queued run whose process is gone
 STATES = (*LIVE, *RESUMABLE, "done")
 SETTINGS = ("learning_rate", "beta", "rank")
 SETTING = re.compile(rf"^({'|'.join(SETTINGS)}) *= *([-+.\w]{{1,40}})", re.MULTILINE)  # in a frozen recipe, a line each
+Level = Literal["good", "warning", "bad", "unknown"]
+LEVELS: dict[str, Level] = {
+    "healthy": "good",
+    "too early to tell": "unknown",
+    "cannot tell": "unknown",
+    "nothing moves": "warning",
+    "at chance": "warning",
+    "both rise": "warning",
+    "learns length": "warning",
+    "perhaps length": "warning",
+    "overfitting": "warning",
+    "slipping": "warning",
+    "wrong way round": "bad",
+    "forgetting": "bad",
+    "diverged": "bad",
+    "bad start": "bad",
+}
+KINDS = tuple(LEVELS)
+LONGEST_WORDS = 240  # characters of the words, and of the advice
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a run goes, in a line, as `reports.verdict` makes it: `kind` is one of KINDS, `words` the reason in figures,
+    `advice` what to do next, empty where that is nothing."""
+
+    kind: str
+    words: str
+    advice: str = ""
+
+    @property
+    def line(self) -> str:
+        return f"{self.kind}: {self.words}{'; ' * bool(self.advice)}{self.advice}"
+
+    @property
+    def level(self) -> Level:
+        return LEVELS[self.kind]
+
+    def kept(self) -> dict[str, str]:
+        """What status.json holds of it."""
+        return asdict(self)
+
+
+def verdict_of(status: dict[str, Any]) -> Verdict | None:
+    """The verdict in a status.json, which may hold anything; None for none that makes sense."""
+    held = status.get("verdict")
+    if not isinstance(held, dict):
+        return None
+    kind, words, advice = (held.get(key) for key in ("kind", "words", "advice"))
+    if not (isinstance(kind, str) and isinstance(words, str) and isinstance(advice, str) and kind in LEVELS):
+        return None
+    return Verdict(kind, visible_line(words, LONGEST_WORDS), visible_line(advice, LONGEST_WORDS))
 
 
 @dataclass(frozen=True)
 class Row:
     """What a list shows of a run. Figures are None where unknown: `change` is the chosen answers' change in nats,
     `accuracy` None too while the model is still its own reference. `after`: the run that it waits for, "" where it
-    waits for none. `remark` and `tags` are its user's."""
+    waits for none. `verdict` is a line, "" where there is none yet;
+    `remark` and `tags` are its user's."""
 
     name: str
     state: str
@@ -82,6 +136,7 @@ def _row(run: Run, status: dict[str, Any]) -> Row:
     step, total = status.get("step", 0), status.get("total_steps")
     state = str(status["state"])
     settings = status if "rank" in status else _frozen(run)
+    verdict = verdict_of(status)
     return Row(
         name=run.name,
         state=state if state in STATES else DAMAGED,
@@ -97,6 +152,8 @@ def _row(run: Run, status: dict[str, Any]) -> Row:
         rate=_figure(settings, "learning_rate"),
         beta=_figure(settings, "beta"),
         rank=_figure(settings, "rank"),
+        verdict=verdict.line if verdict else "",
+        verdict_level=verdict.level if verdict else "unknown",
         after=ahead_of(status) if status["waits"] else "",
     )
 

@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from typing import Any
 
 import numpy as np
 
@@ -20,15 +19,13 @@ from mio_local.objectives.metrics import Metrics, held_out_metrics, join, pair_m
 from mio_local.objectives.schedule import learning_rate
 from mio_local.runs.control import COMMANDS, Control
 from mio_local.runs.events import Event, EventWriter, rewind
-from mio_local.runs.summary import facts
 from mio_local.training import checkpoint, health, tracked
 from mio_local.training.job import Job, as_pairs, batch_of, held_out_batches
+from mio_local.training.measured.samples import Sampler
+from mio_local.training.measured.task_accuracy import greedy_answers
+from mio_local.training.measured.text_perplexity import TextScorer
 from mio_local.training.reference import Reference
-from mio_local.training.samples import Sampler
-from mio_local.training.task_accuracy import greedy_answers
-
-SHOWN = ("loss", "delta/chosen", "delta/rejected", "rewards/accuracies")  # in status.json, for lists of runs
-STATUS_GAP = 0.25  # seconds between two writes of status.json that only report progress
+from mio_local.training.standing import Standing
 
 
 def train(job: Job, control: Control | None = None) -> Iterator[Event]:
@@ -44,9 +41,11 @@ def train(job: Job, control: Control | None = None) -> Iterator[Event]:
         control = control or Control(job.run.control)
         try:
             with closing(EventWriter(job.run.events)) as writer, control.signals(), telling(job.out_of_memory):
-                for event in tracked.mirrored(job, Loop(job, writer, control).events()):
+                loop = Loop(job, writer, control)
+                for event in tracked.mirrored(job, loop.events()):
                     if event.type != "progress":
                         writer.write(event)
+                        loop.standing.hear(event)
                     yield event
         except Exception as error:
             with suppress(OSError):  # the disk may be what failed
@@ -67,9 +66,8 @@ class Loop:
         self.reference = Reference(job.model, job.store)
         self.eval_batches = held_out_batches(job)
         self.sampler = Sampler(job)
-        self.state, self.told = "starting", 0.0
-        self.estimate = job.run.read_status().get("memory_estimate")
-        self.latest, self.held_out = Metrics(), Metrics()
+        self.texts = TextScorer(job)
+        self.standing = Standing(job, self.total)
         self.stopping = self.exhausted  # killed after the evaluation that ended it
         self.broken: Event | None = None
         self.checkpoint_asked = False
@@ -91,7 +89,7 @@ class Loop:
             yield from health.speed_notes(self.job.savings.text, self.job.store.trouble if self.job.store else "")
             yield from self.task(reference=True)
             yield from self.evaluate()
-        self.status("training")
+        self.standing.write("training")
         start = self.job.model.get_adapter() if progress.step == 0 else None
         while progress.step < self.total and not self.stopping and not self.broken:
             yield from self.requests()
@@ -102,7 +100,7 @@ class Loop:
                 yield self.broken
                 break
             yield Event("step", progress.step, metrics)
-            self.status("training")
+            self.standing.write("training")
             if start is not None:
                 yield from self.first_step(start, metrics)
                 start = None
@@ -138,7 +136,7 @@ class Loop:
         self.progress.tokens += tokens
         seconds = time.perf_counter() - began
         memory = self.job.model.memory()
-        self.latest = {
+        self.standing.latest = {
             **pair_metrics(join(scored), self.job.recipe.loss),
             "loss": loss,
             "grad_norm": norm,
@@ -152,7 +150,7 @@ class Loop:
             "perf/memory_active": memory.active,
             "perf/memory_peak": memory.peak,
         }
-        return self.latest, None
+        return self.standing.latest, None
 
     def first_step(self, start: Adapter, metrics: Metrics) -> Iterator[Event]:
         """Two things that must hold once the first step is taken."""
@@ -164,17 +162,22 @@ class Loop:
             yield health.still_note(self.progress.step)
 
     def evaluate(self) -> Iterator[Event]:
+        """Score the held-out pairs, and plain text."""
+        if self.eval_batches:
+            yield from self.score_pairs()
+        if not self.broken:
+            yield from self.texts.events(self.progress.step, self.standing.on_the_way)
+
+    def score_pairs(self) -> Iterator[Event]:
         """Score the held-out pairs; remember the best adapter; decide on an early stop."""
-        if not self.eval_batches:
-            return
         scored: list[PairLogps] = []
         total = sum(batch.size for batch in self.eval_batches)
         for batch in self.eval_batches:
             policy = self.job.model.logps(batch, reference=False)
             scored.append(as_pairs(batch, policy, self.reference.logps(batch, self.job.held_out)))
-            yield self.on_the_way("scoring held-out pairs", sum(len(pairs.chosen) for pairs in scored), total)
-        metrics = self.held_out = held_out_metrics(join(scored), self.job.recipe.loss)
-        self.status(self.state)  # the scoring is over
+            yield self.standing.on_the_way("scoring held-out pairs", sum(len(pairs.chosen) for pairs in scored), total)
+        metrics = self.standing.held_out = held_out_metrics(join(scored), self.job.recipe.loss)
+        self.standing.write(self.standing.state)  # the scoring is over
         progress, settings = self.progress, self.job.recipe.eval
         yield Event("eval", progress.step, {**metrics, "pairs": total})
         yield from self.sampler.events(progress.step)
@@ -207,15 +210,9 @@ class Loop:
         answers = greedy_answers(job.model, job.chat, questions, tokens, reference=reference, system=system)
         for done, correct in enumerate(answers, 1):
             right += correct
-            yield self.on_the_way("answering task questions", done, len(questions))
+            yield self.standing.on_the_way("answering task questions", done, len(questions))
         accuracy = right / len(questions)
         yield Event("task", self.progress.step, {"accuracy": accuracy, "correct": right, "questions": len(questions)})
-
-    def on_the_way(self, what: str, done: int, total: int) -> Event:
-        """Progress of something that takes a while; in status.json too, for those who only read."""
-        if done < total and time.monotonic() - self.told > STATUS_GAP:
-            self.status(self.state, doing=what, done=done, total=total)
-        return Event("progress", self.progress.step, {"what": what, "done": done, "total": total})
 
     def save(self) -> Iterator[Event]:
         """Write a checkpoint of this step, unless there is one."""
@@ -248,18 +245,18 @@ class Loop:
             if self.checkpoint_asked and self.progress.step:
                 yield from self.save()
             if self.stopping or not paused:
-                if self.state == "paused":
-                    self.status("training")
+                if self.standing.state == "paused":
+                    self.standing.write("training")
                 return
-            if self.state != "paused":
-                self.status("paused")
+            if self.standing.state != "paused":
+                self.standing.write("paused")
             time.sleep(0.05)
 
     def finish(self) -> Iterator[Event]:
         """Evaluate, save, publish the adapter, and say so."""
         done, every = self.progress.step >= self.total, self.job.recipe.eval.every
         if not self.broken:
-            self.status("stopping")
+            self.standing.write("stopping")
             new = self.saved_step != self.progress.step  # else killed after the last checkpoint: all this is in it
             if done and new and not (every and self.progress.step % every == 0):
                 yield from self.evaluate()
@@ -274,7 +271,7 @@ class Loop:
         state = "done" if done or self.exhausted else "stopped"
         reason = "all steps done" if done else "early stop" if state == "done" else "asked to stop"
         yield Event("finished", self.progress.step, {"state": state, "reason": reason})
-        self.status(state, reason=reason)
+        self.standing.write(state, reason=reason)
 
     def fail(self, failure: Event) -> Iterator[Event]:
         """After a step that is not finite: go back to the last good checkpoint and publish its adapter."""
@@ -285,15 +282,4 @@ class Loop:
         where = f"the adapter is that of {good[-1].name}" if good else "there is no checkpoint before it"
         reason = f"{failure.values['text']}; {where}"
         yield Event("finished", self.progress.step, {"state": "failed", "reason": reason})
-        self.status("failed", reason=reason)
-
-    def status(self, state: str, **more: Any) -> None:
-        """Replace status.json: what a list of runs shows."""
-        self.state, self.told = state, time.monotonic()
-        self.job.run.write_status(
-            memory_estimate=self.estimate, state=state, step=self.progress.step, total_steps=self.total,
-            **facts(self.job.recipe),
-            metrics={key: self.latest[key] for key in SHOWN if math.isfinite(self.latest.get(key, math.nan))},
-            held_out={key: self.held_out[key] for key in SHOWN if math.isfinite(self.held_out.get(key, math.nan))},
-            tracked=self.job.tracked, **more,
-        )  # fmt: skip
+        self.standing.write("failed", reason=reason)

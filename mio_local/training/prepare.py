@@ -132,4 +132,5 @@ def _facts(
         "trainable": trainable,
         "levers": savings.on,
         "inverse_tokens": tokens.inverse_tokens,
+        "vocabulary": len(tokens.chat.tokenizer),
     }

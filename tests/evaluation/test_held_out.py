@@ -263,7 +263,7 @@ def test_a_run_that_trains_is_left_alone(runs_home, mistake):
     (["--rule", "numbr"], "no such rule"), (["--rule", "regex:("], "no regular expression"),
     (["--rule", "regex:a"], "has 0 groups"), (["--questions", "nowhere.jsonl"], "--questions nowhere.jsonl: no such"),
     (["--limit", "-1"], "--limit -1: must not be negative"), (["--checkpoint", "best"], "is a model, which has none"),
-    (["--data", "pairs.jsonl"], "has no adapter"), ([], "nothing to evaluate; add --tasks or --questions"),
+    (["--data", "pairs.jsonl"], "has no adapter"), ([], "nothing to evaluate; add --tasks, --questions or"),
     (["--no-preference", "--data", "x"], "give one of them"),
 ])  # fmt: skip
 def test_mistakes_are_told_before_anything_is_loaded(words, told, mistake, tiny_model):

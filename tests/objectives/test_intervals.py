@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from mio_local.objectives.intervals import means, proportion, ratios, share
+from mio_local.objectives.intervals import means, proportion, ratio_error, ratios, share
 
 
 def test_the_interval_of_a_share_is_the_binomial_one():
@@ -50,3 +50,13 @@ def test_what_is_not_finite_has_no_interval():
     found = means({"loss": np.array([1.0, np.nan, 2.0])}, 0)["loss"]
     assert np.isnan([found.value, found.low]).all()
     assert means({"loss": np.ones(1)}, 0)["loss"].high == 1
+
+
+def test_the_error_of_a_ratio_is_that_of_its_resamples():
+    """The bootstrap's interval of the same ratio is 2 times 1.96 of it wide, to a tenth."""
+    drawn = np.random.default_rng(5)
+    bottoms = drawn.integers(20, 60, 200).astype(np.float64)
+    tops = 0.1 * bottoms + drawn.normal(0, 2, 200)
+    found = ratios({"r": (tops, bottoms)}, 0)["r"]
+    assert found.high - found.low == pytest.approx(2 * 1.96 * ratio_error(tops, bottoms), rel=0.1)
+    assert math.isnan(ratio_error(tops[:1], bottoms[:1]))

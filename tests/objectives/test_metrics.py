@@ -1,12 +1,13 @@
 """What is reported of a set of pairs, against numbers computed by hand."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
 from mio_local.objectives.losses import PairLogps
-from mio_local.objectives.metrics import join, pair_metrics
+from mio_local.objectives.metrics import held_out_metrics, join, pair_metrics
 from mio_local.recipe import LossSettings
 
 TRL = {  # DPOTrainer's own names
@@ -87,3 +88,19 @@ def test_join_keeps_every_pair_in_order():
     assert joined.chosen.tolist() == whole.chosen.tolist()
     assert pair_metrics(joined, LossSettings()) == pair_metrics(whole, LossSettings())
     assert pair_metrics(joined, LossSettings())["delta/chosen"] == 11
+
+
+def test_how_sure_the_held_out_figures_are_and_what_length_explains():
+    """Chosen answers change by 1, 3, 5 and 7: a deviation of sqrt(20 / 3), over 2. Of two pairs whose chosen answer is
+    the longer one both are right, of the shorter one's one none; the last two are of equal length."""
+    p = pairs([1, 3, 5, 7], [0, 0, 6, 0])
+    p = dataclasses.replace(p, chosen_tokens=np.array([4, 9, 2, 5]), rejected_tokens=np.array([3, 5, 6, 5]))
+    m = held_out_metrics(p, LossSettings(reduction="sum"))
+    assert m["delta/chosen_stderr"] == pytest.approx(math.sqrt(20 / 3) / 2)
+    assert m["delta/rejected_stderr"] == pytest.approx(1.5)
+    assert (m["length/longer"], m["length/longer_accuracy"]) == (2, 1)
+    assert (m["length/shorter"], m["length/shorter_accuracy"]) == (1, 0)
+    assert m.items() >= pair_metrics(p, LossSettings(reduction="sum")).items()
+    alike = held_out_metrics(dataclasses.replace(p, rejected_tokens=p.chosen_tokens), LossSettings())
+    assert alike["length/longer"] == 0
+    assert math.isnan(alike["length/longer_accuracy"])

@@ -17,7 +17,7 @@ from mio_local.recipe import build
 from mio_local.runs.control import request
 from mio_local.runs.directory import Run
 from mio_local.runs.summary import row_of
-from mio_local.training import loop
+from mio_local.training import loop, standing
 from mio_local.training.loop import train
 from mio_local.training.prepare import start
 
@@ -35,7 +35,7 @@ def tables(tiny_model: Path, tiny_pairs: Path) -> dict[str, Any]:
 def test_scoring_is_not_said_to_go_on_when_it_is_over(
     tables: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "STATUS_GAP", 0)
+    monkeypatch.setattr(standing, "STATUS_GAP", 0)
     job = start(build(tables, "test"), tmp_path, "run")
     during, after = [], []
     for event in train(job):

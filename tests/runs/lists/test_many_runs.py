@@ -22,8 +22,8 @@ def test_every_run_is_listed_in_columns_soon(tmp_path: Path, capsys: pytest.Capt
     assert cli.run(["runs", "--runs", str(tmp_path)]) == 0
     assert time.process_time() - began < 4
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + RUNS + 2
-    places = {line.index("mio") for line in lines[1 : 1 + RUNS] if "日本" not in line}
+    assert len(lines) == 2 + RUNS + 2
+    places = {line.index("mio") for line in lines[2 : 2 + RUNS] if "日本" not in line}
     assert len(places) == 1
     assert next(line for line in lines if "日本" in line).index("mio") == places.pop() - 2  # two of its signs are wide
 
