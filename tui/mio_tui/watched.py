@@ -14,6 +14,7 @@ from mio_local.runs.tail import Tail
 
 if TYPE_CHECKING:
     from mio_local.runs.history import History
+    from mio_local.runs.verdict_line import Verdict
 
 
 class Reader:
@@ -28,6 +29,7 @@ class Reader:
         self.history: History | None = None
         self.tail = Tail(run.events)
         self.lock = threading.Lock()
+        self.judged: tuple[int, Verdict | None] = (-1, None)  # at a version of the history
         self.seen: object = None  # how the files looked before they were last read
         self._recipe = (0, 0)  # inode and time of the file that was read
 
@@ -127,6 +129,16 @@ class Watched:
             await asyncio.to_thread(self._reader.more)
         before, self._version = self._version, self.history.version if self.history else 0
         return before != self._version
+
+    def verdict(self) -> "Verdict | None":
+        """What is to be thought of the run, judged anew where its events are others. Call it in a thread that holds the
+        lock."""
+        from mio_local.reports.verdict import verdict
+
+        reader = self._reader
+        if self.history is not None and not self.behind and reader.judged[0] != self.history.version:
+            reader.judged = self.history.version, verdict(self.history)
+        return reader.judged[1]
 
     @property
     def behind(self) -> bool:

@@ -10,12 +10,16 @@ from mio_local.objectives.losses import LOSSES
 from mio_local.runs.directory import LIVE, Run
 from mio_local.runs.history import History, is_number
 from mio_local.runs.summary import accuracy
+from mio_local.runs.verdict_line import Verdict
+from mio_local.text import visible_line
 from mio_tui.formatting import STATES, count, duration, line, number
 from mio_tui.live.plots import Look
 from mio_tui.live.reading import Reading
 
 LEAST_BAR, MOST_BAR = 8, 60
+LEAST_WORDS = 20  # columns of a verdict's figures
 WEEK = 7 * 86400.0  # seconds
+LEVELS = {"good": ("✓", "success"), "warning": ("!", "warning"), "bad": ("✗", "error"), "unknown": ("·", "")}
 SEPARATOR = Text.assemble((" │ ", "dim"))  # a style of its own would be that of all that it joins
 
 
@@ -84,6 +88,18 @@ def figures_line(reading: Reading, look: Look, colors: dict[str, str], width: in
         if not fits.plain or text.cell_len <= width:
             fits = text
     return _cut(fits, width)
+
+
+def verdict_line(found: Verdict | None, colors: dict[str, str], width: int) -> Text:
+    """The verdict in one line, of which the figures are cut before the advice; a sign tells its level as well."""
+    if found is None:
+        return Text("")
+    sign, color = LEVELS[found.level]
+    text = Text.assemble((f" {sign} {visible_line(found.kind)}", colors.get(color, "dim")), ": ")
+    advice = line(f"; {found.advice}" if found.advice else "")
+    words = line(found.words)
+    words.truncate(max(width - text.cell_len - advice.cell_len, LEAST_WORDS), overflow="ellipsis")
+    return _cut(text.append(words).append(advice), width)
 
 
 def _facts(status: dict[str, Any], history: History | None) -> list[str]:

@@ -45,7 +45,8 @@ def notices(run: Run, status: dict[str, Any], reading: Reading, history: History
     found = [*_requested(requests, status, reading), *_state(run, status, reading, history)]
     if trouble and trouble not in str(status.get("reason", "")):
         found.append(Notice("error", f"{trouble}; its curves cannot be drawn"))
-    if reading.note:
+    judged = reading.verdict is not None and reading.verdict.level in ("warning", "bad")
+    if reading.note and not (judged and reading.note.get("code") == "below"):  # which the verdict says, and more
         level = str(reading.note.get("level"))
         found.append(Notice(level, f"step {reading.note['step']}: {reading.note.get('text', '')}"[:LONGEST]))
     if frozen:

@@ -1,12 +1,13 @@
 """What the files of a run say, gathered off the event loop: everything that the screen draws from."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mio_local.errors import RunError
 from mio_local.runs.directory import LIVE, Run
 from mio_local.runs.history import History, is_number
+from mio_local.runs.verdict_line import Verdict
 from mio_tui.live.log import Entry, entries, holds, tail
 from mio_tui.live.plots import Look, Plot, plots
 from mio_tui.live.system import Machine, machine
@@ -26,6 +27,7 @@ class Reading:
     total: int = 0  # steps; 0 where that is not known yet
     step: int = 0
     figures: dict[str, Any] = field(default_factory=dict[str, Any])  # the newest evaluation's, else the newest step's
+    verdict: Verdict | None = None
     note: dict[str, Any] = field(default_factory=dict[str, Any])  # the newest warning or error that is news
     samples: tuple[dict[str, Any], ...] = ()
     sampled: bool = True  # whether sample answers are on
@@ -41,7 +43,8 @@ def read(watched: Watched, status: dict[str, Any], look: Look, words: str = "") 
     """Look at a run's files, at the lines of the log that hold some words. There may be no history, where its recipe
     cannot be read."""
     with watched.lock:
-        return _read(watched.run, watched.history, status, look, watched.bad_lines, words)
+        found = _read(watched.run, watched.history, status, look, watched.bad_lines, words)
+        return replace(found, verdict=watched.verdict())
 
 
 def _read(

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 
 from rich.text import Text
@@ -32,9 +33,10 @@ from mio_tui.watched import Watched
 LAUNCHING = {"state": "starting", "doing": "starting the trainer", "done": 0, "total": 0}
 REST = 8  # times as long as the last drawing took: a run of many steps costs no more than a short one
 LONGEST_REST = 2.0  # seconds: a drawing may have been slow because the machine was busy
+ROOM = 22  # rows from which on there is one for the verdict
 HOST = 3.0  # seconds between two looks at the machine's load
 BUSY = ("starting", "training", "stopping")  # the states in which a trainer works
-COLORS = ("chosen", "rejected", "warning", "error", "primary")
+COLORS = ("chosen", "rejected", "warning", "error", "success", "primary")
 
 
 class LiveView(ChartKeys):
@@ -71,7 +73,7 @@ class LiveView(ChartKeys):
 
     def body(self) -> ComposeResult:
         with Ground(id="live"):
-            for name in ("state", "progress", "figures"):
+            for name in ("state", "progress", "figures", "verdict"):
                 yield StaticText(id=name, classes="line")
             yield StaticText(id="notice")
             yield Tabs(id="tabs", classes="line")
@@ -172,18 +174,20 @@ class LiveView(ChartKeys):
         if phase != self._phase:
             begun = status.get("time")
             self._phase, self._since = phase, begun if isinstance(begun, float) and not self.launching else now
-        self.requests.settle(self.reading.answers, status)
+        reading = self.reading if self.size.height >= ROOM else replace(self.reading, verdict=None)
+        self.requests.settle(reading.answers, status)
         colors, history = self.palette, self.watched.history
         state_color = paint(self.app, STATES.get(self.state, ("", ""))[1])
         lines = {
             "state": header.state_line(self.watched.run, status, history, state_color, width),
-            "progress": header.progress_line(status, self.reading, now, self._since, colors["primary"], width),
-            "figures": header.figures_line(self.reading, self.view, colors, width),
+            "progress": header.progress_line(status, reading, now, self._since, colors["primary"], width),
+            "figures": header.figures_line(reading, self.view, colors, width),
+            "verdict": header.verdict_line(reading.verdict, colors, width),
         }
         for name, shown in lines.items():
             self._line(name, shown)
         found = notices(
-            self.watched.run, status, self.reading, history, self.requests, self.watched.trouble, self.frozen
+            self.watched.run, status, reading, history, self.requests, self.watched.trouble, self.frozen
         )
         self._line("notice", notice_text(found, colors))
         self.tell_small()
