@@ -79,7 +79,7 @@ def test_demo_from_the_empty_state_to_the_export(tmp_path: Path, width: int, hei
         terminal.keys("Escape")
         terminal.wait("mio-local   runs 2")
         terminal.keys("Home", "Space", "Down", "Space")
-        terminal.wait(lambda text: text.count("▸") == 2)
+        terminal.wait(lambda text: sum("▸" in line for line in text.splitlines() if "demo-" in line) == 2)
         terminal.keys("c")
         text = terminal.wait("A − B")
         assert "demo-mio" in text

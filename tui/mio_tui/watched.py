@@ -14,7 +14,7 @@ from mio_local.runs.tail import Tail
 
 if TYPE_CHECKING:
     from mio_local.runs.history import History
-    from mio_local.runs.verdict_line import Verdict
+    from mio_local.runs.summary import Verdict
 
 
 class Reader:

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from mio_local.reports import verdict as judging
-from mio_local.runs.verdict_line import Verdict
+from mio_local.runs.summary import Verdict
 from mio_tui.live import header
 from tests.helpers import fakes
 from tests.helpers.tui import live_screen

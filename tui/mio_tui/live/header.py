@@ -9,8 +9,7 @@ from rich.text import Text
 from mio_local.objectives.losses import LOSSES
 from mio_local.runs.directory import LIVE, Run
 from mio_local.runs.history import History, is_number
-from mio_local.runs.summary import accuracy
-from mio_local.runs.verdict_line import Verdict
+from mio_local.runs.summary import Verdict, accuracy
 from mio_local.text import visible_line
 from mio_tui.formatting import STATES, count, duration, line, number
 from mio_tui.live.plots import Look

@@ -7,7 +7,7 @@ from typing import Any
 from mio_local.errors import RunError
 from mio_local.runs.directory import LIVE, Run
 from mio_local.runs.history import History, is_number
-from mio_local.runs.verdict_line import Verdict
+from mio_local.runs.summary import Verdict
 from mio_tui.live.log import Entry, entries, holds, tail
 from mio_tui.live.plots import Look, Plot, plots
 from mio_tui.live.system import Machine, machine
