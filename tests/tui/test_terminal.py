@@ -64,7 +64,7 @@ def test_demo_from_the_empty_state_to_the_export(tmp_path: Path, width: int, hei
         assert mio.last_step() > paused
 
         terminal.keys("Escape")
-        terminal.wait("◌")  # DPO is queued
+        terminal.wait("mio-local   runs 2   ◌ 1 queued")
         terminal.keys("Home")
         if "demo-dpo" not in highlighted(terminal, folder):
             terminal.keys("Down")
