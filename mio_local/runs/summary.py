@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DAMAGED = "damaged"
 NOBODY = "nobody starts it"  # of a queued run whose process is gone
 STATES = (*LIVE, *RESUMABLE, "done")
+ROUNDING = 1e-4  # nats: log-probs of one model, computed in batches of two shapes, differ by some 1e-6 of them
 SETTINGS = ("learning_rate", "beta", "rank")
 SETTING = re.compile(rf"^({'|'.join(SETTINGS)}) *= *([-+.\w]{{1,40}})", re.MULTILINE)  # in a frozen recipe, a line each
 Level = Literal["good", "warning", "bad", "unknown"]
@@ -125,9 +126,10 @@ def row_of(run: Run) -> Row:
 
 
 def accuracy(figures: dict[str, Any]) -> float | None:
-    """The share of pairs whose chosen answer gained more; None before the first step, where no log-prob has moved and
-    that share counts each pair, a tie, as lost."""
-    still = figures.get("delta/chosen") == 0 == figures.get("delta/rejected")
+    """The share of pairs whose chosen answer gained more; None before the first step, where log-probs have moved by
+    rounding alone, and that share says nothing."""
+    moved = [_figure(figures, f"delta/{side}") for side in ("chosen", "rejected")]
+    still = all(change is not None and abs(change) < ROUNDING for change in moved)
     return None if still else _figure(figures, "rewards/accuracies")
 
 

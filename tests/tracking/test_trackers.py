@@ -10,6 +10,7 @@ from typing import Any, get_args
 import pytest
 
 from mio_local import cli
+from mio_local.errors import RunError
 from mio_local.recipe import TrainSettings, build
 from mio_local.runs.control import request
 from mio_local.runs.directory import Run
@@ -17,6 +18,7 @@ from mio_local.tracking.mirror import settings
 from mio_local.tracking.mirror_state import MirrorState
 from mio_local.tracking.trackers import TRACKERS
 from mio_local.training import tracked
+from mio_local.training.integrity import check_recipe
 from mio_local.training.job import Job
 from mio_local.training.loop import train
 from mio_local.training.prepare import start
@@ -112,8 +114,8 @@ def test_a_run_goes_on_with_another_tracker_and_with_none(
     train_all(reopen(run))
     assert run.read_status()["state"] == "done"
     run.recipe.write_text(frozen.replace("steps = 8", "steps = 9"))
-    with pytest.raises(Exception, match="not what the run was made with"):
-        run.check_recipe()
+    with pytest.raises(RunError, match="not what the run was made with"):
+        check_recipe(run)
 
 
 def test_settings_go_without_what_looks_like_a_secret() -> None:

@@ -50,7 +50,14 @@ def test_a_recipe_that_holds_anything(tmp_path: Path, content: bytes, found: tup
 
 @pytest.mark.parametrize(
     ("chosen", "rejected", "share", "shown"),
-    [(0, 0, 0.0, None), (0.0, -0.0, 0.0, None), (0.0, 0.1, 0.0, 0.0), (1, 0, 0.75, 0.75), (None, None, 0.5, 0.5)],
+    [
+        (0, 0, 0.0, None),
+        (0.0, -0.0, 0.0, None),
+        (2e-6, -1e-6, 0.4, None),
+        (0.0, 0.1, 0.0, 0.0),
+        (1, 0, 0.75, 0.75),
+        (None, None, 0.5, 0.5),
+    ],
 )
 def test_ties_are_no_accuracy(tmp_path: Path, chosen: Any, rejected: Any, share: float, shown: float | None) -> None:
     """Before the first step every pair is a tie, and "0 % right" was shown of a run that had not begun."""
