@@ -1,8 +1,10 @@
 """What the command line prints: no markup is read from any text, and a pipe gets plain lines."""
 
 import json
+import os
 import shlex
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+import sys
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from mio_local.progress import Report
 from mio_local.runs import fields
 from mio_local.runs.directory import Run, called
 from mio_local.runs.events import Event, is_number
 from mio_local.runs.fields import figure
+from mio_local.runs.summary import accuracy
 from mio_local.text import visible, visible_line
 
 SIGNS = {"info": "·", "warning": "!", "error": "✗"}
@@ -47,8 +51,12 @@ def row(made: Table, *cells: str) -> None:
 
 
 @contextmanager
-def preparing(out: Console) -> Generator[Callable[[str, int, int], None]]:
-    """A spinner, or a bar where the work has a count, for what happens before the first step."""
+def preparing(out: Console) -> Generator[Report]:
+    """A spinner, or a bar where the work has a count, for what happens before the first step; with
+    MIO_LOCAL_PROGRESS=json lines of JSON on standard error, which the app reads."""
+    if os.environ.get("MIO_LOCAL_PROGRESS") == "json":
+        yield in_json
+        return
     with Progress(
         SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
         console=out, transient=True,
@@ -64,6 +72,11 @@ def preparing(out: Console) -> Generator[Callable[[str, int, int], None]]:
             last = what
 
         yield report
+
+
+def in_json(what: str, done: int, total: int) -> None:
+    """Tell how far work is, for a program that reads it."""
+    print(json.dumps({"doing": what, "done": done, "total": total}), file=sys.stderr, flush=True)
 
 
 def follow(events: Iterator[Event], total: int, out: Console, label: str = "") -> list[Event]:
@@ -113,7 +126,7 @@ def eval_line(event: Event, total: int) -> str:
     return (
         f"{event.step:>5}/{total} held out: loss {figure(v.get('loss'), '.4f')} "
         f"chosen {figure(v.get('delta/chosen'), '+.3f')} rejected {figure(v.get('delta/rejected'), '+.3f')} "
-        f"accuracy {figure(v.get('rewards/accuracies'), '.3f')}"
+        f"accuracy {figure(accuracy(v), '.3f')}"
     )
 
 

@@ -19,6 +19,7 @@ from mio_local.reports.markdown import fenced, plain, shown
 from mio_local.runs import directory
 from mio_local.runs.directory import runs_folder
 from mio_local.runs.events import is_number
+from mio_local.runs.summary import accuracy
 from mio_local.storage.writing import write_atomically
 from mio_local.text import visible
 
@@ -87,6 +88,7 @@ def render(document: Document, suffix: str) -> str:
         "cells": lambda row: Markup(f"| {' | '.join(str(plain(cell)) for cell in row)} |"),
         "fenced": fenced,
         "quoted": lambda text: shlex.quote(str(text)),
+        "accuracy": accuracy,
         "margin": _margin,
         "level": lambda note: note["level"] if note.get("level") in ("warning", "error") else "info",
         "sign": lambda note: printing.SIGNS.get(str(note.get("level")), "·"),

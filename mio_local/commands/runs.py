@@ -11,7 +11,7 @@ from mio_local.runs.events import is_number
 from mio_local.runs.fields import listed, number, text
 from mio_local.runs.index import Index
 from mio_local.runs.remarks import read_remarks
-from mio_local.runs.summary import Row, note_of
+from mio_local.runs.summary import Row, accuracy, note_of
 from mio_local.text import visible, visible_line
 from mio_local.tracking.mirror_state import seen_by
 
@@ -108,7 +108,7 @@ def show(arguments: argparse.Namespace) -> int:
             printing.row(
                 table, str(event.get("step", "—")), printing.figure(event.get("loss"), ".4f"),
                 printing.figure(chosen, "+.3f"), printing.figure(rejected, "+.3f"), printing.figure(margin, "+.3f"),
-                printing.figure(event.get("rewards/accuracies"), ".3f"), printing.figure(event.get("mi/js"), ".4f"),
+                printing.figure(accuracy(event), ".3f"), printing.figure(event.get("mi/js"), ".4f"),
                 printing.figure(event.get("mi/dv"), ".4f"),
             )  # fmt: skip
         out.print(table)

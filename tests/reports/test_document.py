@@ -93,7 +93,7 @@ def test_the_figures_are_those_of_the_events(folder, page):
         chosen, rejected = f["delta/chosen"], f["delta/rejected"]
         assert [
             str(step), shown(f["loss"], ".4f"), shown(chosen, "+.3f"), shown(rejected, "+.3f"),
-            shown(chosen - rejected, "+.3f"), shown(f["rewards/accuracies"], ".3f"),
+            shown(chosen - rejected, "+.3f"), shown(f["rewards/accuracies"], ".3f") if step else "—",
             shown(f["rewards/margins"], "+z.4f"), shown(f["mi/js"], ".4f"),
             shown(f["mi/dv"], ".4f"),
         ] in found.rows  # fmt: skip

@@ -4,7 +4,7 @@ import contextlib
 import gc
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,13 +20,15 @@ from mio_local.runs import directory
 from mio_local.runs.directory import Run
 from mio_local.runs.index import Index
 from mio_local.runs.summary import Row
+from mio_tui.actions.acting import Acting
+from mio_tui.actions.command_process import CommandProcess
 from mio_tui.background_thread import aside
 from mio_tui.base import MioScreen
+from mio_tui.bound_keys import in_palette
 from mio_tui.contrast import Readable
-from mio_tui.dialogs import Answer, Ask
 from mio_tui.endings import AT_WORK, LOOK, Endings, bell_wanted, told
-from mio_tui.formatting import block, line
-from mio_tui.key_order import KeysInOrder
+from mio_tui.formatting import block
+from mio_tui.leaving import Leaving
 from mio_tui.screens.run_list import RunsScreen
 from mio_tui.theme import DARK, DEFAULTS, LIGHT
 
@@ -38,7 +40,7 @@ REST = 1.0  # seconds after the first screen
 SCREENS = ("mio_tui.screens.live", "mio_tui.new.screen", "mio_tui.screens.compare")
 
 
-class MioApp(KeysInOrder[str]):
+class MioApp(Leaving):
     """The terminal app on one folder of runs. It trains nothing itself: see `mio_local.runs.launch`.
 
     Returns what is to be printed once the terminal is the shell's again.
@@ -70,6 +72,7 @@ class MioApp(KeysInOrder[str]):
         self.poll_seconds = 0.5 if "SSH_CONNECTION" in os.environ else 0.25
         self.readable = Readable()
         self.endings = Endings()
+        self.commands: list[CommandProcess] = []
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.chosen_theme = os.environ.get("MIO_LOCAL_THEME", "")
@@ -91,6 +94,10 @@ class MioApp(KeysInOrder[str]):
         self.end_clock = self.set_interval(LOOK, self.look_for_ends, pause=True)
         self.push_screen(RunsScreen())
         self.call_after_refresh(self.open_first)
+
+    async def on_unmount(self) -> None:
+        for command in self.commands:
+            await command.end()
 
     def open_first(self) -> None:
         """What was asked for."""
@@ -140,10 +147,6 @@ class MioApp(KeysInOrder[str]):
         if not self.endings:
             self.end_clock.pause()
 
-    def living(self) -> list[Run]:
-        """The runs whose trainer is at work. Raises RunError."""
-        return [Run(self.folder / row.name) for row in self.index.read() if row.live]
-
     def show_run(self, run: Run) -> None:
         """Open a run's live screen."""
         from mio_tui.screens.live import LiveScreen
@@ -184,13 +187,13 @@ class MioApp(KeysInOrder[str]):
             return False
         return True
 
-    def new_like(self, run: Run) -> None:
-        """Open the form for a new run with another run's settings."""
+    def new_like(self, run: Run, change: Callable[[dict[str, Any]], dict[str, Any]], step: str) -> None:
+        """Open the form for a new run, at one of its steps, with another run's settings and a change of them."""
         from mio_local.recipe import read_toml
         from mio_tui.new.screen import NewRunScreen
 
         try:
-            self.push_screen(NewRunScreen(read_toml(run.recipe)))
+            self.push_screen(NewRunScreen(change(read_toml(run.recipe)), first=step))
         except MioError as error:
             self.complain(error)
 
@@ -235,40 +238,16 @@ class MioApp(KeysInOrder[str]):
         """Light to dark, or dark to light."""
         self.theme = "mio-light" if self.current_theme.dark else "mio-dark"
 
-    def action_leave(self) -> None:
-        """Leave; ask first while something trains."""
-        if isinstance(self.screen, Ask):
-            return
-        try:
-            living = self.living()
-        except RunError as error:
-            self.exit(f"{block(error).plain}; what trains there goes on")
-            return
-        if not living:
-            self.exit("")
-            return
-        one = living[0].name if len(living) == 1 else f"{len(living)} runs"
-        verb = "is" if len(living) == 1 else "are"
-        words = f"{one} {verb} still training.\nCome back any time:  mio-local{directory.elsewhere(self.folder)}"
-        answers = [
-            Answer("k", "keep", "Keep training, close this window"),
-            Answer("s", "stop", "Stop and save, then quit"),
-        ]
-        self.push_screen(Ask("Quit?", words, answers), lambda answer: self._left(answer or "", living))
-
-    def _left(self, answer: str, living: list[Run]) -> None:
-        if not answer:
-            return
-        if answer == "stop":
-            asked = [self.ask(run, "stop") for run in living]
-            if not all(asked):
-                return
-        self.exit("\n".join(_parting(run, answer) for run in living))
-
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        yield from super().get_system_commands(screen)
+        actions = list(screen.in_palette()) if isinstance(screen, Acting) else []
+        yield from actions
+        titles = {command.title for command in actions}
+        yield from (command for command in in_palette(screen) if command.title not in titles)
         yield SystemCommand("New run", "Pick a model, data and settings", self.action_new_run)
         yield SystemCommand("Demo", "Train the shipped model with MIO, then with DPO", self.action_demo)
+        yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
+        yield SystemCommand("Screenshot", "Save this screen as an SVG file", self.deliver_screenshot)
+        yield SystemCommand("Quit", "Runs that train go on", self.action_leave)
 
 
 def _rest_garbage_collection() -> None:
@@ -279,10 +258,3 @@ def _rest_garbage_collection() -> None:
     """
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
-
-
-def _parting(run: Run, answer: str) -> str:
-    name, called, back = line(run.name).plain, directory.called(run), f"mio-local{directory.elsewhere(run.path.parent)}"
-    if answer == "stop":
-        return f"{name} finishes its step, saves and ends. Go on with it: mio-local resume {called}"
-    return f"{name} keeps training. Back: {back}   As text: mio-local watch {called}   Stop it: mio-local stop {called}"

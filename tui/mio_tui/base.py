@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from textual import events
 from textual.app import ComposeResult
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LEAST = (60, 16)
 WIDE = (110, 32)
+MOVING = Binding.Group("Moving")  # of keys that move a cursor, a picture, a page: help puts them in a few lines
 T = TypeVar("T")
 
 
@@ -33,6 +34,7 @@ class Mio(Protocol):
     folder: Path  # of the runs
     index: Index  # of that folder
     poll_seconds: float  # between two looks at the files
+    commands: list[object]  # that were run from here, the newest last: see mio_tui.actions.command_process
 
     def listed(self, rows: list[Row]) -> None: ...
     def follow(self, runs: Iterable[Run]) -> None: ...
@@ -41,7 +43,7 @@ class Mio(Protocol):
     def chat(self, start: "ChatStart") -> None: ...
     def start(self, queue: list[Run]) -> bool: ...
     def ask(self, run: Run, command: str) -> bool: ...
-    def new_like(self, run: Run) -> None: ...
+    def new_like(self, run: Run, change: Callable[[dict[str, Any]], dict[str, Any]], step: str) -> None: ...
     def action_demo(self) -> None: ...
     def complain(self, error: object) -> None: ...
     def before_keys(self, move: Callable[[], object]) -> None: ...

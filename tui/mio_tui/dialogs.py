@@ -96,8 +96,8 @@ class Ask(Dialog[str]):
         self.dismiss(name)
 
 
-class AskText(Dialog[str]):
-    """A question answered with a line of text; escape returns an empty string."""
+class AskText(Dialog["str | None"]):
+    """A question answered with a line of text; escape returns None."""
 
     DEFAULT_CSS = """
     AskText {
@@ -113,7 +113,7 @@ class AskText(Dialog[str]):
 
     def body(self) -> ComposeResult:
         yield Static(block(self.words), id="words", markup=False)
-        yield Input(self.value, placeholder=self.placeholder)
+        yield Input(self.value, placeholder=self.placeholder, select_on_focus=False)  # typing adds to it
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
@@ -121,4 +121,4 @@ class AskText(Dialog[str]):
 
     def action_leave(self) -> None:
         """Close without an answer."""
-        self.dismiss("")
+        self.dismiss(None)

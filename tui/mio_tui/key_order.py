@@ -58,12 +58,17 @@ class KeysInOrder(App[T]):
         """Call `move`, or await it, after the next refresh, and before the next key: it mounts what keys are meant for,
         or gives it the focus."""
         self._moves.add(move)
+        begun = False
 
         async def moved() -> None:
-            if move in self._moves:
-                await invoke(move)
-                self._moves.discard(move)
-                self.call_later(self._handle_next)
+            nonlocal begun
+            if not begun:
+                begun = True
+                try:
+                    await invoke(move)
+                finally:
+                    self._moves.discard(move)
+                    self.call_later(self._handle_next)
 
         self.set_timer(PATIENCE, moved)  # whatever happens to the screen
         self.screen.call_after_refresh(moved)
@@ -88,4 +93,6 @@ class KeysInOrder(App[T]):
         if self._late:
             self._late.stop()
         self._handled = self._late = None
-        self.call_later(self._handle_next)
+        # behind what waits in the screen's queue: what a dialog that was answered leads to, another dialog say
+        if not self.screen.call_later(self.call_later, self._handle_next):
+            self.call_later(self._handle_next)

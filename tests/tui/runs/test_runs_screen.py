@@ -41,7 +41,7 @@ async def test_the_figures_are_those_of_the_held_out_pairs(folder):
 async def test_the_footer_and_the_columns_fit(folder, size):
     with fakes.alive(fakes.make_run(folder, "qwen3-0.6b-mio-longest", state="training", steps=999)):
         async with listed(folder, size, 1) as (pilot, screen):
-            assert all(word in screens.screen_text(pilot.app)[-1] for word in ("? Help", "d Delete", "q Quit"))
+            assert all(word in screens.screen_text(pilot.app)[-1] for word in ("? Help", ". Actions", "q Quit"))
             last = screen.table.places[-1]
             assert last.left + last.width <= screen.table.size.width
             assert "↑" in row(pilot, "qwen3-0.")

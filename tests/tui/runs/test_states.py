@@ -45,7 +45,7 @@ async def test_the_keys_of_an_empty_list_that_got_a_run(folder):
     async with listed(folder) as (pilot, screen):
         run = fakes.make_run(folder, "new", steps=50)
         await until(pilot, lambda: names(screen) == ["new"], 3)
-        await until(pilot, lambda: "d Delete" in seen(pilot))
+        await until(pilot, lambda: "c Compare" in seen(pilot))
         await pilot.press("d")
         await until(pilot, lambda: isinstance(pilot.app.screen, Ask))
         await pilot.press("d")

@@ -64,9 +64,9 @@ class Form(MioScreen[None]):
         Binding("f2", "turn(-1)", "Back", show=False, priority=True, id="back"),
     ]
 
-    def __init__(self, recipe_tables: dict[str, Any] | None = None, name: str = "") -> None:
+    def __init__(self, recipe_tables: dict[str, Any] | None = None, name: str = "", first: str = "Model") -> None:
         super().__init__()
-        self.tables, self.run_name = recipe_tables, name
+        self.tables, self.run_name, self.first = recipe_tables, name, first
         self.at = 0
         self.steps: list[Step] = []
         self.confirmed: set[str] = set()  # the doubts that were told
@@ -101,6 +101,8 @@ class Form(MioScreen[None]):
         for step in self.steps[1:]:
             await self.query_one(ContentSwitcher).add_content(step)
         self.data.sync()
+        if self.first != NAMES[0]:
+            self.go(NAMES.index(self.first))
 
     def resized(self) -> None:
         for step in self.steps:

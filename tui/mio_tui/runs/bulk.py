@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from textual import work
 
 from mio_local.errors import MioError, RunError
+from mio_local.runs import trash
 from mio_local.runs.directory import LIVE, Run
 from mio_tui.dialogs import Answer, Ask
 from mio_tui.formatting import size
@@ -31,8 +33,7 @@ class Bulk(Looking):
         """The run's state as it was last read."""
         return next((row.state for row in self.rows or [] if row.name == run.name), "damaged")
 
-    @work(exit_on_error=False)
-    async def action_stop(self) -> None:
+    def action_stop(self) -> None:
         """Ask the trainers of the chosen runs to stop, after one question."""
         waiting = [row.name for row in self.rows or [] if row.after]
         alive = [run for run in self.chosen if self.state(run) in LIVE or run.name in waiting]
@@ -40,36 +41,38 @@ class Bulk(Looking):
             self.notify(f"{_named(self.chosen)}: nothing to stop", markup=False)
             return
         words = "A trainer finishes its step, saves a checkpoint and the adapter, and ends.\nIt can go on later: r"
-        if await self.sure("Stop", alive, words, Answer("s", "stop", "Stop and save")):
-            asked = [run for run in alive if self.mio.ask(run, "stop")]
-            if asked:
-                self.notify(f"asked to stop: {_named(asked)}", markup=False)
-            self.unmark()
+        self.sure("Stop", alive, words, Answer("s", "stop", "Stop and save"), self._stop)
 
-    @work(exit_on_error=False)
-    async def action_delete(self) -> None:
+    def _stop(self, alive: Sequence[Run]) -> None:
+        asked = [run for run in alive if self.mio.ask(run, "stop")]
+        if asked:
+            self.notify(f"asked to stop: {_named(asked)}", markup=False)
+        self.unmark()
+
+    def action_delete(self) -> None:
         """Move the chosen runs to the trash, after one question."""
-        from mio_local.runs import trash
-
         alive = [run for run in self.chosen if self.state(run) in LIVE]
         chosen = [run for run in self.chosen if run not in alive]
         if alive:
             words = f"{_named(alive)}: training, and not deleted; stop it first (x)"
             self.notify(words, severity="warning", markup=False)
-        if not chosen:
-            return
+        if chosen:
+            self.mio.before_keys(partial(self._ask_to_delete, chosen))  # which reads the disk first
+
+    async def _ask_to_delete(self, chosen: Sequence[Run]) -> None:
         used = await asyncio.to_thread(lambda: sum(trash.size(run.path) for run in chosen))
         words = (f"Settings, curves, checkpoints and adapter, {size(used)}, are kept in the trash for seven days: u "
                  "takes them back.\nTo empty it: mio-local delete --empty")  # fmt: skip
-        if await self.sure("Delete", chosen, words, Answer("d", "delete", "Move to the trash")):
-            self.deleted = await self.each("deleted", chosen, trash.delete) or self.deleted
-            self.unmark()
+        self.sure("Delete", chosen, words, Answer("d", "delete", "Move to the trash"), self._delete)
+
+    @work(exit_on_error=False)
+    async def _delete(self, chosen: Sequence[Run]) -> None:
+        self.deleted = await self.each("deleted", chosen, trash.delete) or self.deleted
+        self.unmark()
 
     @work(exit_on_error=False)
     async def action_undelete(self) -> None:
         """Take back what was deleted last: all of one deletion here, else the last run in the trash."""
-        from mio_local.runs import trash
-
         back: list[Run] = []
         for name in self.deleted or [""]:
             try:
@@ -81,11 +84,18 @@ class Bulk(Looking):
         self.deleted = []
         self.look()
 
-    async def sure(self, verb: str, chosen: Sequence[Run], words: str, answer: Answer) -> bool:
-        """Whether the user wants that, of all of them."""
+    def sure(
+        self, verb: str, chosen: Sequence[Run], words: str, answer: Answer, then: Callable[[Sequence[Run]], object]
+    ) -> None:
+        """Do that, where the user wants it of all of them."""
         several = f"{_named(chosen)}\n" if len(chosen) > 1 else ""
         what = f"{len(chosen)} runs" if len(chosen) > 1 else chosen[0].name
-        return bool(await self.app.push_screen_wait(Ask(f"{verb} {what}?", several + words, [answer])))
+
+        def answered(name: str | None) -> None:
+            if name:
+                then(chosen)
+
+        self.app.push_screen(Ask(f"{verb} {what}?", several + words, [answer]), answered)
 
     async def each(self, done: str, chosen: Sequence[Run], work: Callable[[Run], object]) -> list[str]:
         """Do it with each, off the event loop; the names of those where that went well."""

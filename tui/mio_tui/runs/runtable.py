@@ -14,6 +14,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from mio_local.runs.summary import Row
+from mio_tui.base import MOVING
 from mio_tui.formatting import STATES, paint
 from mio_tui.runs.run_columns import COLUMNS, GAP, Order, Place, fitted, needs, placed
 
@@ -44,12 +45,12 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
     COMPONENT_CLASSES: ClassVar[set[str]] = {"runtable--head", "runtable--cursor"}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open", show=False),
-        Binding("up,k", "move(-1)", "Up", show=False),
-        Binding("down,j", "move(1)", "Down", show=False),
-        Binding("pageup", "page(-1)", "Page up", show=False),
-        Binding("pagedown", "page(1)", "Page down", show=False),
-        Binding("home,ctrl+home", "go(0)", "First", show=False),
-        Binding("end,ctrl+end", "go(-1)", "Last", show=False),
+        Binding("up,k", "move(-1)", "Up", show=False, group=MOVING),
+        Binding("down,j", "move(1)", "Down", show=False, group=MOVING),
+        Binding("pageup", "page(-1)", "Page up", show=False, group=MOVING),
+        Binding("pagedown", "page(1)", "Page down", show=False, group=MOVING),
+        Binding("home,ctrl+home", "go(0)", "First", show=False, group=MOVING),
+        Binding("end,ctrl+end", "go(-1)", "Last", show=False, group=MOVING),
     ]
 
     @dataclass

@@ -16,7 +16,7 @@ from mio_local.data.messages import Message
 from mio_local.errors import DataError, MioError
 from mio_local.runs.directory import find
 from mio_local.sampling import SEEDS, Sampling
-from mio_tui.base import MioScreen
+from mio_tui.base import MOVING, MioScreen
 from mio_tui.chat.ask import Question
 from mio_tui.chat.sampling_dialog import ChatSettings
 from mio_tui.chat.side import Panel
@@ -51,8 +51,8 @@ class ChatScreen(MioScreen[None]):
         Binding("ctrl+r", "retry", "Again"),
         Binding("ctrl+o", "settings", "Settings"),
         Binding("ctrl+l", "clear", "Clear", show=False),
-        Binding("pageup", "scroll(-1)", "Page up", show=False, priority=True),
-        Binding("pagedown", "scroll(1)", "Page down", show=False, priority=True),
+        Binding("pageup", "scroll(-1)", "Page up", show=False, group=MOVING, priority=True),
+        Binding("pagedown", "scroll(1)", "Page down", show=False, group=MOVING, priority=True),
         Binding("escape", "out", "Back", tooltip="ends an answer under way first"),
     ]
 

@@ -14,6 +14,7 @@ from textual.worker import Worker, WorkerState
 from mio_local.errors import RunError
 from mio_local.runs.directory import LIVE, Run
 from mio_local.runs.history import History
+from mio_tui.base import MOVING
 from mio_tui.chart import SMOOTHING
 from mio_tui.chart.axes import Range
 from mio_tui.compare import save
@@ -50,15 +51,15 @@ class CompareScreen(RefreshScreen[None]):
         Binding("l", "log", "Log y (loss and information)", show=False),
         Binding("z", "zoom_panel", "Zoom the left panel, the right one, neither", show=False),
         Binding("i", "add_run", "Add a run", show=False),
-        Binding("up,k", "cursor(-1)", "Run above", show=False),
-        Binding("down,j", "cursor(1)", "Run below", show=False),
-        Binding("left,h", "crosshair(-1)", "Crosshair left", show=False),
-        Binding("right", "crosshair(1)", "Crosshair right", show=False),
-        Binding("shift+left", "pan(-0.25)", "Move left", show=False),
-        Binding("shift+right", "pan(0.25)", "Move right", show=False),
-        Binding("plus,equals_sign", "zoom(2)", "Zoom in", show=False),
-        Binding("minus", "zoom(0.5)", "Zoom out", show=False),
-        Binding("0", "fit", "Show all", show=False),
+        Binding("up,k", "cursor(-1)", "Run above", show=False, group=MOVING),
+        Binding("down,j", "cursor(1)", "Run below", show=False, group=MOVING),
+        Binding("left,h", "crosshair(-1)", "Crosshair left", show=False, group=MOVING),
+        Binding("right", "crosshair(1)", "Crosshair right", show=False, group=MOVING),
+        Binding("shift+left", "pan(-0.25)", "Move left", show=False, group=MOVING),
+        Binding("shift+right", "pan(0.25)", "Move right", show=False, group=MOVING),
+        Binding("plus,equals_sign", "zoom(2)", "Zoom in", show=False, group=MOVING),
+        Binding("minus", "zoom(0.5)", "Zoom out", show=False, group=MOVING),
+        Binding("0", "fit", "Show all", show=False, group=MOVING),
     ]
 
     def __init__(self, runs: list[Run]) -> None:

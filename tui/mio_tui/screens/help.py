@@ -1,4 +1,4 @@
-"""The keys of where you are."""
+"""The keys of where you are, by what they are for."""
 
 from typing import ClassVar
 
@@ -10,11 +10,16 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
+from mio_tui.actions.acting import Acting
+from mio_tui.actions.run_actions import in_help
+from mio_tui.bound_keys import keys_of
 from mio_tui.formatting import line
+
+PALETTE = ("^p", "Find any of these by a word")
 
 
 class HelpScreen(ModalScreen[None]):
-    """Every key that works on the screen under this one, in the order in which the screen lists them."""
+    """What the screen is for, what can be done with its runs, and how to move about."""
 
     DEFAULT_CSS = """
     HelpScreen {
@@ -32,32 +37,26 @@ class HelpScreen(ModalScreen[None]):
         super().__init__()
         self.title_words = title
         self.words = words
-        self.keys = _keys(under)
+        self.keys = keys_of(under)
+        self.acting = isinstance(under, Acting)
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="help") as box:
             box.border_title = f"Keys: {self.title_words}"
             box.border_subtitle = "esc closes"
-            table = Table(box=None, show_header=False, pad_edge=False, expand=True)
-            table.add_column(justify="right", style="bold", no_wrap=True)
-            table.add_column()
-            for key, what in self.keys:
-                table.add_row(line(key), Text(what))
-            yield Static(table, markup=False)
-            if self.words:
-                yield Static(Text("\n" + self.words), markup=False)
+            yield Static(_table([*self.keys.doing, PALETTE]), markup=False)
+            if self.acting:
+                yield Static(Text("\nWith a run, after .", style="bold"), markup=False)
+                yield Static(_table(in_help()), markup=False)
+            moving = " · ".join(f"{key} {what}" for key, what in self.keys.moving)
+            for words in filter(None, (moving, self.keys.typing, self.words)):
+                yield Static(Text(f"\n{words}"), markup=False)
 
 
-def _keys(screen: Screen[object]) -> list[tuple[str, str]]:
-    """(key, what it does), each action once, those of the focused widget before the screen's, the app's last."""
-    found: dict[str, tuple[list[str], str]] = {}
-    for active in screen.active_bindings.values():
-        binding = active.binding
-        if not binding.description or not active.enabled:
-            continue
-        what = f"{binding.description}: {binding.tooltip}" if binding.tooltip else binding.description
-        keys, _ = found.setdefault(f"{binding.action} {binding.description}", ([], what))
-        shown = screen.app.get_key_display(binding)
-        if shown not in keys:
-            keys.append(shown)
-    return [(" ".join(keys), what) for keys, what in found.values()]
+def _table(keys: list[tuple[str, str]]) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False, expand=True)
+    table.add_column(justify="right", style="bold", no_wrap=True)
+    table.add_column()
+    for key, what in keys:
+        table.add_row(line(key), Text(what))
+    return table

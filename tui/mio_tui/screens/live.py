@@ -7,8 +7,10 @@ from textual.binding import Binding, BindingType
 
 from mio_local.chat.start import ChatStart
 from mio_local.errors import MioError, one_line
-from mio_local.runs.directory import LIVE, RESUMABLE
+from mio_local.runs.directory import LIVE, RESUMABLE, Run
 from mio_local.runs.launch import launch
+from mio_tui.actions.acting import Acting
+from mio_tui.base import MOVING
 from mio_tui.dialogs import Answer, Ask
 from mio_tui.live.comparison_run import newest_other
 from mio_tui.live.force_stop import ANSWERS, SIGNALS, force
@@ -18,7 +20,7 @@ from mio_tui.live.widgets import NAMES
 STOP = Answer("s", "stop", "Stop and save")
 
 
-class LiveScreen(LiveView):
+class LiveScreen(LiveView, Acting):
     """One run. It only reads the run's files, and writes nothing but requests."""
 
     TITLE_WORDS = "Live"
@@ -33,6 +35,7 @@ class LiveScreen(LiveView):
         Binding("p", "ask('resume')", "Go on"),
         Binding("x", "stop", "Stop"),
         Binding("r", "resume", "Resume"),
+        Binding("full_stop", "actions", "Actions", key_display=".", tooltip="all that can be done with a run"),
         Binding("g", "ask('sample')", "Sample", tooltip="answer the sample prompt now"),
         Binding("w", "ask('checkpoint')", "Write a checkpoint now", show=False),
         Binding("c", "compare", "Compare", tooltip="with the newest other run of this model and data"),
@@ -43,25 +46,32 @@ class LiveScreen(LiveView):
         Binding("s", "smooth", "Smooth the training curves", show=False),
         Binding("l", "log", "Log y (loss and information)", show=False),
         Binding("f", "freeze", "Freeze the display", show=False),
-        *(Binding(f"{index + 1}", f"panel({index})", f"Panel: {name}", show=False) for index, name in enumerate(NAMES)),
-        Binding("tab", "next_panel(1)", "Next panel", show=False),
-        Binding("shift+tab", "next_panel(-1)", "Panel before", show=False),
-        Binding("left", "cursor(-1)", "Crosshair left", show=False),
-        Binding("right", "cursor(1)", "Crosshair right", show=False),
-        Binding("shift+left", "pan(-0.25)", "Move left", show=False),
-        Binding("shift+right", "pan(0.25)", "Move right", show=False),
-        Binding("plus,equals_sign", "zoom(2)", "Zoom in", show=False),
-        Binding("minus", "zoom(0.5)", "Zoom out", show=False),
-        Binding("0", "fit", "Show all", show=False),
+        *(
+            Binding(f"{index + 1}", f"panel({index})", f"Panel: {name}", show=False, group=MOVING)
+            for index, name in enumerate(NAMES)
+        ),
+        Binding("tab", "next_panel(1)", "Next panel", show=False, group=MOVING),
+        Binding("shift+tab", "next_panel(-1)", "Panel before", show=False, group=MOVING),
+        Binding("left", "cursor(-1)", "Crosshair left", show=False, group=MOVING),
+        Binding("right", "cursor(1)", "Crosshair right", show=False, group=MOVING),
+        Binding("shift+left", "pan(-0.25)", "Move left", show=False, group=MOVING),
+        Binding("shift+right", "pan(0.25)", "Move right", show=False, group=MOVING),
+        Binding("plus,equals_sign", "zoom(2)", "Zoom in", show=False, group=MOVING),
+        Binding("minus", "zoom(0.5)", "Zoom out", show=False, group=MOVING),
+        Binding("0", "fit", "Show all", show=False, group=MOVING),
         Binding("left_square_bracket", "sample(-1)", "Older sample", show=False),
         Binding("right_square_bracket", "sample(1)", "Newer sample", show=False),
-        Binding("up,k", "scroll_panel(-1)", "Scroll up", show=False),
-        Binding("down,j", "scroll_panel(1)", "Scroll down", show=False),
-        Binding("pageup", "scroll_panel(-10)", "Page up", show=False),
-        Binding("pagedown", "scroll_panel(10)", "Page down", show=False),
+        Binding("up,k", "scroll_panel(-1)", "Scroll up", show=False, group=MOVING),
+        Binding("down,j", "scroll_panel(1)", "Scroll down", show=False, group=MOVING),
+        Binding("pageup", "scroll_panel(-10)", "Page up", show=False, group=MOVING),
+        Binding("pagedown", "scroll_panel(10)", "Page down", show=False, group=MOVING),
         Binding("slash", "filter", "Filter the log", key_display="/", show=False),
         Binding("escape,q", "out", "Back", show=False),
     ]
+
+    @property
+    def chosen(self) -> list[Run]:
+        return [self.watched.run]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "ask":

@@ -13,6 +13,7 @@ from textual.widgets import Input, Static
 
 from mio_local.runs.directory import RESUMABLE
 from mio_local.runs.summary import Row
+from mio_tui.actions.acting import Acting
 from mio_tui.background_thread import aside
 from mio_tui.formatting import line
 from mio_tui.runs import listing
@@ -22,10 +23,10 @@ from mio_tui.runs.runtable import RunTable
 
 REST = 0.2  # seconds that the cursor stays on a run before its curves are read
 MOST_COMPARED = 4
-OF_A_RUN = ("mark", "compare", "chat", "resume", "delete", "filter", "sort", "turn", "again", "copy")
+OF_A_RUN = ("mark", "compare", "chat", "resume", "delete", "filter", "sort", "turn", "again", "copy", "actions")
 
 
-class RunsScreen(Bulk):
+class RunsScreen(Bulk, Acting):
     """The table of runs, and beside it, where there is room, the curves of the highlighted one."""
 
     TITLE_WORDS = "Runs"
@@ -51,14 +52,16 @@ class RunsScreen(Bulk):
         &.-filtering #filter { display: block; }
     }
     """
+    OWN = (*Acting.OWN, "delete")
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "app.new_run", "New run", id="runs.new"),
+        Binding("full_stop", "actions", "Actions", key_display=".", tooltip="all that can be done with a run"),
         Binding("d", "demo", "Demo run", id="runs.demo"),
         Binding("space", "mark", "Mark", id="runs.mark"),
         Binding("c", "compare", "Compare", id="runs.compare"),
         Binding("t", "chat", "Chat", id="runs.chat"),
         Binding("r", "resume", "Resume", id="runs.resume"),
-        Binding("d", "delete", "Delete", id="runs.delete"),
+        Binding("d", "delete", "Delete", show=False, id="runs.delete"),
         Binding("u", "undelete", "Take back what was deleted last", show=False, id="runs.undelete"),
         Binding("x", "stop", "Stop", id="runs.stop"),
         # with priority: else what is typed in the same moment would still be the table's keys, `d` among them
@@ -231,7 +234,7 @@ class RunsScreen(Bulk):
     def action_again(self) -> None:
         """A new run that begins with this one's settings."""
         if run := self.run:
-            self.mio.new_like(run)
+            self.mio.new_like(run, lambda tables: tables, "Settings")
 
     def action_copy(self) -> None:
         """Copy the folder's path."""
