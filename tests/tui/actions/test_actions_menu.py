@@ -133,7 +133,7 @@ def test_a_run_on_chat_pairs_begins_with_the_adapter_that_was_talked_to(folder):
 async def test_chat_pairs_are_offered_where_there_are_some(folder):
     run = fakes.make_run(folder, "mine", steps=50)
     [pairs] = [action for action in ACTIONS if action.name == "pairs"]
-    assert "no pair" in pairs.why_not(Meant.by([run]))
+    assert "none was kept" in pairs.why_not(Meant.by([run]))
     answers = {"chosen": "better", "rejected": "worse"}
     (run.path / PAIRS).write_text(json.dumps({"prompt": "q", **answers}) + "\n")
     async with listed(folder, rows=1) as (pilot, _):

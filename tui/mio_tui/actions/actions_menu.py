@@ -12,13 +12,15 @@ from mio_tui.actions.run_actions import ACTIONS, GROUPS, Meant
 from mio_tui.dialogs import Dialog
 from mio_tui.formatting import line
 
+WIDTH = 66  # cells of a line
+
 
 class ActionsMenu(Dialog[str]):
     """Returns the name of an action, or "" where none was chosen."""
 
     DEFAULT_CSS = """
     ActionsMenu {
-        #dialog { width: 72; padding: 0 1; }
+        #dialog { width: 72; padding: 0; }
         OptionList {
             height: auto; max-height: 100%; background: $surface; border: none; padding: 0; text-wrap: nowrap;
         }
@@ -45,10 +47,11 @@ class ActionsMenu(Dialog[str]):
             own = [action for action in ACTIONS if action.group == group]
             for action in own:
                 refused = action.why_not(self.meant)
-                text = Text(f"{group if action is own[0] else '':<8}", no_wrap=True, overflow="ellipsis")
+                text = Text(f"{group if action is own[0] else '':<8}")
                 text.append(action.key, style="bold").append("  ").append_text(line(action.words(self.meant)))
                 if refused:
                     text.append(" — ").append_text(line(refused))
+                text.truncate(WIDTH, overflow="ellipsis")
                 made.append(Option(text, id=action.name, disabled=bool(refused)))
         return made
 

@@ -70,12 +70,12 @@ def _without_adapter(meant: Meant) -> str:
 
 
 def _without_command(meant: Meant) -> str:
-    return "" if meant.last else "no command was run on it here"
+    return "" if meant.last else "none was run here yet"
 
 
 def _without_pairs(meant: Meant) -> str:
     file = meant.run.path / PAIRS
-    return "" if file.is_file() and file.stat().st_size else "no pair was kept in a chat with it yet"
+    return "" if file.is_file() and file.stat().st_size else "none was kept in a chat yet"
 
 
 def _at_rest(meant: Meant) -> str:
@@ -99,7 +99,8 @@ ACTIONS = (
     Action("c", "compare", "look", _said("Compare"), _never, MOST_COMPARED),
     Action("w", "report", "look", _said("Write and read its report"), _never),
     Action("v", "evaluate", "look", _said("Evaluate…"), _without_adapter),
-    Action("l", "last", "look", lambda meant: f"Look at: {meant.last or 'its last command'}", _without_command),
+    Action("l", "last", "look",
+           lambda meant: f"Look at the last command{f': {meant.last}' * bool(meant.last)}", _without_command),
     Action("k", "check", "look", _said("Check its files, base and pairs"), _never),
     Action("t", "chat", "use", _said("Chat"), _never, MOST_COMPARED),
     Action("o", "export", "use", _said("Export…"), _without_adapter),
