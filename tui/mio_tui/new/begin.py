@@ -29,17 +29,19 @@ def unbounded(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"backend": recipe.backend.model_copy(update={"memory_limit": "none"})})
 
 
-def begin(recipes: list[Recipe], folder: Path, name: str, memory_estimate: int) -> Run:
+def begin(recipes: list[Recipe], folder: Path, name: str, memory_estimate: int, after: Run | None = None) -> Run:
     """`begin_named` with one name: with several recipes, each run's name ends in its objective."""
     several = name and len(recipes) > 1
     names = [f"{name}-{recipe.loss.name}" if several else name for recipe in recipes]
-    return begin_named(recipes, folder, names, memory_estimate, trusted=True)  # `checks` has asked
+    return begin_named(recipes, folder, names, memory_estimate, trusted=True, after=after)  # `checks` has asked
 
 
 def begin_named(
-    recipes: list[Recipe], folder: Path, names: list[str], memory_estimate: int = 0, *, trusted: bool = False
-) -> Run:
-    """Lay the runs out and train them one after the other; the first. Raises RunError and OSError, and leaves nothing.
+    recipes: list[Recipe], folder: Path, names: list[str], memory_estimate: int = 0, *, trusted: bool = False,
+    after: Run | None = None,
+) -> Run:  # fmt: skip
+    """Lay the runs out and train them one after the other, now or once `after` is over; the first. Raises RunError and
+    OSError, and leaves nothing.
 
     `memory_estimate` is bytes, 0 for none. Remote code that a recipe asks for runs where that is `trusted`.
     """
@@ -50,7 +52,7 @@ def begin_named(
             if memory_estimate:
                 queue[-1].update_status(memory_estimate=memory_estimate, pid=0)
         asks = trusted and any(recipe.model.trust_remote_code for recipe in recipes)
-        launch(queue, *[TRUST] * asks)
+        launch(queue, *[TRUST] * asks, after=after)
     except (RunError, OSError):
         for run in queue:
             shutil.rmtree(run.path, ignore_errors=True)

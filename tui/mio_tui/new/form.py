@@ -16,8 +16,9 @@ from mio_tui.base import MioScreen
 from mio_tui.formatting import line
 from mio_tui.new import needs
 from mio_tui.new.begin import name_error
-from mio_tui.new.checks import WRONG, checks
+from mio_tui.new.checks import BESIDE, WRONG, checks
 from mio_tui.new.draft import Draft
+from mio_tui.new.lookups.ahead import ahead
 from mio_tui.new.state import TRUST_KEY, State, Step
 from mio_tui.new.steps.data_step import DataStep
 from mio_tui.new.steps.model_step import ModelStep
@@ -26,6 +27,7 @@ from mio_tui.new.steps.settings_step import SettingsStep
 from mio_tui.static_text import StaticText
 
 NAMES = ("Model", "Data", "Settings", "Review")
+AHEAD_SECONDS = 2.0  # between two looks at who trains here, while the review is seen
 ESTIMATE_PAUSE = 0.15  # seconds without a key before the memory is estimated anew
 
 
@@ -70,6 +72,7 @@ class Form(MioScreen[None]):
         self.at = 0
         self.steps: list[Step] = []
         self.confirmed: set[str] = set()  # the doubts that were told
+        self.behind = False  # whether what waits for a download is to go behind other runs
         self._pause: Timer | None = None
         self.trouble: MioError | None = None
 
@@ -94,6 +97,7 @@ class Form(MioScreen[None]):
             self.complain(self.trouble)
         self.go(0)
         self.look_at_name()
+        self.every(AHEAD_SECONDS, self._look_ahead)
         self.mio.before_keys(self._mount_rest)
 
     async def _mount_rest(self) -> None:
@@ -133,6 +137,7 @@ class Form(MioScreen[None]):
         self.step.enter()
         self.data.sync()
         self.tell()
+        self._look_ahead()
 
     async def action_turn(self, by: int) -> None:
         """The next step, or the one before."""
@@ -186,6 +191,19 @@ class Form(MioScreen[None]):
         """Whether the run's name can be had."""
         draft = self.state.draft
         self.state.name_error = name_error(self.state.folder, draft.name, both=draft.both)
+
+    # who else trains here
+
+    def _look_ahead(self) -> None:
+        if self.step is self.review and not self.state.starting:
+            self.run_worker(self._take_ahead, group="ahead", exclusive=True, exit_on_error=False)
+
+    async def _take_ahead(self) -> None:
+        found = await aside(ahead, self.state.folder)
+        if found != self.state.ahead:
+            self.state.ahead = found
+            self.confirmed.discard(BESIDE)  # that was of others
+            self.tell()
 
     # memory and disk
 

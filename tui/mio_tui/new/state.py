@@ -11,6 +11,7 @@ from mio_local.models.hub import ModelCard
 from mio_tui.new.draft import Draft
 from mio_tui.new.fetch import Download
 from mio_tui.new.key_field import Field
+from mio_tui.new.lookups.ahead import Ahead
 from mio_tui.new.needs import Needs
 
 TRUST_KEY = "model.trust_remote_code"
@@ -64,6 +65,7 @@ class State:
     trusted: str = ""  # the model whose remote code was allowed here, by hand: a recipe may be a stranger's
     name_error: str = ""  # what is wrong with the run's name
     disk_free: int = 0  # bytes in the runs folder
+    ahead: Ahead = field(default_factory=Ahead)  # who trains or waits in the runs folder
     starting: bool = False
     start_after: bool = False  # start when the download is done
 
