@@ -35,7 +35,7 @@ class Check:
 def checks(state: State) -> list[Check]:
     """Every finding, in the order of the steps."""
     found = [*of_model(state), *of_data(state), *of_settings(state), *of_memory(state), *of_disk(state)]
-    return found + of_line(state)
+    return [*found, *of_duration(state), *of_line(state)]
 
 
 def of_model(state: State) -> list[Check]:
@@ -132,6 +132,14 @@ def of_disk(state: State) -> list[Check]:
     words = f"disk: {size(state.disk_free)} free" + (f", up to {size(wanted)} for checkpoints" if wanted else "")
     fits = wanted <= state.disk_free
     return [Check(FINE if fits else CARE, words, SETTINGS, ask="" if fits else "disk")]
+
+
+def of_duration(state: State) -> list[Check]:
+    """About how long it will train: no doubt, but good to know before."""
+    lasting = state.lasting
+    if not lasting:
+        return []
+    return [Check(FINE if lasting.seconds else WAIT, lasting.line, SETTINGS)]
 
 
 def of_line(state: State) -> list[Check]:

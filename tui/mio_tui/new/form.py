@@ -19,6 +19,7 @@ from mio_tui.new.begin import name_error
 from mio_tui.new.checks import BESIDE, WRONG, checks
 from mio_tui.new.draft import Draft
 from mio_tui.new.lookups.ahead import ahead
+from mio_tui.new.lookups.lasting import Earlier
 from mio_tui.new.state import TRUST_KEY, State, Step
 from mio_tui.new.steps.data_step import DataStep
 from mio_tui.new.steps.model_step import ModelStep
@@ -82,6 +83,7 @@ class Form(MioScreen[None]):
         except RecipeError as error:
             draft, self.trouble = Draft(name=self.run_name), error
         self.state = State(draft, self.mio.folder)
+        self.earlier = Earlier(self.mio.folder)
         with Horizontal(id="steps"):
             yield Static(" New run ", markup=False)
             for number in range(len(NAMES)):
@@ -205,11 +207,11 @@ class Form(MioScreen[None]):
             self.confirmed.discard(BESIDE)  # that was of others
             self.tell()
 
-    # memory and disk
+    # memory, duration and disk
 
     def estimate_soon(self) -> None:
         """Estimate once the typing pauses."""
-        self.state.needs = None
+        self.state.needs = self.state.lasting = None
         if self._pause:
             self._pause.stop()
         self._pause = self.set_timer(ESTIMATE_PAUSE, self._start_estimate)
@@ -221,10 +223,13 @@ class Form(MioScreen[None]):
         state = self.state
         state.disk_free = await aside(needs.disk_free, state.folder)
         try:
-            recipe = state.draft.recipe()
+            recipe, recipes = state.draft.recipe(), state.draft.recipes()
         except RecipeError:
-            recipe = None
-        card = state.card
-        lengths = state.data.longest, state.data.longest_pair
+            recipe, recipes = None, []
+        card, data = state.card, state.data
+        lengths = data.longest, data.longest_pair
         state.needs = await aside(needs.needs, card, recipe, *lengths) if card and recipe else None
+        self.tell()
+        amounts = data.pairs, data.held_out, data.tokens_a_pair
+        state.lasting = await aside(self.earlier.lasting, recipes, *amounts) if recipes else None
         self.tell()

@@ -12,6 +12,7 @@ from mio_tui.new.draft import Draft
 from mio_tui.new.fetch import Download
 from mio_tui.new.key_field import Field
 from mio_tui.new.lookups.ahead import Ahead
+from mio_tui.new.lookups.lasting import Lasting
 from mio_tui.new.needs import Needs
 
 TRUST_KEY = "model.trust_remote_code"
@@ -43,6 +44,16 @@ class Data:
         return int(self.summary.get("longest_pair", 0))
 
     @property
+    def held_out(self) -> int:
+        """Pairs held out, as far as the statistics tell."""
+        return int(self.summary.get("held_out_pairs", 0))
+
+    @property
+    def tokens_a_pair(self) -> float:
+        """The mean of a pair's tokens, its prompt counted twice; 0 where there are no statistics."""
+        return float(self.summary.get("tokens_a_pair", 0.0))
+
+    @property
     def pairs(self) -> int:
         """Pairs to train on: all but the held-out ones; 0 is unknown."""
         if self.summary:
@@ -61,6 +72,7 @@ class State:
     template: str = ""  # what is known of the model's chat template
     data: Data = field(default_factory=Data)
     needs: Needs | None = None
+    lasting: Lasting | None = None  # None while it is being estimated
     download: Download | None = None
     trusted: str = ""  # the model whose remote code was allowed here, by hand: a recipe may be a stranger's
     name_error: str = ""  # what is wrong with the run's name
