@@ -24,7 +24,8 @@ def step(number: int, took: float, reference: float, at: float, epoch: float) ->
             "perf/pairs_per_second": 4 / took}  # fmt: skip
 
 
-EVENTS: list[dict[str, Any]] = [  # two epochs of two steps: 5 s more in the first, 1 s of each of the first epoch's is the reference's
+# two epochs of two steps: 5 s more in the first, and of each in the first epoch 1 s is the reference's
+EVENTS: list[dict[str, Any]] = [
     {"type": "started", "step": 0, "time": 100.0},
     {"type": "eval", "step": 0, "time": 104.0, "pairs": 20}, {"type": "sample", "step": 0, "time": 106.0},
     step(1, 8.0, 1.0, 114.0, 0.5), step(2, 3.0, 1.0, 117.0, 1.0),

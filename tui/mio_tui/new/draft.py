@@ -64,6 +64,12 @@ class Draft:
         if self._replaces("data.source", source):
             self._forget(OF_SOURCE)
 
+    def choose_data(self, source: str, settings: Mapping[str, Any]) -> None:
+        """Take a dataset as a run read it: with these settings of `data`."""
+        self.choose_source(source)
+        for name, value in settings.items():
+            self.set(f"data.{name}", value)
+
     def _replaces(self, key: str, value: str) -> bool:
         """Give a key a value; whether another one stood there."""
         stood = key in self.values

@@ -109,7 +109,7 @@ class ModelStep(Step):
 
     async def _load_local(self) -> None:
         try:
-            self.shelf.local = await aside(
+            self.shelf.local, self.shelf.used = await aside(
                 stock.local_models, self.state.folder, self.state.draft.text("model.name")
             )
         except OSError as error:
@@ -218,7 +218,7 @@ class ModelStep(Step):
         download = self.state.download
         totals = {download.name: download.total} if download else {}
         self.rows = self.shelf.rows(self.typed_text, chosen, totals)
-        taken = 49 if self.is_wide else 26
+        taken = 64 if self.is_wide else 41
         width = max(12, self.size.width - taken - (48 if self.is_wide else 0))
         table.clear()
         for name, row in self.rows.items():
