@@ -18,6 +18,7 @@ from mio_tui.new import needs
 from mio_tui.new.begin import name_error
 from mio_tui.new.checks import BESIDE, WRONG, checks
 from mio_tui.new.draft import Draft
+from mio_tui.new.facts_side import FactsSide
 from mio_tui.new.lookups.ahead import ahead
 from mio_tui.new.lookups.lasting import Earlier
 from mio_tui.new.state import TRUST_KEY, State, Step
@@ -59,7 +60,9 @@ class Form(MioScreen[None]):
         #steps { height: 1; background: $panel; }
         #steps > Static { width: auto; padding: 0 1; }
         .step-name.-now { text-style: bold reverse; }
-        ContentSwitcher { height: 1fr; }
+        ContentSwitcher { height: 1fr; width: 1fr; }
+        &.-wide FactsSide { display: block; }
+        &.-wide FactsSide.-gone { display: none; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -91,8 +94,10 @@ class Form(MioScreen[None]):
         self.models, self.data = ModelStep(self.state), DataStep(self.state)
         self.settings, self.review = SettingsStep(self.state), ReviewStep(self.state)
         self.steps = [self.models, self.data, self.settings, self.review]
-        with ContentSwitcher(initial="step-model"):
-            yield self.models
+        with Horizontal():
+            with ContentSwitcher(initial="step-model"):
+                yield self.models
+            yield FactsSide()
 
     async def on_mount(self) -> None:
         if self.trouble:
@@ -111,8 +116,7 @@ class Form(MioScreen[None]):
     def resized(self) -> None:
         for step in self.steps:
             step.set_class(self.wide, "-wide")
-            if isinstance(step, ModelStep) and step.is_mounted:
-                step.resized()
+        self.tell_beside()
 
     @property
     def step(self) -> Step:
@@ -135,6 +139,7 @@ class Form(MioScreen[None]):
             return
         self.at = number
         self.query_one(ContentSwitcher).current = self.step.id
+        self.query_one(FactsSide).set_class(self.step is self.review, "-gone")  # which says all of it
         self.step.put_all()
         self.step.enter()
         self.data.sync()
@@ -168,7 +173,19 @@ class Form(MioScreen[None]):
             name.set_class(name.number == self.at, "-now")
         self.review.asked = bool(self.confirmed)
         self.step.tell()
+        self.tell_beside()
         self.tell_small()
+
+    def tell_beside(self) -> None:
+        """Show what is known beside the step, where there is room."""
+        if self.wide and self.step is not self.review:
+            self.query_one(FactsSide).tell(self.state, self.step.beside())
+
+    def on_step_beside(self) -> None:
+        self.tell_beside()
+
+    async def on_step_go_to(self, event: Step.GoTo) -> None:
+        await self.turn_to(event.number)
 
     def on_step_changed(self, event: Step.Changed) -> None:
         """The draft was edited: what was confirmed is not any more."""

@@ -4,16 +4,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.text import Text
 from textual.containers import Vertical
 from textual.message import Message
 
 from mio_local.models.hub import ModelCard
+from mio_tui.formatting import line
 from mio_tui.new.draft import Draft
 from mio_tui.new.fetch import Download
 from mio_tui.new.key_field import Field
 from mio_tui.new.lookups.ahead import Ahead
 from mio_tui.new.lookups.lasting import Lasting
-from mio_tui.new.needs import Needs
+from mio_tui.new.needs import SIGNS, Needs
 
 TRUST_KEY = "model.trust_remote_code"
 
@@ -112,6 +114,16 @@ class Step(Vertical):
     class Next(Message):
         """This step is done."""
 
+    class GoTo(Message):
+        """Another step is asked for."""
+
+        def __init__(self, number: int) -> None:
+            super().__init__()
+            self.number = number
+
+    class Beside(Message):
+        """What the step says beside itself has changed."""
+
     def __init__(self, state: State, id: str) -> None:
         super().__init__(id=id)
         self.state = state
@@ -138,6 +150,22 @@ class Step(Vertical):
 
     def tell(self) -> None:
         """Show the state anew."""
+
+    def beside(self) -> Text:
+        """What stands first in the column beside the step."""
+        needs = self.state.needs
+        return needs.bars() if needs and needs.total else line(self.memory_words(), 300)
+
+    def memory_words(self) -> str:
+        """What is known of the memory, in a line."""
+        state = self.state
+        if needs := state.needs:
+            return f"{SIGNS[needs.fits]} {needs.line}"
+        if state.draft.errors() or state.name_error:
+            return "memory: once the settings are valid"
+        if state.card:
+            return "memory: estimating…"
+        return f"memory: {'known once the model is here' if state.draft.text('model.name') else 'choose a model first'}"
 
     def shown_value(self, key: str) -> str:
         """What the field of a key shows."""

@@ -15,6 +15,7 @@ from mio_tui.new.state import Data
 from mio_tui.new.stock import has_template, is_folder, is_path, shown
 
 SHOWN = 200
+WIDE = 90  # cells that all columns take, with room for a name
 
 
 @dataclass(frozen=True)
