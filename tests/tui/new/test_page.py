@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mio_tui.new.facts_side import FactsSide
-from mio_tui.new.key_field import Choice
+from mio_tui.new.key_field import Choice, Field
 from mio_tui.new.steps.place import Place
 from tests.helpers import fakes
 from tests.helpers.tui import new_run_form
@@ -83,7 +83,7 @@ async def test_all_settings_are_one_key_away(folder: Path) -> None:
         await settled(pilot, screen)
         await go(pilot, screen, 2)
         await pilot.press("f4")
-        await until(pilot, lambda: screen.app.focused in field(screen, "model.revision").query("*"))
+        await until(pilot, lambda: screen.app.focused is box(screen, "model.revision"))
         assert "▾ all settings" in text(screen)
         await pilot.press("f4")
         assert "▸ all settings" in text(screen)
@@ -101,3 +101,14 @@ async def test_what_has_not_changed_is_not_drawn_again(folder: Path, monkeypatch
         screen.tell()
         await pilot.pause(0.3)
         assert drawn == []
+
+
+async def test_a_field_that_is_never_mounted_holds_no_key_up(folder: Path, monkeypatch: Any) -> None:
+    async with form(folder, LITTLE, TABLES) as (pilot, screen):
+        await settled(pilot, screen)
+        await go(pilot, screen, 2)
+        monkeypatch.setattr(Field, "edited", None)  # as where the app ends meanwhile
+        screen.settings.focus_key("train.seed", 20)
+        await pilot.press("f1")
+        await until(pilot, lambda: screen.app.screen is not screen, 10)
+        monkeypatch.undo()

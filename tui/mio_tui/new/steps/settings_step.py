@@ -52,6 +52,7 @@ MAIN = {
 ELSEWHERE = ("model.name", "data.source")  # the steps before
 REST = [key for key in KEYS if key not in MAIN and key not in ELSEWHERE]
 RUN_NAME = "run.name"
+TRIES = 200  # refreshes until a field is mounted
 HELP = {
     EFFORT: "how much of the data is trained on: sets the epochs, and takes the steps back",
     RUN_NAME: "name of the run; empty makes one from model and objective",
@@ -112,21 +113,21 @@ class SettingsStep(Step):
         self.focus_key(self.focused_key or "loss.beta")
         self.call_after_refresh(self.tell)
 
-    def focus_key(self, key: str) -> None:
+    def focus_key(self, key: str, tries: int = TRIES) -> None:
         """Put the focus on a key's field, wherever it is."""
-        cast("Mio", self.app).before_keys(partial(self._focus, key))
+        cast("Mio", self.app).before_keys(partial(self._focus, key, tries))
 
-    def _focus(self, key: str) -> None:
+    def _focus(self, key: str, tries: int) -> None:
         if key in REST and not self.query(f"#{field_id(key)}"):
             self.show_all()
-            self.focus_key(key)
+            self.focus_key(key, tries)
             return
         for field in self.query(Field):
             if field.key == key:
                 if field.edited:
                     field.edited.focus()
-                else:  # it is being mounted
-                    self.focus_key(key)
+                elif tries:  # it is being mounted, or removed as the app ends
+                    self.focus_key(key, tries - 1)
 
     def show_all(self) -> None:
         """Show the rest of the keys."""
