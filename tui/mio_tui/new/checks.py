@@ -95,10 +95,12 @@ def of_settings(state: State) -> list[Check]:
     if found:
         return found
     try:
-        state.draft.recipes()
+        recipes = state.draft.recipes()
     except RecipeError as error:
         return [Check(WRONG, str(error), SETTINGS)]
     found = [Check(FINE, "the settings are valid", SETTINGS)]
+    if state.draft.swept:
+        found.append(Check(FINE, f"{len(recipes)} runs, one after the other, compared as they train", SETTINGS))
     found += [Check(CARE, words, SETTINGS, key, ask=key) for key, words in unusual(state.draft).items()]
     if state.draft.value(TRUST_KEY):
         words = f"Python code of the model's repository will run, as {TRUST_KEY} asks"

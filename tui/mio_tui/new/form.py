@@ -18,6 +18,7 @@ from mio_tui.new import needs
 from mio_tui.new.begin import name_error
 from mio_tui.new.checks import BESIDE, WRONG, checks
 from mio_tui.new.draft import Draft
+from mio_tui.new.drafting.several import SWEPT
 from mio_tui.new.facts_side import FactsSide
 from mio_tui.new.lookups.ahead import ahead
 from mio_tui.new.lookups.lasting import Earlier
@@ -195,7 +196,7 @@ class Form(MioScreen[None]):
             self.app.notify("edited: the run does not start by itself any more", markup=False)
         if event.key == TRUST_KEY:
             self.state.trusted = self.state.draft.text("model.name") if self.state.draft.value(TRUST_KEY) else ""
-        if event.key in ("", "run.name", "loss.name"):
+        if event.key in ("", "run.name", "loss.name") or event.key in SWEPT:
             self.look_at_name()
         if event.key != "run.name":
             self.data.sync_soon(event.key)
@@ -209,7 +210,11 @@ class Form(MioScreen[None]):
     def look_at_name(self) -> None:
         """Whether the run's name can be had."""
         draft = self.state.draft
-        self.state.name_error = name_error(self.state.folder, draft.name, both=draft.both)
+        try:
+            endings = list(draft.variants())
+        except RecipeError:  # which is said where it is
+            endings = [""]
+        self.state.name_error = name_error(self.state.folder, draft.name, endings)
 
     # who else trains here
 
@@ -240,12 +245,12 @@ class Form(MioScreen[None]):
         state = self.state
         state.disk_free = await aside(needs.disk_free, state.folder)
         try:
-            recipe, recipes = state.draft.recipe(), state.draft.recipes()
+            recipes = state.draft.recipes()
         except RecipeError:
-            recipe, recipes = None, []
+            recipes = []
         card, data = state.card, state.data
         lengths = data.longest, data.longest_pair
-        state.needs = await aside(needs.needs, card, recipe, *lengths) if card and recipe else None
+        state.needs = await aside(needs.most, card, recipes, *lengths) if card and recipes else None
         self.tell()
         amounts = data.pairs, data.held_out, data.tokens_a_pair
         state.lasting = await aside(self.earlier.lasting, recipes, *amounts) if recipes else None

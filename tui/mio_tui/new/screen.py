@@ -27,7 +27,8 @@ class NewRunScreen(Starting):
         "Enter goes on: from field to field, and from the last one to the next step; ↑ ↓ move, ← → change a choice.\n"
         "Model: type to filter and to search the hub; / . ~ begin a folder, which tab completes.\n"
         "Data: ←/→ turn the pairs, page keys ten at a time. Underlined tokens are scored, bold ones are special.\n"
-        "Settings: what is left empty is the default; f4 opens all of them.\n"
+        "Settings: what is left empty is the default; f4 opens all of them. One or two may have several values, as\n"
+        "0.1, 0.2 with a space after the comma: a run for each, one after the other, eight at most.\n"
         "A run starts from the review alone, with s; there e edits all of it as TOML, w saves it as a recipe.\n"
         "Where another run trains, q puts this one in line behind it, and s starts it beside that.\n"
         "A memory estimate never stops a start: press s twice."
@@ -146,6 +147,7 @@ class NewRunScreen(Starting):
             self.complain(error)
             return
         half = ", the MIO half only" if self.state.draft.both else ""
+        half += ", the first values only" if self.state.draft.swept else ""
         words = f"saved {there.name}{half}; to train it again: mio-local train {shlex.quote(str(there))}"
         self.app.notify(words, markup=False)
 

@@ -8,13 +8,15 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from mio_local.errors import MioError, one_line
+from mio_local.recipe import Recipe
 from mio_local.runs.directory import Run
 from mio_local.runs.queue import ahead_of
 from mio_tui.background_thread import aside
-from mio_tui.new.begin import begin, unbounded
+from mio_tui.new.begin import begin_named, begin_sweep, names_of, sweep_names, unbounded
 from mio_tui.new.checks import BESIDE, SETTINGS, WAIT, WRONG, checks
 from mio_tui.new.form import NAMES, Form
 from mio_tui.new.lookups.ahead import ahead, short
+from mio_tui.new.state import State
 from mio_tui.new.stock import shown
 
 PATIENCE = 60.0  # seconds that a start waits for the pairs and the estimate, once the model is here
@@ -116,11 +118,12 @@ class Starting(Form):
             if state.download:
                 state.download.stop()
             total = state.needs.total if state.needs else 0
-            recipes = state.draft.recipes()
+            recipes, endings = state.draft.recipes(), list(state.draft.variants())
             if "memory" in self.confirmed:
                 recipes = [unbounded(recipe) for recipe in recipes]
             after = Run(state.folder / state.ahead.last) if behind and state.ahead else None
-            run = await aside(begin, recipes, state.folder, state.draft.name, total, after)
+            runs = await aside(begin, recipes, state, endings, total, after)
+            run = runs[0]
             waits_for = ahead_of(await aside(run.read_status)) if after else ""
         except Exception as error:  # whatever it is, the form goes on
             state.starting = False
@@ -132,7 +135,20 @@ class Starting(Form):
             self.app.pop_screen()
         self.dismiss()
         if waits_for:
-            self.mio.follow([run])
-            self.app.notify(f"{short(run.name)} is in line: it trains once {short(waits_for)} is over", markup=False)
+            self.mio.follow(runs)
+            more = f" and {len(runs) - 1} more are" if runs[1:] else " is"
+            when = f"it trains once {short(waits_for)} is over"
+            self.app.notify(f"{short(run.name)}{more} in line: {when}", markup=False)
+        elif runs[1:]:
+            self.mio.follow(runs)
+            self.mio.compare(runs)
         else:
             self.mio.show_run(run)
+
+
+def begin(recipes: list[Recipe], state: State, endings: list[str], memory: int, after: Run | None) -> list[Run]:
+    """Lay the draft's runs out and train them: the first of them alone, or all of a sweep. Raises RunError, OSError."""
+    folder, name = state.folder, state.draft.name
+    if state.draft.swept:
+        return begin_sweep(recipes, folder, sweep_names(recipes[0], folder, name, endings), memory, after)
+    return [begin_named(recipes, folder, names_of(name, endings), memory, trusted=True, after=after)]

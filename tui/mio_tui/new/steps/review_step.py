@@ -98,8 +98,10 @@ class ReviewStep(Step):
             recipes = draft.recipes()
         except RecipeError:
             return text
-        for recipe in recipes[1:]:
-            text.append(f"\nthen the same with {recipe.loss.name} at beta {recipe.loss.beta:g}\n", style="not bold")
+        for changed in list(draft.variants().values())[1:]:
+            words = ", ".join(f"{key} {value}" for key, value in changed.items())
+            text.append(f"\nthen the same with {words}", style="not bold")
+        text.append("\n" * bool(recipes[1:]))
         text.append("\nthe whole recipe\n")
         return text.append_text(block(recipes[0].dump(), 20_000, style="not bold"))
 
