@@ -8,10 +8,11 @@ from typing import Any
 
 from mio_local.data.messages import Message
 from mio_local.errors import DataError
-from mio_local.storage.plain_files import read_plain
+from mio_local.storage.plain_files import open_plain, read_plain
 from mio_local.storage.writing import PRIVATE, append, private_folder, write_atomically
 
 NAME = "chat-pairs.jsonl"
+LARGEST = 100_000_000  # bytes: no chat saved as much
 
 
 def save_pair(file: Path, messages: Sequence[Message], better: str, worse: str) -> int:
@@ -42,6 +43,15 @@ def undo(file: Path) -> tuple[str, int]:
         raise DataError("the last line is no pair that a chat saved" if last else "no pair is saved here") from None
     write_atomically(file, kept + b"\n" * bool(kept), PRIVATE)
     return better, _count(kept)
+
+
+def saved(file: Path) -> int:
+    """How many pairs chats saved in a file; 0 where there is none, or it cannot be read."""
+    try:
+        with open_plain(file) as handle:
+            return _count(handle.read(LARGEST))
+    except OSError:
+        return 0
 
 
 def _answer(text: str) -> Message:

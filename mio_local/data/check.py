@@ -63,6 +63,7 @@ class Summary:
     special_in_answers: int
     joined_words: int
     marked_prompts: int = 0  # prompts with a chat template's own marks in them
+    tokens_a_pair: float = 0.0  # the mean of the tokens that a pair is trained on, its prompt counted twice
 
     @property
     def truncated_share(self) -> float:
@@ -104,6 +105,7 @@ def summarise(pairs: Pairs, encoded: Encoded, held_out: Sequence[Pair], chat: Ch
         special_in_answers=examples.count(END_INSIDE),
         marked_prompts=found.marked if chat.mode == "chat" else 0,
         joined_words=found.joined if chat.mode == "text" else 0,
+        tokens_a_pair=float((2 * prompt + chosen + rejected).mean()) if len(examples) else 0.0,
     )
 
 

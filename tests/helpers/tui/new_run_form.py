@@ -185,7 +185,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
 def launched(monkeypatch: pytest.MonkeyPatch) -> list[list[Run]]:
     """The queues that were launched; nothing trains."""
     found: list[list[Run]] = []
-    monkeypatch.setattr("mio_tui.new.begin.launch", found.append)
+    monkeypatch.setattr("mio_tui.new.begin.launch", lambda queue, *_, **__: found.append(queue))
     return found
 
 

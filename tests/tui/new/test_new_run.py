@@ -112,7 +112,7 @@ async def test_what_does_not_fit_is_asked_once_more(
 async def test_a_start_that_fails_leaves_nothing_and_the_form_as_it_was(
     folder: Path, shown: list[Run], monkeypatch: Any
 ) -> None:
-    def fails(queue: object) -> None:
+    def fails(queue: object, **_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("mio_tui.new.begin.launch", fails)

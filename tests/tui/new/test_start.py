@@ -44,7 +44,7 @@ async def test_what_can_be_no_path_is_told_and_the_form_goes_on(folder: Path, la
 
 
 async def test_a_start_that_fails_by_a_fault_of_ours_is_one_line(folder: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("mio_tui.new.screen.begin", lambda *_: {}["missing"])
+    monkeypatch.setattr("mio_tui.new.starting.begin", lambda *_: {}["missing"])
     async with form(folder, tables=TABLES) as (pilot, screen):
         await settled(pilot, screen)
         await press_start(pilot, screen)
@@ -55,7 +55,7 @@ async def test_a_start_that_fails_by_a_fault_of_ours_is_one_line(folder: Path, m
 async def test_nothing_opens_over_a_form_that_starts(folder: Path, shown: list[Run], monkeypatch: Any) -> None:
     go_on = threading.Event()
     queues: list[Any] = []
-    monkeypatch.setattr("mio_tui.new.begin.launch", lambda queue, *_: go_on.wait(20) and queues.append(queue))
+    monkeypatch.setattr("mio_tui.new.begin.launch", lambda queue, *_, **__: go_on.wait(20) and queues.append(queue))
     async with form(folder, tables=TABLES) as (pilot, screen):
         await settled(pilot, screen)
         await go(pilot, screen, 3)

@@ -81,7 +81,7 @@ async def test_a_folder_that_cannot_be_listed(folder, monkeypatch):
 
 
 async def test_a_demo_that_cannot_be_started_leaves_nothing(folder, monkeypatch):
-    def full(queue):
+    def full(queue, **_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("mio_tui.new.begin.launch", full)

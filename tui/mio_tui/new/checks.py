@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from mio_local.errors import RecipeError
 from mio_local.models.hub import ModelCard
 from mio_tui.formatting import size
+from mio_tui.new.lookups.ahead import short
 from mio_tui.new.state import TRUST_KEY, State
 from mio_tui.new.stock import is_folder, names_folder, shown
 from mio_tui.new.usual import unusual
 
 FINE, WAIT, CARE, WRONG = "✓", "…", "!", "✗"
 MODEL, DATA, SETTINGS, REVIEW = range(4)
+BESIDE = "beside"  # the doubt that another run trains here
 MOST = 10**18  # bytes that are told: a number of any length can be typed
 
 
@@ -32,7 +34,8 @@ class Check:
 
 def checks(state: State) -> list[Check]:
     """Every finding, in the order of the steps."""
-    return [*of_model(state), *of_data(state), *of_settings(state), *of_memory(state), *of_disk(state)]
+    found = [*of_model(state), *of_data(state), *of_settings(state), *of_memory(state), *of_disk(state)]
+    return [*found, *of_duration(state), *of_line(state)]
 
 
 def of_model(state: State) -> list[Check]:
@@ -92,10 +95,12 @@ def of_settings(state: State) -> list[Check]:
     if found:
         return found
     try:
-        state.draft.recipes()
+        recipes = state.draft.recipes()
     except RecipeError as error:
         return [Check(WRONG, str(error), SETTINGS)]
     found = [Check(FINE, "the settings are valid", SETTINGS)]
+    if state.draft.swept:
+        found.append(Check(FINE, f"{len(recipes)} runs, one after the other, compared as they train", SETTINGS))
     found += [Check(CARE, words, SETTINGS, key, ask=key) for key, words in unusual(state.draft).items()]
     if state.draft.value(TRUST_KEY):
         words = f"Python code of the model's repository will run, as {TRUST_KEY} asks"
@@ -129,3 +134,20 @@ def of_disk(state: State) -> list[Check]:
     words = f"disk: {size(state.disk_free)} free" + (f", up to {size(wanted)} for checkpoints" if wanted else "")
     fits = wanted <= state.disk_free
     return [Check(FINE if fits else CARE, words, SETTINGS, ask="" if fits else "disk")]
+
+
+def of_duration(state: State) -> list[Check]:
+    """About how long it will train: no doubt, but good to know before."""
+    lasting = state.lasting
+    if not lasting:
+        return []
+    return [Check(FINE if lasting.seconds else WAIT, lasting.line, SETTINGS)]
+
+
+def of_line(state: State) -> list[Check]:
+    """Who trains here now: a run beside it makes both slower, so that is asked, and never done without a word."""
+    ahead = state.ahead
+    if not ahead:
+        return []
+    words = f"{ahead.here}: beside others each is slower, or lacks memory; q runs this after {short(ahead.last)}"
+    return [Check(CARE, words, REVIEW, ask=BESIDE)]

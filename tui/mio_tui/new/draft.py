@@ -1,22 +1,24 @@
 """A recipe while it is being edited: raw values by key, judged by the recipe's own rules."""
 
-import argparse
+import itertools
 import shlex
 import tomllib
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import tomlkit
 
 from mio_local.errors import RecipeError, one_line
-from mio_local.flags import as_text, flag_words, recipe_from
+from mio_local.flags import as_text, flag_words
 from mio_local.objectives.losses import LOSSES
-from mio_local.recipe import PATHS, Recipe, build, keys, read_toml
+from mio_local.recipe import PATHS, Recipe, build, read_toml
 from mio_local.storage.writing import write_atomically
+from mio_tui.new.drafting import several
+from mio_tui.new.drafting.judging import KEYS, parsed
 
-KEYS = keys()
+__all__ = ["KEYS", "Draft", "as_toml", "parsed", "recipe_file"]
+
 # what belongs to the source or the model that was chosen before
 OF_MODEL = ("model.revision",)
 OF_SOURCE = ("data.revision", "data.columns", "data.split")
@@ -25,7 +27,8 @@ OF_SOURCE = ("data.revision", "data.columns", "data.split")
 class Draft:
     """`values` holds what differs from the defaults, by key: text as it was typed, or a value as a file had it.
 
-    `both` trains MIO and then DPO at half its beta, which begins with the same gradient; `name` is the run's.
+    `both` trains MIO and then DPO at half its beta, which begins with the same gradient; `name` is the run's. A text
+    of several values makes a run for each; the draft's own recipe has the first of them.
     """
 
     def __init__(self, tables: Mapping[str, Any] | None = None, name: str = "") -> None:
@@ -64,6 +67,12 @@ class Draft:
         if self._replaces("data.source", source):
             self._forget(OF_SOURCE)
 
+    def choose_data(self, source: str, settings: Mapping[str, Any]) -> None:
+        """Take a dataset as a run read it: with these settings of `data`."""
+        self.choose_source(source)
+        for name, value in settings.items():
+            self.set(f"data.{name}", value)
+
     def _replaces(self, key: str, value: str) -> bool:
         """Give a key a value; whether another one stood there."""
         stood = key in self.values
@@ -75,7 +84,22 @@ class Draft:
 
     def error(self, key: str) -> str:
         """What is wrong with a key's value, in the recipe's words; empty where nothing is."""
+        if self.several(key):
+            return several.error(key, self.values)
         return parsed(key, self.values[key])[1] if key in self.values else ""
+
+    def several(self, key: str) -> list[str]:
+        """The values of a key that has several, as they were typed."""
+        return several.parts(key, self.values.get(key))
+
+    @property
+    def swept(self) -> list[str]:
+        """The keys that have several values."""
+        return [key for key in self.values if self.several(key)]
+
+    def _first(self, key: str) -> Any:
+        """What a key was given; the first where that is several values."""
+        return next(iter(self.several(key)), self.values[key])
 
     def errors(self) -> dict[str, str]:
         """The message of every key whose value is wrong."""
@@ -83,7 +107,7 @@ class Draft:
 
     def value(self, key: str) -> Any:
         """The value of a key as the recipe has it; its default where what is typed is wrong."""
-        found = parsed(key, self.values[key])[0] if key in self.values else ()
+        found = parsed(key, self._first(key))[0] if key in self.values else ()
         return found[0] if found else KEYS[key].default
 
     def section(self, name: str) -> dict[str, Any]:
@@ -93,7 +117,7 @@ class Draft:
     def recipe(self, changed: Mapping[str, Any] | None = None) -> Recipe:
         """The recipe, with the keys in `changed` laid over it. Raises RecipeError."""
         overrides: dict[str, tuple[str, Any]] = {}
-        for key, value in {**self.values, **(changed or {})}.items():
+        for key, value in {**{key: self._first(key) for key in self.values}, **(changed or {})}.items():
             found, message = parsed(key, value)
             if not found:
                 raise RecipeError(f"{key} {message}")
@@ -102,17 +126,36 @@ class Draft:
 
     def recipes(self) -> list[Recipe]:
         """The runs to train, one after the other. Raises RecipeError."""
-        if not self.both:
-            return [self.recipe()]
-        mio = self.recipe({"loss.name": "mio"})
-        return [mio, self.recipe({"loss.name": "dpo", "loss.beta": mio.loss.beta / 2})]
+        return [self.recipe(changed) for changed in self.variants().values()]
+
+    def variants(self) -> dict[str, dict[str, Any]]:
+        """The keys by which each run differs from the draft, by what its name ends in, "" for a run alone. Raises
+        RecipeError."""
+        swept = {key: self.several(key) for key in self.swept}
+        if wrong := next((f"{key} {message}" for key in swept if (message := self.error(key))), ""):
+            raise RecipeError(wrong)
+        if swept and self.value("train.sft_epochs") and self.value("loss.name") != "sft":
+            raise RecipeError(f"train.sft_epochs: not with several values of {' and '.join(swept)}; train those first")
+        found: dict[str, dict[str, Any]] = {}
+        for values in itertools.product(*swept.values()):
+            changed = {key: parsed(key, value)[0][0] for key, value in zip(swept, values, strict=True)}  # pyright: ignore
+            end = several.ending(changed)
+            if not self.both:
+                found[end] = changed
+                continue
+            beta = changed.get("loss.beta", self.value("loss.beta")) / 2
+            found[f"{end}-mio".strip("-")] = {**changed, "loss.name": "mio"}
+            found[f"{end}-dpo".strip("-")] = {**changed, "loss.name": "dpo", "loss.beta": beta}
+        if len(found) > several.MOST_RUNS:
+            raise RecipeError(f"{' and '.join(swept)}: makes {len(found)} runs; {several.MOST_RUNS} are the most")
+        return found
 
     def tables(self) -> dict[str, dict[str, Any]]:
         """What differs from the defaults, as a recipe file's tables; a wrong value stands there as it was typed."""
         made: dict[str, dict[str, Any]] = {}
         for key in (key for key in KEYS if key in self.values):
             section, _, name = key.partition(".")
-            found, _ = parsed(key, self.values[key])
+            found, _ = parsed(key, self._first(key))
             made.setdefault(section, {})[name] = found[0] if found else self.values[key]
         return made
 
@@ -134,7 +177,8 @@ class Draft:
         self.touched = True
 
     def take_toml(self, text: str) -> None:
-        """Replace all values by those of a recipe written as text; `both` stays while its objective is MIO.
+        """Replace all values by those of a recipe written as text; `both` stays while its objective is MIO, and several
+        values of a key while it has the first of them.
 
         Raises RecipeError, and then changes nothing.
         """
@@ -142,9 +186,10 @@ class Draft:
             tables = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise RecipeError(f"not TOML: {error}") from None
-        both = self.both
+        both, swept = self.both, {key: (self.value(key), self.values[key]) for key in self.swept}
         self.take(tables, "text")
         self.both = both and self.value("loss.name") == "mio"
+        self.values.update({key: typed for key, (first, typed) in swept.items() if self.value(key) == first})
 
     def load(self, path: Path) -> None:
         """Take a recipe file. Raises RecipeError."""
@@ -153,7 +198,7 @@ class Draft:
     def save(self, path: Path) -> None:
         """Write what differs from the defaults beside `path`, then rename; local paths are made absolute.
 
-        Of `both` this is the MIO half. Raises RecipeError.
+        Of `both` this is the MIO half, of several values the first. Raises RecipeError.
         """
         absolute, tables = self.recipe().absolute(), self.tables()
         for section, key in PATHS:
@@ -163,7 +208,7 @@ class Draft:
             write_atomically(path, as_toml(tables))
         except OSError as error:
             raise RecipeError(f"{path.name}: cannot be written: {error.strerror or one_line(error)}") from None
-        self.touched &= self.both
+        self.touched &= self.both or bool(self.swept)
 
     def commands(self, folder: str = "") -> list[str]:
         """The command lines that train the same; none where a value cannot be written as a flag.
@@ -171,10 +216,10 @@ class Draft:
         `folder` is for --runs. Raises RecipeError.
         """
         found: list[str] = []
-        for recipe in self.recipes():
-            changed = {"loss.name": recipe.loss.name, "loss.beta": recipe.loss.beta} if self.both else {}
+        for end, changed in self.variants().items():
+            self.recipe(changed)
             values = {key: self.value(key) for key in KEYS if key in self.values} | changed
-            name = f"{self.name}-{recipe.loss.name}" if self.name and self.both else self.name
+            name = f"{self.name}-{end}" if self.name and end else self.name
             words = ["mio-local", "train"]
             for key, value in values.items():
                 if value == KEYS[key].default:
@@ -205,35 +250,3 @@ def as_toml(tables: Mapping[str, Mapping[str, Any]], *, help: bool = True) -> st
             table.add(key, item)
         document.add(section, table)
     return tomlkit.dumps(document)
-
-
-def parsed(key: str, value: Any) -> tuple[tuple[Any] | tuple[()], str]:
-    """A value by the recipe's rules: (it,) and no message, or nothing and what is wrong with it."""
-    return _parsed_text(key, value) if isinstance(value, str) else _judged(key, value)
-
-
-@lru_cache(maxsize=1000)
-def _parsed_text(key: str, text: str) -> tuple[tuple[Any] | tuple[()], str]:
-    """By the very path that a command line takes."""
-    try:
-        recipe = recipe_from(argparse.Namespace(assignments=[f"{key}={text}"]))
-    except RecipeError as error:
-        return (), _short(error, key)
-    return (_of(recipe, key),), ""
-
-
-def _judged(key: str, value: Any) -> tuple[tuple[Any] | tuple[()], str]:
-    try:
-        return (_of(build({}, "form", {key: (f"--set {key}", value)}), key),), ""
-    except RecipeError as error:
-        return (), _short(error, key)
-
-
-def _of(recipe: Recipe, key: str) -> Any:
-    section, _, name = key.partition(".")
-    return getattr(getattr(recipe, section), name)
-
-
-def _short(error: RecipeError, key: str) -> str:
-    """A message without the key, which stands before the field."""
-    return str(error).removeprefix(f"--set {key}").removesuffix(f" ({key})").lstrip(": ")

@@ -16,8 +16,12 @@ from mio_tui.base import MioScreen
 from mio_tui.formatting import line
 from mio_tui.new import needs
 from mio_tui.new.begin import name_error
-from mio_tui.new.checks import WRONG, checks
+from mio_tui.new.checks import BESIDE, WRONG, checks
 from mio_tui.new.draft import Draft
+from mio_tui.new.drafting.several import SWEPT
+from mio_tui.new.facts_side import FactsSide
+from mio_tui.new.lookups.ahead import ahead
+from mio_tui.new.lookups.lasting import Earlier
 from mio_tui.new.state import TRUST_KEY, State, Step
 from mio_tui.new.steps.data_step import DataStep
 from mio_tui.new.steps.model_step import ModelStep
@@ -26,6 +30,7 @@ from mio_tui.new.steps.settings_step import SettingsStep
 from mio_tui.static_text import StaticText
 
 NAMES = ("Model", "Data", "Settings", "Review")
+AHEAD_SECONDS = 2.0  # between two looks at who trains here, while the review is seen
 ESTIMATE_PAUSE = 0.15  # seconds without a key before the memory is estimated anew
 
 
@@ -56,7 +61,9 @@ class Form(MioScreen[None]):
         #steps { height: 1; background: $panel; }
         #steps > Static { width: auto; padding: 0 1; }
         .step-name.-now { text-style: bold reverse; }
-        ContentSwitcher { height: 1fr; }
+        ContentSwitcher { height: 1fr; width: 1fr; }
+        &.-wide FactsSide { display: block; }
+        &.-wide FactsSide.-gone { display: none; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -70,6 +77,7 @@ class Form(MioScreen[None]):
         self.at = 0
         self.steps: list[Step] = []
         self.confirmed: set[str] = set()  # the doubts that were told
+        self.behind = False  # whether what waits for a download is to go behind other runs
         self._pause: Timer | None = None
         self.trouble: MioError | None = None
 
@@ -79,6 +87,7 @@ class Form(MioScreen[None]):
         except RecipeError as error:
             draft, self.trouble = Draft(name=self.run_name), error
         self.state = State(draft, self.mio.folder)
+        self.earlier = Earlier(self.mio.folder)
         with Horizontal(id="steps"):
             yield Static(" New run ", markup=False)
             for number in range(len(NAMES)):
@@ -86,14 +95,17 @@ class Form(MioScreen[None]):
         self.models, self.data = ModelStep(self.state), DataStep(self.state)
         self.settings, self.review = SettingsStep(self.state), ReviewStep(self.state)
         self.steps = [self.models, self.data, self.settings, self.review]
-        with ContentSwitcher(initial="step-model"):
-            yield self.models
+        with Horizontal():
+            with ContentSwitcher(initial="step-model"):
+                yield self.models
+            yield FactsSide()
 
     async def on_mount(self) -> None:
         if self.trouble:
             self.complain(self.trouble)
         self.go(0)
         self.look_at_name()
+        self.every(AHEAD_SECONDS, self._look_ahead)
         self.mio.before_keys(self._mount_rest)
 
     async def _mount_rest(self) -> None:
@@ -107,8 +119,7 @@ class Form(MioScreen[None]):
     def resized(self) -> None:
         for step in self.steps:
             step.set_class(self.wide, "-wide")
-            if isinstance(step, ModelStep) and step.is_mounted:
-                step.resized()
+        self.tell_beside()
 
     @property
     def step(self) -> Step:
@@ -131,10 +142,12 @@ class Form(MioScreen[None]):
             return
         self.at = number
         self.query_one(ContentSwitcher).current = self.step.id
+        self.query_one(FactsSide).set_class(self.step is self.review, "-gone")  # which says all of it
         self.step.put_all()
         self.step.enter()
         self.data.sync()
         self.tell()
+        self._look_ahead()
 
     async def action_turn(self, by: int) -> None:
         """The next step, or the one before."""
@@ -163,7 +176,19 @@ class Form(MioScreen[None]):
             name.set_class(name.number == self.at, "-now")
         self.review.asked = bool(self.confirmed)
         self.step.tell()
+        self.tell_beside()
         self.tell_small()
+
+    def tell_beside(self) -> None:
+        """Show what is known beside the step, where there is room."""
+        if self.wide and self.step is not self.review:
+            self.query_one(FactsSide).tell(self.state, self.step.beside())
+
+    def on_step_beside(self) -> None:
+        self.tell_beside()
+
+    async def on_step_go_to(self, event: Step.GoTo) -> None:
+        await self.turn_to(event.number)
 
     def on_step_changed(self, event: Step.Changed) -> None:
         """The draft was edited: what was confirmed is not any more."""
@@ -173,7 +198,7 @@ class Form(MioScreen[None]):
             self.app.notify("edited: the run does not start by itself any more", markup=False)
         if event.key == TRUST_KEY:
             self.state.trusted = self.state.draft.text("model.name") if self.state.draft.value(TRUST_KEY) else ""
-        if event.key in ("", "run.name", "loss.name"):
+        if event.key in ("", "run.name", "loss.name") or event.key in SWEPT:
             self.look_at_name()
         if event.key != "run.name":
             self.data.sync_soon(event.key)
@@ -187,13 +212,30 @@ class Form(MioScreen[None]):
     def look_at_name(self) -> None:
         """Whether the run's name can be had."""
         draft = self.state.draft
-        self.state.name_error = name_error(self.state.folder, draft.name, both=draft.both)
+        try:
+            endings = list(draft.variants())
+        except RecipeError:  # which is said where it is
+            endings = [""]
+        self.state.name_error = name_error(self.state.folder, draft.name, endings)
 
-    # memory and disk
+    # who else trains here
+
+    def _look_ahead(self) -> None:
+        if self.step is self.review and not self.state.starting:
+            self.run_worker(self._take_ahead, group="ahead", exclusive=True, exit_on_error=False)
+
+    async def _take_ahead(self) -> None:
+        found = await aside(ahead, self.state.folder)
+        if found != self.state.ahead:
+            self.state.ahead = found
+            self.confirmed.discard(BESIDE)  # that was of others
+            self.tell()
+
+    # memory, duration and disk
 
     def estimate_soon(self) -> None:
         """Estimate once the typing pauses."""
-        self.state.needs = None
+        self.state.needs = self.state.lasting = None
         if self._pause:
             self._pause.stop()
         self._pause = self.set_timer(ESTIMATE_PAUSE, self._start_estimate)
@@ -205,10 +247,13 @@ class Form(MioScreen[None]):
         state = self.state
         state.disk_free = await aside(needs.disk_free, state.folder)
         try:
-            recipe = state.draft.recipe()
+            recipes = state.draft.recipes()
         except RecipeError:
-            recipe = None
-        card = state.card
-        lengths = state.data.longest, state.data.longest_pair
-        state.needs = await aside(needs.needs, card, recipe, *lengths) if card and recipe else None
+            recipes = []
+        card, data = state.card, state.data
+        lengths = data.longest, data.longest_pair
+        state.needs = await aside(needs.most, card, recipes, *lengths) if card and recipes else None
+        self.tell()
+        amounts = data.pairs, data.held_out, data.tokens_a_pair
+        state.lasting = await aside(self.earlier.lasting, recipes, *amounts) if recipes else None
         self.tell()

@@ -63,8 +63,9 @@ class Choice(Widget, can_focus=True):
     def render(self) -> Text:
         if self._fits():
             return Text("  ".join(self._marked()), no_wrap=True)
-        words = self.options[self.at][1] if self.at >= 0 else self.value
-        return line(f"‹ {words} › {self.at + 1} of {len(self.options)}")
+        if self.at < 0:
+            return line(f"‹ {self.value} ›")
+        return line(f"‹ {self.options[self.at][1]} › {self.at + 1} of {len(self.options)}")
 
     def put(self, value: str) -> None:
         """Show another value without telling anybody."""
@@ -146,7 +147,9 @@ class Field(Horizontal):
             yield Choice(self.options, self.value)
         else:
             kind = PathInput if self.key in PATH_KEYS else Input
-            yield kind(self.value, placeholder=self.placeholder)
+            box = kind(self.value, placeholder=self.placeholder)
+            box.cursor_blink = False  # which draws, and sends, twice a second
+            yield box
             yield StaticText(classes="hint")
 
     @property

@@ -85,6 +85,11 @@ def needs(card: ModelCard, recipe: Recipe, longest: int, pair: int = 0) -> Needs
     return Needs(found.parts, found.total, free, fits(found.total, free), remedied)
 
 
+def most(card: ModelCard, recipes: list[Recipe], longest: int, pair: int = 0) -> Needs:
+    """The estimate of the run that needs the most, of those that train one after the other."""
+    return max((needs(card, recipe, longest, pair) for recipe in recipes), key=lambda found: found.total)
+
+
 def place(recipe: Recipe) -> tuple[str, str]:
     """The backend and the kind of device that the recipe means here, without loading a backend."""
     backend, device = recipe.backend.name, recipe.backend.device

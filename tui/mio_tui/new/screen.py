@@ -1,32 +1,25 @@
 """The New run screen: pick a model and data, settle how to train, look at it all once more, and start."""
 
-import asyncio
 import shlex
-import time
 from pathlib import Path
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from mio_local.errors import MioError, RecipeError, one_line
-from mio_tui.background_thread import aside
+from mio_local.errors import MioError, RecipeError
 from mio_tui.dialogs import Answer, Ask, AskText
 from mio_tui.formatting import size
-from mio_tui.new.begin import begin, unbounded
-from mio_tui.new.checks import SETTINGS, WAIT, WRONG, checks
 from mio_tui.new.draft import recipe_file
 from mio_tui.new.edit import EditRecipe
 from mio_tui.new.fetch import Download
-from mio_tui.new.form import NAMES, Form
 from mio_tui.new.load import LoadRecipe
+from mio_tui.new.starting import Starting
 from mio_tui.new.state import Step
 from mio_tui.new.steps.model_step import ModelStep
 from mio_tui.new.stock import is_path, shown
 
-PATIENCE = 60.0  # seconds that a start waits for the pairs and the estimate, once the model is here
 
-
-class NewRunScreen(Form):
+class NewRunScreen(Starting):
     """Nothing is trained, written or downloaded before it is asked for. `recipe_tables` fill the form in."""
 
     TITLE_WORDS = "New run"
@@ -34,12 +27,13 @@ class NewRunScreen(Form):
         "Enter goes on: from field to field, and from the last one to the next step; ↑ ↓ move, ← → change a choice.\n"
         "Model: type to filter and to search the hub; / . ~ begin a folder, which tab completes.\n"
         "Data: ←/→ turn the pairs, page keys ten at a time. Underlined tokens are scored, bold ones are special.\n"
-        "Settings: what is left empty is the default.\n"
+        "Settings: what is left empty is the default; f4 opens all of them. One or two may have several values, as\n"
+        "0.1, 0.2 with a space after the comma: a run for each, one after the other, eight at most.\n"
         "A run starts from the review alone, with s; there e edits all of it as TOML, w saves it as a recipe.\n"
+        "Where another run trains, q puts this one in line behind it, and s starts it beside that.\n"
         "A memory estimate never stops a start: press s twice."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "review", "Review", priority=True, id="review"),
         Binding("ctrl+o", "load", "Load recipe", priority=True, id="load"),
         Binding("escape", "leave", "Back", id="leave"),
     ]
@@ -97,21 +91,7 @@ class NewRunScreen(Form):
             self.data.sync(again=bool(self.state.data.untokenised))
         self.tell()
         if download.state == "done" and self.state.start_after:
-            self.run_worker(self._start_after(download.name), group="start", exit_on_error=False)
-
-    async def _start_after(self, name: str) -> None:
-        """Start what waited for a model, unless somebody is busy with something else."""
-        ends = time.monotonic() + PATIENCE
-        # with its tokenizer the pairs are read anew, and the memory is estimated: to ask about these helps nobody
-        while any(check.sign == WAIT and check.ask for check in checks(self.state)) and time.monotonic() < ends:
-            await asyncio.sleep(0.1)
-        if not self.state.start_after:
-            return
-        self.state.start_after = False
-        if self.on_top and name == self.state.draft.text("model.name"):
-            self.action_start()
-        else:
-            self.app.notify(f"{shown(name)} is here; press the start key to start", markup=False)
+            self.run_worker(self.start_after(download.name), group="start", exit_on_error=False)
 
     # recipes
 
@@ -167,6 +147,7 @@ class NewRunScreen(Form):
             self.complain(error)
             return
         half = ", the MIO half only" if self.state.draft.both else ""
+        half += ", the first values only" if self.state.draft.swept else ""
         words = f"saved {there.name}{half}; to train it again: mio-local train {shlex.quote(str(there))}"
         self.app.notify(words, markup=False)
 
@@ -178,75 +159,7 @@ class NewRunScreen(Form):
         edit = EditRecipe(draft.toml(), draft.take_toml)
         self.app.push_screen(edit, lambda taken: self.replaced() if taken else None)
 
-    # start and leave
-
-    async def action_review(self) -> None:
-        """To the review, from where a run starts; there it starts."""
-        if self.step is self.review:
-            self.action_start()
-        else:
-            await self.turn_to(len(NAMES) - 1)
-
-    def action_start(self) -> None:
-        """Start what is valid; what is doubtful is asked once more. Only from the review, where all of it is seen."""
-        if self.step is not self.review:
-            self.go(len(NAMES) - 1)
-        if self.state.starting or self._waits():
-            return
-        found = checks(self.state)
-        wrong = next((check for check in found if check.sign == WRONG), None)
-        if wrong:
-            self.go(wrong.step)
-            if wrong.key and wrong.step == SETTINGS:
-                self.settings.focus_key(wrong.key)
-            if not wrong.told:
-                self.complain(wrong.words)
-            return
-        known = self.confirmed | ({"estimate"} if "memory" in self.confirmed else set())
-        doubts = {check.ask: check.words for check in found if check.ask and check.ask not in known}
-        if doubts:
-            self.confirmed.update(doubts)
-            self.tell()
-            lines = "\n".join(doubts.values())
-            words = f"{lines}\nPress the start key again to start anyway"
-            self.app.notify(words, severity="warning", timeout=10, markup=False)
-            return
-        self.state.starting = True
-        self.state.start_after = False
-        self.app.notify("starting…", markup=False)
-        self.tell()
-        self.run_worker(self._start, group="start", exit_on_error=False)
-
-    def _waits(self) -> bool:
-        """Whether the model is on its way: the trainer would fetch it from the beginning."""
-        download = self.state.download
-        name = self.state.draft.text("model.name")
-        coming = bool(download and download.name == name and download.state == "running")
-        if coming:
-            self.state.start_after = True
-            self.app.notify(f"{shown(name)} is still on its way: the run starts when it is here", markup=False)
-        return coming
-
-    async def _start(self) -> None:
-        state = self.state
-        try:
-            if state.download:
-                state.download.stop()
-            total = state.needs.total if state.needs else 0
-            recipes = state.draft.recipes()
-            if "memory" in self.confirmed:
-                recipes = [unbounded(recipe) for recipe in recipes]
-            run = await aside(begin, recipes, state.folder, state.draft.name, total)
-        except Exception as error:  # whatever it is, the form goes on
-            state.starting = False
-            known = isinstance(error, MioError | OSError)
-            self.complain(error if known else f"not started: {type(error).__name__}: {one_line(error)}")
-            self.tell()
-            return
-        while not self.on_top:  # help, say
-            self.app.pop_screen()
-        self.dismiss()
-        self.mio.show_run(run)
+    # leave
 
     def action_leave(self) -> None:
         """Out one layer: a download first, then a step, then the screen; ask where something was entered."""

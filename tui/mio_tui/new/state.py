@@ -4,14 +4,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.text import Text
 from textual.containers import Vertical
 from textual.message import Message
 
 from mio_local.models.hub import ModelCard
+from mio_tui.formatting import line
 from mio_tui.new.draft import Draft
 from mio_tui.new.fetch import Download
 from mio_tui.new.key_field import Field
-from mio_tui.new.needs import Needs
+from mio_tui.new.lookups.ahead import Ahead
+from mio_tui.new.lookups.lasting import Lasting
+from mio_tui.new.needs import SIGNS, Needs
 
 TRUST_KEY = "model.trust_remote_code"
 
@@ -42,6 +46,16 @@ class Data:
         return int(self.summary.get("longest_pair", 0))
 
     @property
+    def held_out(self) -> int:
+        """Pairs held out, as far as the statistics tell."""
+        return int(self.summary.get("held_out_pairs", 0))
+
+    @property
+    def tokens_a_pair(self) -> float:
+        """The mean of a pair's tokens, its prompt counted twice; 0 where there are no statistics."""
+        return float(self.summary.get("tokens_a_pair", 0.0))
+
+    @property
     def pairs(self) -> int:
         """Pairs to train on: all but the held-out ones; 0 is unknown."""
         if self.summary:
@@ -60,10 +74,12 @@ class State:
     template: str = ""  # what is known of the model's chat template
     data: Data = field(default_factory=Data)
     needs: Needs | None = None
+    lasting: Lasting | None = None  # None while it is being estimated
     download: Download | None = None
     trusted: str = ""  # the model whose remote code was allowed here, by hand: a recipe may be a stranger's
     name_error: str = ""  # what is wrong with the run's name
     disk_free: int = 0  # bytes in the runs folder
+    ahead: Ahead = field(default_factory=Ahead)  # who trains or waits in the runs folder
     starting: bool = False
     start_after: bool = False  # start when the download is done
 
@@ -98,6 +114,16 @@ class Step(Vertical):
     class Next(Message):
         """This step is done."""
 
+    class GoTo(Message):
+        """Another step is asked for."""
+
+        def __init__(self, number: int) -> None:
+            super().__init__()
+            self.number = number
+
+    class Beside(Message):
+        """What the step says beside itself has changed."""
+
     def __init__(self, state: State, id: str) -> None:
         super().__init__(id=id)
         self.state = state
@@ -124,6 +150,22 @@ class Step(Vertical):
 
     def tell(self) -> None:
         """Show the state anew."""
+
+    def beside(self) -> Text:
+        """What stands first in the column beside the step."""
+        needs = self.state.needs
+        return needs.bars() if needs and needs.total else line(self.memory_words(), 300)
+
+    def memory_words(self) -> str:
+        """What is known of the memory, in a line."""
+        state = self.state
+        if needs := state.needs:
+            return f"{SIGNS[needs.fits]} {needs.line}"
+        if state.draft.errors() or state.name_error:
+            return "memory: once the settings are valid"
+        if state.card:
+            return "memory: estimating…"
+        return f"memory: {'known once the model is here' if state.draft.text('model.name') else 'choose a model first'}"
 
     def shown_value(self, key: str) -> str:
         """What the field of a key shows."""

@@ -1,58 +1,26 @@
-"""What there is to choose from on this disk: models, data, and what earlier runs used. Slow enough for a thread."""
+"""The models that there are to choose from on this disk, and names that are paths. Slow enough for a thread."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
-from mio_local.errors import MioError
 from mio_local.models import hub
 from mio_local.models.hub import ModelCard
-from mio_local.recipe import read_toml
-from mio_local.runs import directory
+from mio_tui.new.lookups.suggestions import used_models
 
-DATA_ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
-NEWEST_RUNS = 50
 MOST = 300
 
 
-@dataclass(frozen=True)
-class Recent:
-    """Models and data of earlier runs, the newest first."""
-
-    models: tuple[str, ...]
-    data: tuple[str, ...]
-
-
-def recent(folder: Path) -> Recent:
-    """What the newest runs in `folder` were trained on; runs that cannot be read are left out."""
-    models: dict[str, None] = {}
-    data: dict[str, None] = {}
-    try:
-        newest = directory.list_runs(folder)[:NEWEST_RUNS]
-    except MioError:
-        newest = []
-    for run in newest:
-        try:
-            tables = read_toml(run.recipe)
-        except MioError:
-            continue
-        for found, section, key in ((models, "model", "name"), (data, "data", "source")):
-            table = tables.get(section)
-            value = table.get(key) if isinstance(table, dict) else None
-            if isinstance(value, str) and value:
-                found[value] = None
-    return Recent(tuple(models), tuple(data))
-
-
-def local_models(folder: Path, named: str) -> list[ModelCard]:
+def local_models(folder: Path, named: str) -> tuple[list[ModelCard], dict[str, float]]:
     """The models on this disk: the one `named` and those of earlier runs first, then the hub's cache and this folder's.
-    """
-    used = [named] * bool(named) + [name for name in recent(folder).models if name != named]
+    And when those of earlier runs were used last, Unix seconds."""
+    before = used_models(folder)
+    used = [named] * bool(named) + [name for name in before if name != named]
     folders = [Path(os.path.expanduser(name)) for name in used if is_folder(name)]
     cards = hub.on_disk([Path.cwd(), *folders])[:MOST]
     order = {str(path.resolve()): number for number, path in enumerate(folders)}
     order |= {name: number for number, name in enumerate(used)}
-    return sorted(cards, key=lambda card: order.get(card.name, len(used)))
+    when = {str(Path(os.path.expanduser(name)).resolve()): then for name, then in before.items() if is_folder(name)}
+    return sorted(cards, key=lambda card: order.get(card.name, len(used))), before | when
 
 
 def models_at(typed: str) -> tuple[list[ModelCard], str]:
@@ -64,17 +32,6 @@ def models_at(typed: str) -> tuple[list[ModelCard], str]:
     here = str(path.resolve())
     found = [card for card in cards if card.name == here or Path(card.name).parent == path.resolve()]
     return found, "" if found else f"{typed}: no model here (config.json and *.safetensors)"
-
-
-def local_data(folder: Path) -> list[str]:
-    """Files that may hold pairs: those of earlier runs, then those of this folder."""
-    try:
-        here = sorted(
-            path.name for path in Path.cwd().iterdir() if path.suffix.lower() in DATA_ENDINGS and path.is_file()
-        )
-    except OSError:
-        here = []
-    return list(dict.fromkeys([*recent(folder).data, *here]))[:MOST]
 
 
 def is_path(typed: str) -> bool:

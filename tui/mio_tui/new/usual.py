@@ -26,12 +26,19 @@ TOKENS = Range("max tokens", 64, 65_536, KEYS["data.max_tokens"].default)
 
 def unusual(draft: Draft) -> dict[str, str]:
     """By key, how far a value is from the usual, in words; nothing for those that are near it, or wrong."""
-    found = {"train.learning_rate": _told(RATE, draft.value("train.learning_rate"))}
+    found = {"train.learning_rate": _any(RATE, draft, "train.learning_rate")}
     if draft.value("loss.name") != "sft":  # which has none
-        found["loss.beta"] = _told(BETA, draft.value("loss.beta"))
+        found["loss.beta"] = _any(BETA, draft, "loss.beta")
     found["train.batch_size"] = _told(BATCH, draft.value("train.batch_size") * draft.value("train.accumulate"))
     found["data.max_tokens"] = _told(TOKENS, draft.value("data.max_tokens"))
     return {key: words for key, words in found.items() if words}
+
+
+def _any(usual: Range, draft: Draft, key: str) -> str:
+    """Of a key's values, several maybe, the first that is far from the usual."""
+    typed = draft.several(key)
+    values = [float(value) for value in typed] if typed and not draft.error(key) else [draft.value(key)]
+    return next(filter(None, (_told(usual, value) for value in values)), "")
 
 
 def _told(usual: Range, value: Any) -> str:

@@ -3,14 +3,13 @@
 import os
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
-from rich.text import Text
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
-from textual.widgets import Input, OptionList, Static
-from textual.widgets.option_list import Option
+from textual.widgets import Input, Static
 
 from mio_local.errors import MioError
 from mio_local.preview.preview_client import Preview, PreviewError
@@ -18,8 +17,10 @@ from mio_tui.background_thread import aside
 from mio_tui.formatting import line
 from mio_tui.new import stock
 from mio_tui.new.key_field import Field, editor
+from mio_tui.new.lookups.suggestions import offered_data
 from mio_tui.new.state import TRUST_KEY, Data, State, Step
 from mio_tui.new.steps.columns import Columns
+from mio_tui.new.steps.data_list import DataList
 from mio_tui.new.steps.pair import facts_text
 from mio_tui.new.steps.pairview import PairView
 from mio_tui.new.steps.remedies import HELD_OUT_KEY, Remedies, beside
@@ -39,19 +40,17 @@ class DataStep(Step):
         .row Field .hint { display: none; }
         #data-error { height: auto; max-height: 4; color: $error; display: none; }
         #data-busy { height: auto; padding: 1 0; color: $text-muted; }
-        #files { height: 1fr; border: round $border-blurred; background: $background; padding: 0; }
-        #files:focus { border: round $primary; }
         #data-facts { height: auto; max-height: 8; }
         #data-error.-shown { display: block; }
-        #files.-gone, #pair.-gone { display: none; }
+        DataList.-gone, #pair.-gone { display: none; }
     }
     """
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("pagedown", "list", "To the list", show=False)]
 
     def __init__(self, state: State) -> None:
         super().__init__(state, "step-data")
         self.preview = Preview()
-        self.files: list[str] = []
-        self.listed: list[str] = []
         self._pause: Timer | None = None
         self._reopened: object = None  # the key of what was opened again after the process died
         self._refocus = False
@@ -70,14 +69,13 @@ class DataStep(Step):
         yield Columns()
         yield Static(id="data-error", markup=False)
         yield Remedies()
-        yield OptionList(id="files", markup=False)
+        yield DataList()
         yield PairView()
         yield Static(id="data-facts", markup=False)
 
     def on_mount(self) -> None:
         held_out = self.query_one("#field-data-eval_source", Field).query_one(Input)
         held_out.placeholder = "a file of its own; empty holds out 5 % of the prompts"
-        self.query_one("#files", OptionList).border_title = "files here, and of earlier runs"
         self._run(self._list_files, "files")
         self._run(self._warm, "warm")
 
@@ -96,8 +94,8 @@ class DataStep(Step):
             self.tell()
 
     async def _list_files(self) -> None:
-        self.files = await aside(stock.local_data, self.state.folder)
-        self.tell()
+        offers = await aside(offered_data, self.state.folder)
+        self.query_one(DataList).offer(offers)
 
     def enter(self) -> None:
         if self.state.data.opened and self.current:
@@ -216,22 +214,17 @@ class DataStep(Step):
         self.query_one(Remedies).tell(trouble, offered)
         shown = bool(data.opened) and self.current
         self.query_one(PairView).set_class(not shown, "-gone")
-        files = self.query_one("#files", OptionList)
+        files = self.query_one(DataList)
         files.set_class(shown or bool(data.busy and self.current), "-gone")
-        if not shown:
-            self._tell_files(files)
+        files.narrow(draft.text("data.source"))
         facts = self.query_one("#data-facts", Static)
         facts.update(facts_text(data) if shown else line(data.busy if self.current else "", style="bold"))
 
-    def _tell_files(self, files: OptionList) -> None:
-        typed = self.state.draft.text("data.source")
-        listed = [name for name in self.files if typed.lower() in name.lower()] or self.files
-        if listed != self.listed or not files.option_count:
-            self.listed = listed
-            files.clear_options()
-            nothing = Option(Text("none: type a path or the name of a dataset on the hub"), disabled=True)
-            files.add_options([Option(line(stock.shown(name))) for name in listed] or [nothing])
-            files.highlighted = 0 if listed else None
+    def action_list(self) -> None:
+        """From the fields to the list."""
+        files = self.query_one(DataList)
+        if files.display and files.listed:
+            files.focus()
 
     # keys and edits
 
@@ -256,19 +249,20 @@ class DataStep(Step):
             self._pause = self.set_timer(PAUSE, self.sync)  # a name on the hub waits for enter
 
     def after(self, field: Field) -> None:
-        """Enter opens what was typed; once that is open it leads on."""
-        if field.key == "data.source" and not (self.current and self.state.data.opened):
+        """Enter opens what was typed, or leads to the list where that is nothing; once it is open it leads on."""
+        if field.key == "data.source" and not field.value:
+            self.action_list()
+        elif field.key == "data.source" and not (self.current and self.state.data.opened):
             self.sync()
         else:
             super().after(field)
 
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+    def on_data_list_chosen(self, event: DataList.Chosen) -> None:
         event.stop()
-        if event.option_index < len(self.listed):
-            self.query_one("#field-data-source", Field).put(self.listed[event.option_index])
-            self.state.draft.choose_source(self.listed[event.option_index])
-            self.post_message(self.Changed("data.source"))
-            self.sync()
+        self.state.draft.choose_data(event.offer.source, event.offer.settings)
+        self.put_all()
+        self.post_message(self.Changed("data.source"))
+        self.sync()
 
     def on_columns_changed(self, event: Columns.Changed) -> None:
         event.stop()

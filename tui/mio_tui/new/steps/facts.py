@@ -32,6 +32,9 @@ def facts(draft: Draft, data: Data) -> dict[str, str]:
     if data.summary:
         share = number(data.summary.get("truncated_share"), ".1%")
         found["data.max_tokens"] = f"{share} of the pairs cut; the longest has {data.longest:,}"
+    for key in draft.values:
+        if many := draft.several(key):
+            found[key] = f"{len(many)} values: a run for each"
     return found
 
 

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from mio_local.models.hub import ModelCard
 from mio_local.recipe import Recipe
-from mio_tui.formatting import line, size
+from mio_tui.formatting import ago, line, now, size
 from mio_tui.new import needs
 from mio_tui.new.fetch import Download
 from mio_tui.new.needs import Needs
@@ -15,6 +15,7 @@ from mio_tui.new.state import Data
 from mio_tui.new.stock import has_template, is_folder, is_path, shown
 
 SHOWN = 200
+WIDE = 90  # cells that all columns take, with room for a name
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Row:
     total: int = 0  # bytes of the whole download, where it is known
     needs: Needs | None = None
     chosen: bool = False
+    used: str = ""  # how long ago a run was trained from it
 
     @property
     def sign(self) -> str:
@@ -52,22 +54,23 @@ class Row:
     def cells(self, *, wide: bool, width: int) -> list[Text]:
         """The row's cells; `width` is the name's."""
         mark = line(f"{'●' if self.chosen else ' '}{self.sign}")
-        name = line(_ending(shown(self.card.name), width), width, style="bold" if self.chosen else "")
+        name = line(ending(shown(self.card.name), width), width, style="bold" if self.chosen else "")
         gated = not self.card.on_disk and self.card.gated
         fits = line("gated" if gated else self.needs.cell if self.needs else "…")
         if not wide:
-            return [mark, name, line(self.size), fits]
-        return [mark, name, line(self.size), line(self.card.quant), line(self.card.licence, 16), fits]
+            return [mark, name, line(self.size), fits, line(self.used)]
+        return [mark, name, line(self.size), line(self.card.quant), line(self.card.licence, 16), fits, line(self.used)]
 
 
-def _ending(text: str, width: int) -> str:
+def ending(text: str, width: int) -> str:
     """The end of what is too long: names of models and folders differ there."""
     return text if len(text) <= width else "…" + text[len(text) - width + 1 :]
 
 
 def columns(*, wide: bool) -> list[str]:
     """The table's heads."""
-    return ["", "model", "size", "quant", "licence", "fits"] if wide else ["", "model", "size", "fits"]
+    more = ["quant", "licence"] if wide else []
+    return ["", "model", "size", *more, "fits", "last run"]
 
 
 @dataclass
@@ -77,6 +80,7 @@ class Shelf:
     local: list[ModelCard] = field(default_factory=list[ModelCard])
     remote: list[ModelCard] = field(default_factory=list[ModelCard])
     typed: list[ModelCard] = field(default_factory=list[ModelCard])
+    used: dict[str, float] = field(default_factory=dict[str, float])  # Unix seconds of the last run, by name
     looked: dict[str, ModelCard] = field(default_factory=dict[str, ModelCard])  # the hub's full account, by name
     needs: dict[str, Needs] = field(default_factory=dict[str, Needs])
     templates: dict[str, str] = field(default_factory=dict[str, str])
@@ -101,7 +105,8 @@ class Shelf:
             full = self.looked.get(card.name)
             total = downloads.get(card.name) or (full.size if full else 0)
             shown_card = full if full and not card.on_disk else card
-            made[card.name] = Row(shown_card, total, self.needs.get(card.name), card.name == chosen)
+            used = ago(now() - self.used[card.name]) if card.name in self.used else ""
+            made[card.name] = Row(shown_card, total, self.needs.get(card.name), card.name == chosen, used)
         return made
 
     def to_estimate(self, row: Row) -> ModelCard:

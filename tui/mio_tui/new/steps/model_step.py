@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import DataTable, Input, Static
@@ -41,13 +40,10 @@ class ModelStep(Step):
 
     DEFAULT_CSS = """
     ModelStep {
-        #model-list { width: 1fr; height: 1fr; }
         #models { height: 1fr; }
-        #model-side { display: none; width: 44; height: 1fr; padding: 1 0 0 2; }
         .note { height: 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
         #model-error { display: none; height: auto; max-height: 3; color: $error; }
         #model-error.-shown { display: block; }
-        &.-wide #model-side { display: block; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -67,17 +63,18 @@ class ModelStep(Step):
         self._asked = ""  # the model that was highlighted last
 
     def compose(self) -> ComposeResult:
-        with Horizontal():
-            with Vertical(id="model-list"):
-                yield PathInput(placeholder="a model's name, or a folder: /… ./… ~/…", id="query")
-                yield DataTable[Text](id="models", cursor_type="row", zebra_stripes=False)
-                yield Static(id="model-error", markup=False)
-                yield Static(id="model-note", classes="note", markup=False)
-            yield Static(id="model-side", markup=False)
+        query = PathInput(placeholder="a model's name, or a folder: /… ./… ~/…", id="query")
+        query.cursor_blink = False
+        yield query
+        yield DataTable[Text](id="models", cursor_type="row", zebra_stripes=False)
+        yield Static(id="model-error", markup=False)
+        yield Static(id="model-note", classes="note", markup=False)
 
     def on_mount(self) -> None:
-        self.resized()
         self.load_local()
+
+    def on_resize(self) -> None:
+        self.resized()
 
     def enter(self) -> None:
         self.query_one("#query").focus()
@@ -93,15 +90,16 @@ class ModelStep(Step):
 
     def resized(self) -> None:
         """Choose the columns for the width."""
-        table = self.table
-        table.clear(columns=True)
-        for number, head in enumerate(model_list.columns(wide=self.is_wide)):
-            table.add_column(head, key=str(number))
+        table, heads = self.table, model_list.columns(wide=self.is_wide)
+        if len(heads) != len(table.columns):
+            table.clear(columns=True)
+            for number, head in enumerate(heads):
+                table.add_column(head, key=str(number))
         self.fill()
 
     @property
     def is_wide(self) -> bool:
-        return self.has_class("-wide")
+        return self.size.width >= model_list.WIDE
 
     def load_local(self) -> None:
         """List the models on this disk."""
@@ -109,7 +107,7 @@ class ModelStep(Step):
 
     async def _load_local(self) -> None:
         try:
-            self.shelf.local = await aside(
+            self.shelf.local, self.shelf.used = await aside(
                 stock.local_models, self.state.folder, self.state.draft.text("model.name")
             )
         except OSError as error:
@@ -164,7 +162,7 @@ class ModelStep(Step):
 
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
         event.stop()
-        self.tell_side()
+        self.post_message(self.Beside())
         self._look_soon()
 
     def _look_soon(self) -> None:
@@ -218,8 +216,8 @@ class ModelStep(Step):
         download = self.state.download
         totals = {download.name: download.total} if download else {}
         self.rows = self.shelf.rows(self.typed_text, chosen, totals)
-        taken = 49 if self.is_wide else 26
-        width = max(12, self.size.width - taken - (48 if self.is_wide else 0))
+        taken = 64 if self.is_wide else 41
+        width = max(12, self.size.width - taken)
         table.clear()
         for name, row in self.rows.items():
             table.add_row(*row.cells(wide=self.is_wide, width=width), key=name)
@@ -241,13 +239,12 @@ class ModelStep(Step):
         error = self.query_one("#model-error", Static)
         error.set_class(bool(self.error), "-shown")
         error.update(line(f"✗ {self.error}", 300))
-        self.tell_side()
+        self.post_message(self.Beside())
 
-    def tell_side(self) -> None:
-        """Show what is known of the highlighted model."""
+    def beside(self) -> Text:
+        """What is known of the highlighted model."""
         row = self.highlighted
-        side = self.query_one("#model-side", Static)
-        side.update(model_list.describe(row, self.shelf.templates.get(row.card.name, "")) if row else "")
+        return model_list.describe(row, self.shelf.templates.get(row.card.name, "")) if row else super().beside()
 
     def action_search(self) -> None:
         """Back to the search."""

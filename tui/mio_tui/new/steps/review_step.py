@@ -13,6 +13,7 @@ from mio_local.runs.directory import runs_folder
 from mio_tui.formatting import block, line
 from mio_tui.new.checks import checks
 from mio_tui.new.draft import as_toml
+from mio_tui.new.lookups.ahead import short
 from mio_tui.new.state import State, Step
 
 NO_FLAGS = "not as flags: w saves a recipe, then mio-local train FILE"
@@ -34,6 +35,7 @@ class ReviewStep(Step):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "copy", "Copy the command line", show=False),
         Binding("s,enter", "screen.start", "Start", key_display="s"),
+        Binding("q", "screen.queue", "Run after the others", show=False),
         Binding("e", "screen.edit", "TOML"),
         Binding("w", "screen.save", "Save"),
     ]
@@ -59,7 +61,10 @@ class ReviewStep(Step):
         if self.state.starting:
             start.update(line("◌ starting…"))
         elif self.asked:
-            start.update(line("! press s again to start anyway", style="reverse"))
+            queue = f", q to run it after {short(self.state.ahead.last)}" if self.state.ahead else ""
+            start.update(line(f"! press s again to start anyway{queue}", style="reverse"))
+        elif self.state.ahead:
+            start.update(line(f"q runs it after {short(self.state.ahead.last)} · s starts it now, beside the others"))
         else:
             start.update(line("s starts · y copies the command line · e edits as TOML · w saves as a recipe"))
         self.query_one("#review-checks", Static).update(self._checks())
@@ -93,8 +98,10 @@ class ReviewStep(Step):
             recipes = draft.recipes()
         except RecipeError:
             return text
-        for recipe in recipes[1:]:
-            text.append(f"\nthen the same with {recipe.loss.name} at beta {recipe.loss.beta:g}\n", style="not bold")
+        for changed in list(draft.variants().values())[1:]:
+            words = ", ".join(f"{key} {value}" for key, value in changed.items())
+            text.append(f"\nthen the same with {words}", style="not bold")
+        text.append("\n" * bool(recipes[1:]))
         text.append("\nthe whole recipe\n")
         return text.append_text(block(recipes[0].dump(), 20_000, style="not bold"))
 

@@ -2,22 +2,27 @@
 
 from collections.abc import Iterator
 from functools import partial
-from typing import cast
+from typing import ClassVar, cast
 
+from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Button
 
 from mio_local.objectives.losses import LOSSES
 from mio_tui.base import Mio
 from mio_tui.formatting import line
+from mio_tui.new.checks import DATA, MODEL
 from mio_tui.new.draft import KEYS
 from mio_tui.new.key_field import Field, editor, field_id
-from mio_tui.new.needs import SIGNS
+from mio_tui.new.lookups.lasting import about
 from mio_tui.new.state import State, Step
+from mio_tui.new.steps.effort import EFFORT, EFFORTS, effort_of
 from mio_tui.new.steps.facts import facts
+from mio_tui.new.steps.place import Place
 from mio_tui.static_text import StaticText
 
 BOTH = "both"
@@ -47,14 +52,17 @@ MAIN = {
 ELSEWHERE = ("model.name", "data.source")  # the steps before
 REST = [key for key in KEYS if key not in MAIN and key not in ELSEWHERE]
 RUN_NAME = "run.name"
+TRIES = 200  # refreshes until a field is mounted
 HELP = {
+    EFFORT: "how much of the data is trained on: sets the epochs, and takes the steps back",
     RUN_NAME: "name of the run; empty makes one from model and objective",
     "loss.name": "objective; both trains MIO, then DPO at half its beta: the same first gradient",
 }
 
 
 class SettingsStep(Step):
-    """The form: a wrong value says why beside its field, as it is typed."""
+    """The form: a wrong value says why beside its field, as it is typed. Where there is room it is one page, with model
+    and data, each of which enter leads to, and f4 opens all settings."""
 
     DEFAULT_CSS = """
     SettingsStep {
@@ -64,34 +72,36 @@ class SettingsStep(Step):
         #settings-more.-shown { display: block; }
         #settings-all { height: 1; min-width: 0; width: auto; border: none; margin: 1 0; background: $background; }
         #settings-all:focus { text-style: bold reverse; }
-        #settings-side { display: none; width: 44; padding: 1 0 0 2; height: 1fr; }
+        Place { display: none; }
+        &.-wide Place { display: block; }
         #settings-help { height: 2; color: $text-muted; border-top: solid $border-blurred; }
         #settings-needs { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
-        &.-wide #settings-side { display: block; }
         &.-wide #settings-needs { display: none; }
     }
     """
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("f4", "all", "All settings", show=False)]
 
     def __init__(self, state: State) -> None:
         super().__init__(state, "step-settings")
         self.focused_key = ""
 
     def compose(self) -> ComposeResult:
-        with Horizontal():
-            yield VerticalScroll(id="settings-fields", can_focus=False)
-            yield StaticText(id="settings-side")
+        yield VerticalScroll(id="settings-fields", can_focus=False)
         yield StaticText(id="settings-needs")
         yield StaticText(id="settings-help")
 
     def _fields(self) -> Iterator[Widget]:
         draft = self.state.draft
         objectives = [(name, name.upper()) for name in LOSSES] + [(BOTH, "MIO then DPO")]
+        yield from (Place(MODEL, "model"), Place(DATA, "data"))
         yield Field("loss.name", MAIN["loss.name"], self._objective(), options=objectives)
+        yield Field(EFFORT, "effort", effort_of(draft), options=EFFORTS)
         for key, name in MAIN.items():
             if key != "loss.name":
                 yield editor(key, name, draft.text(key))
         yield Field(RUN_NAME, "run name", draft.name, classes="-text")
-        yield Button(line(f"▸ all settings ({len(REST)} more)"), id="settings-all", compact=True)
+        yield Button(_all_words(shown=False), id="settings-all", compact=True)
         yield Vertical(id="settings-more")
 
     def _objective(self) -> str:
@@ -103,21 +113,21 @@ class SettingsStep(Step):
         self.focus_key(self.focused_key or "loss.beta")
         self.call_after_refresh(self.tell)
 
-    def focus_key(self, key: str) -> None:
+    def focus_key(self, key: str, tries: int = TRIES) -> None:
         """Put the focus on a key's field, wherever it is."""
-        cast("Mio", self.app).before_keys(partial(self._focus, key))
+        cast("Mio", self.app).before_keys(partial(self._focus, key, tries))
 
-    def _focus(self, key: str) -> None:
+    def _focus(self, key: str, tries: int) -> None:
         if key in REST and not self.query(f"#{field_id(key)}"):
             self.show_all()
-            self.focus_key(key)
+            self.focus_key(key, tries)
             return
         for field in self.query(Field):
             if field.key == key:
                 if field.edited:
                     field.edited.focus()
-                else:  # it is being mounted
-                    self.focus_key(key)
+                elif tries:  # it is being mounted, or removed as the app ends
+                    self.focus_key(key, tries - 1)
 
     def show_all(self) -> None:
         """Show the rest of the keys."""
@@ -129,13 +139,25 @@ class SettingsStep(Step):
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         event.stop()
+        self._turn_all()
+
+    def action_all(self) -> None:
+        """Open all settings and go to the first of them, or close them again."""
+        if self._turn_all():
+            self.focus_key(REST[0])
+        else:
+            self.query_one("#settings-all").focus()
+
+    def _turn_all(self) -> bool:
+        """Open or close all settings; whether they are open."""
         more = self.query_one("#settings-more", Vertical)
         if more.has_class("-shown"):
             more.set_class(False, "-shown")
         else:
             self.show_all()
-        sign = "▾" if more.has_class("-shown") else "▸"
-        event.button.label = line(f"{sign} all settings ({len(REST)} more)")  # pyright: ignore[reportAttributeAccessIssue]
+        shown = more.has_class("-shown")
+        self.query_one("#settings-all", Button).label = _all_words(shown)  # pyright: ignore[reportAttributeAccessIssue]
+        return shown
 
     def on_field_changed(self, event: Field.Changed) -> None:
         event.stop()
@@ -143,24 +165,40 @@ class SettingsStep(Step):
         if event.key == RUN_NAME:
             draft.name = event.value.strip()
             draft.touched = True
+        elif event.key == EFFORT:
+            draft.set("train.epochs", event.value)
+            draft.set("train.steps", "")
+            self._put("train.epochs", "train.steps")
         elif event.key == "loss.name":
             draft.both = event.value == BOTH
             draft.set("loss.name", "mio" if draft.both else event.value)
             draft.touched = True
         else:
             draft.set(event.key, event.value.strip())
-        self.post_message(self.Changed(event.key))
+        if event.key in ("train.epochs", "train.steps"):
+            self._put(EFFORT)
+        self.post_message(self.Changed("train.epochs" if event.key == EFFORT else event.key))
         self.tell()
+
+    def _put(self, *names: str) -> None:
+        """Show these values anew: they follow from another one."""
+        for field in self.query(Field):
+            if field.key in names:
+                field.put(self.shown_value(field.key))
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         field = next((node for node in event.widget.ancestors if isinstance(node, Field)), None)
         if field:
             self.focused_key = field.key
             self.tell_help()
+        elif isinstance(event.widget, Place):
+            self.query_one("#settings-help", StaticText).show(line(event.widget.help))
 
     def shown_value(self, key: str) -> str:
         if key == RUN_NAME:
             return self.state.draft.name
+        if key == EFFORT:
+            return effort_of(self.state.draft)
         return self._objective() if key == "loss.name" else super().shown_value(key)
 
     def tell(self) -> None:
@@ -168,14 +206,11 @@ class SettingsStep(Step):
         errors = self.state.draft.errors() | {RUN_NAME: self.state.name_error}
         for field in self.query(Field):
             field.tell(errors.get(field.key, ""), found.get(field.key, ""))
-        needs = self.state.needs
-        named = bool(self.state.draft.text("model.name"))
-        unknown = "memory: known once the model is here" if named else "memory: choose a model first"
-        unknown = "memory: estimating…" if self.state.card else unknown
-        unknown = "memory: once the settings are valid" if any(errors.values()) else unknown
-        words = f"{SIGNS[needs.fits]} {needs.line}" if needs else unknown
-        self.query_one("#settings-needs", StaticText).show(line(words))
-        self.query_one("#settings-side", StaticText).show(needs.bars() if needs and needs.total else line(words, 300))
+        for place in self.query(Place):
+            place.tell(self.state)
+        lasting = self.state.lasting
+        how_long = f" · {about(lasting.seconds)}" if lasting and lasting.seconds else ""
+        self.query_one("#settings-needs", StaticText).show(line(f"{self.memory_words()}{how_long}"))
         self.tell_help()
 
     def tell_help(self) -> None:
@@ -189,3 +224,7 @@ class SettingsStep(Step):
             text = line(f"✗ {error}", 300)
             text.no_wrap = False
         self.query_one("#settings-help", StaticText).show(text)
+
+
+def _all_words(shown: bool) -> Text:
+    return line(f"{'▾' if shown else '▸'} all settings ({len(REST)} more, f4)")
