@@ -16,10 +16,12 @@ from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
 from mio_local.errors import MioError, RecipeError, RunError, nearest
+from mio_local.process import program
 from mio_local.runs import directory
 from mio_local.runs.directory import Run
 from mio_local.runs.index import Index
 from mio_local.runs.summary import Row
+from mio_local.text import visible
 from mio_tui.background_thread import aside
 from mio_tui.base import MioScreen
 from mio_tui.contrast import Readable
@@ -282,7 +284,8 @@ def _rest_garbage_collection() -> None:
 
 
 def _parting(run: Run, answer: str) -> str:
-    name, called, back = line(run.name).plain, directory.called(run), f"mio-local{directory.elsewhere(run.path.parent)}"
+    name, called, start = line(run.name).plain, directory.called(run), visible(program())
     if answer == "stop":
-        return f"{name} finishes its step, saves and ends. Go on with it: mio-local resume {called}"
-    return f"{name} keeps training. Back: {back}   As text: mio-local watch {called}   Stop it: mio-local stop {called}"
+        return f"{name} finishes its step, saves and ends. Go on with it: {start} resume {called}"
+    back = f"{start}{directory.elsewhere(run.path.parent)}"
+    return f"{name} keeps training. Back: {back}   As text: {start} watch {called}   Stop it: {start} stop {called}"

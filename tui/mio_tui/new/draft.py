@@ -13,6 +13,7 @@ import tomlkit
 from mio_local.errors import RecipeError, one_line
 from mio_local.flags import as_text, flag_words, recipe_from
 from mio_local.objectives.losses import LOSSES
+from mio_local.process import program
 from mio_local.recipe import PATHS, Recipe, build, keys, read_toml
 from mio_local.storage.writing import write_atomically
 
@@ -175,7 +176,7 @@ class Draft:
             changed = {"loss.name": recipe.loss.name, "loss.beta": recipe.loss.beta} if self.both else {}
             values = {key: self.value(key) for key in KEYS if key in self.values} | changed
             name = f"{self.name}-{recipe.loss.name}" if self.name and self.both else self.name
-            words = ["mio-local", "train"]
+            words = ["train"]
             for key, value in values.items():
                 if value == KEYS[key].default:
                     continue
@@ -183,7 +184,7 @@ class Draft:
                     return []
                 words += flag_words(key, value)
             words += ["--name", name] * bool(name) + ["--runs", folder] * bool(folder)
-            found.append(shlex.join(words))
+            found.append(f"{program()} {shlex.join(words)}")
         return found
 
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from mio_local.errors import MioError, RecipeError, one_line
+from mio_local.process import program
 from mio_tui.background_thread import aside
 from mio_tui.dialogs import Answer, Ask, AskText
 from mio_tui.formatting import size
@@ -167,7 +168,7 @@ class NewRunScreen(Form):
             self.complain(error)
             return
         half = ", the MIO half only" if self.state.draft.both else ""
-        words = f"saved {there.name}{half}; to train it again: mio-local train {shlex.quote(str(there))}"
+        words = f"saved {there.name}{half}; to train it again: {program()} train {shlex.quote(str(there))}"
         self.app.notify(words, markup=False)
 
     def action_edit(self) -> None:
