@@ -56,8 +56,8 @@ def run(argv: Sequence[str]) -> int:
             from mio_local.commands import evaluate as module
         case "bench":
             from mio_local.commands import bench as module
-        case "recipes":
-            from mio_local.commands import recipes as module
+        case "help" | "recipes":
+            from mio_local.commands import explain as module
         case _:
             from mio_local.commands import doctor as module
     return module.main(arguments)
