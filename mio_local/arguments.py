@@ -19,6 +19,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose complaints are one line, with the nearest flag."""
 
     takes_minus = False  # whether a word as -best is no flag
+    commands: Sequence[str] = ()  # the names of a parser's commands
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, allow_abbrev=False, **options)
@@ -47,6 +48,7 @@ def parser(command_name: str = "") -> Parser:
         prog="mio-local",
         description="Preference-tune a language model on this machine with MIO, and see whether it is going well. "
         "Without a command: the terminal app.",
+        epilog="mio-local help settings lists every setting of a run; mio-local demo is the way to begin.",
     )
     top.add_argument("--version", action="version", version=f"mio-local {__version__}")
     top.add_argument("--runs", metavar="DIR", help=WHERE)
@@ -195,6 +197,11 @@ def parser(command_name: str = "") -> Parser:
 
     command("recipes", "list the shipped recipes")
     command("doctor", "say which backends and devices work here, and what to install")
+
+    explain = command("help", "explain a command, or a setting of a run; `help settings` lists the settings")
+    explain.add_argument("subject", nargs="?", default="", metavar="SUBJECT",
+                         help="settings; or a command, a key as loss.beta, a table as loss, a flag without its dashes")
+    top.commands = list(commands.choices)
     return top
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from mio_local.arguments import command_of, parser
 from mio_local.errors import MioError, RecipeError, of_the_machine
-from mio_local.process import claim
+from mio_local.process import as_typed, claim
 from mio_local.text import visible
 
 COMPUTING = ("demo", "train", "resume", "export", "eval", "push", "chat", "generate")  # in this process
@@ -56,8 +56,8 @@ def run(argv: Sequence[str]) -> int:
             from mio_local.commands import evaluate as module
         case "bench":
             from mio_local.commands import bench as module
-        case "recipes":
-            from mio_local.commands import recipes as module
+        case "help" | "recipes":
+            from mio_local.commands import explain as module
         case _:
             from mio_local.commands import doctor as module
     return module.main(arguments)
@@ -121,7 +121,7 @@ def main() -> None:
 
 
 def _complain(text: str) -> int:
-    print(f"mio-local: {visible(' '.join(text.split()))}", file=sys.stderr)
+    print(f"mio-local: {visible(as_typed(' '.join(text.split())))}", file=sys.stderr)
     return 2
 
 

@@ -1,11 +1,12 @@
-"""Command-line flags, made from the recipe's keys."""
+"""Command-line flags, made from the recipe's keys, and those keys in words."""
 
 import argparse
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -55,15 +56,54 @@ def section_from(arguments: argparse.Namespace, section: type[T]) -> T:
 
 
 def _add(parser: argparse.ArgumentParser, key: str, field: Any) -> None:
-    flag = (field.json_schema_extra or {}).get("flag")
+    flag = flag_of(field)
     if not flag:
         return
-    shown = "" if field.default in ("", {}) else f" (default {_default(field.default)})"
-    help = f"{field.description}{shown}".replace("%", "%%")
+    shown = "" if field.default in ("", {}) else f" (default {as_text(field.default)})"
+    help = f"{meaning(field)}{shown}".replace("%", "%%")
     if field.annotation is bool:
         parser.add_argument(flag, dest=key, action=argparse.BooleanOptionalAction, default=None, help=help)
     else:
         parser.add_argument(flag, dest=key, metavar=flag[2:].upper().replace("-", "_"), help=help)
+
+
+def flag_of(field: Any) -> str:
+    """The flag of a key; "" for one that has none."""
+    return (field.json_schema_extra or {}).get("flag", "")
+
+
+def meaning(field: Any) -> str:
+    """What a key is for, with its values where it has a few that its help does not all name."""
+    few = _few(field)
+    named = all(value in re.findall(r"[\w-]+", field.description) for value in few)
+    return field.description if named else f"{field.description}; {_either(few)}"
+
+
+def rule(field: Any) -> str:
+    """What values a key takes, in words."""
+    kind = field.annotation
+    if few := _few(field):
+        return _either(few)
+    if kind is bool:
+        return "true or false"
+    if get_origin(kind) is list:
+        return "words, as a,b,c; in a recipe [\"a\", \"b\", \"c\"]"
+    if get_origin(kind) is dict:
+        return "pairs, as a=b,c=d; in a recipe {a = \"b\", c = \"d\"}"
+    bounds = [
+        words.format(getattr(bound, side)) for bound in field.metadata
+        for side, words in (("ge", "{} or more"), ("gt", "above {}"), ("lt", "below {}")) if hasattr(bound, side)
+    ]  # fmt: skip
+    return ", ".join([{int: "a whole number", float: "a number"}.get(kind, "text"), *bounds])
+
+
+def _few(field: Any) -> list[str]:
+    """The values of a key that has only a few."""
+    return [as_text(value) for value in get_args(field.annotation)] if get_origin(field.annotation) is Literal else []
+
+
+def _either(values: list[str]) -> str:
+    return f"{', '.join(values[:-1])} or {values[-1]}"
 
 
 def recipe_from(arguments: argparse.Namespace) -> Recipe:
@@ -82,7 +122,7 @@ def given(arguments: argparse.Namespace, known: Mapping[str, Any]) -> dict[str, 
     for key, field in known.items():
         value = getattr(arguments, key, None)
         if value is not None:
-            flag = field.json_schema_extra["flag"]
+            flag = flag_of(field)
             overrides[key] = (flag, _parsed(field, flag, value))
     for assignment in arguments.assignments:
         key, equals, value = assignment.partition("=")
@@ -108,7 +148,7 @@ def words(recipe: Recipe) -> list[str]:
 
 def flag_words(key: str, value: Any) -> list[str]:
     """The words of a command line that give a key this value."""
-    flag = (keys()[key].json_schema_extra or {}).get("flag")
+    flag = flag_of(keys()[key])
     if not flag or value is False:
         return ["--set", f"{key}={as_text(value)}"]
     if value is True:
@@ -138,10 +178,6 @@ def find_recipe(name: str) -> Path:
         raise RecipeError(f"{name}: no such recipe file or shipped recipe{nearest(name, shipped)}; "
                           f"shipped: {', '.join(shipped)}")
     return shipped[name]
-
-
-def _default(value: Any) -> str:
-    return ",".join(value) if isinstance(value, list) else str(value)
 
 
 def _parsed(field: Any, flag: str, value: Any) -> Any:

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from mio_local.process import program
 from mio_local.progress import Report
 from mio_local.runs import fields
 from mio_local.runs.directory import Run, called
@@ -219,5 +220,6 @@ def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[
 
 
 def next_steps(out: Console, *commands: str) -> None:
-    """What to type next."""
-    out.print("next:", *(f"\n  {command}" for command in commands), sep="")
+    """What to type next: each program as it can be called in this shell."""
+    parts = (command.partition(" ") for command in commands)
+    out.print("next:", *(f"\n  {visible(program(name))}{gap}{rest}" for name, gap, rest in parts), sep="")

@@ -1,4 +1,5 @@
-"""What a process of ours runs with: a fast BLAS for MLX on a Linux CPU, and none of the packages that it does not need.
+"""What a process of ours runs with: a fast BLAS for MLX on a Linux CPU, and none of the packages that it does not need;
+and how to call it once more.
 
 MLX's own Linux wheel carries the reference BLAS. Float32 products of 1280 x 144 by 144 x 384, seen on 2 cores on
 2026-11-21 (tests/bench/gemm.py): 2.5 GFLOP/s with that, 184 with Debian's OpenBLAS preloaded, 126 with the mkl wheel on
@@ -7,6 +8,9 @@ one thread.
 
 import ctypes
 import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,6 +19,7 @@ from pathlib import Path
 
 from mio_local.errors import BackendError, ModelError
 
+PROGRAM = "mio-local"
 REMEDY = "apt-get install libopenblas0-pthread, or pip install 'mio-local[cpu]'"
 _claimed: list[bool] = []  # one, in a process of ours
 _left_out: list[str] = []
@@ -51,6 +56,27 @@ def preload(threads: int = 0) -> None:
     if threads:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads))
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def program(name: str = PROGRAM) -> str:
+    """How the shell that started this program can call one that lies beside it: by its name where PATH leads there,
+    else by the path as it was typed, `.venv/bin/mio-local` say. What is not there keeps its name, and everything does
+    where this one was not started as mio-local."""
+    if os.path.basename(sys.argv[0]) != PROGRAM:
+        return name
+    folder, installed = os.path.dirname(sys.argv[0]), os.path.dirname(sys.executable)
+    if name != PROGRAM and os.path.realpath(folder) != os.path.realpath(installed):
+        folder = installed  # ours alone may be linked to from another folder
+    path = os.path.join(folder, name)
+    found = shutil.which(name)
+    if not os.path.exists(path) or (found and os.path.realpath(os.path.dirname(found)) == os.path.realpath(folder)):
+        return name
+    return shlex.quote(path)
+
+
+def as_typed(text: str) -> str:
+    """A message with the commands of ours in it as `program` says."""
+    return re.sub(rf"(?<![\w./-]){PROGRAM}(?= [a-z])", lambda _: program(), text)
 
 
 def cores() -> int:

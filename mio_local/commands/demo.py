@@ -41,9 +41,10 @@ def main(arguments: argparse.Namespace) -> int:
     picture = folder / f"{names[0]}-against-{names[1]}.png"
     draw([history.read(directory.find(folder, name)) for name in names], picture)
     out.print(f"curves: {picture}")
+    out.print(f"the small model, to try your own pairs on: {mio.model.name}")
     printing.next_steps(
         out,
-        f"mio-local show {printing.called(directory.find(folder, names[0]))}",
+        *(f"mio-local {command} {printing.called(directory.find(folder, names[0]))}" for command in ("show", "chat")),
         "mio-local data check PAIRS.jsonl --model MODEL",
         "mio-local train --model MODEL --data PAIRS.jsonl",
     )

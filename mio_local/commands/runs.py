@@ -5,6 +5,7 @@ import argparse
 import time
 
 from mio_local import printing
+from mio_local.process import as_typed
 from mio_local.runs import directory
 from mio_local.runs.directory import LIVE, RESUMABLE, Run, runs_folder
 from mio_local.runs.events import is_number
@@ -40,7 +41,7 @@ def list_all(arguments: argparse.Namespace) -> int:
     for row in found:
         figures = printing.figure(row.change, "+.2f"), printing.figure(row.accuracy, ".2f")
         facts = (visible_line(fact, LONGEST) for fact in (row.objective, row.model, row.step, *figures))
-        rows.append([visible(row.name), row.state, *facts, _notes(row), visible(row.verdict)])
+        rows.append([visible(row.name), row.state, *facts, _notes(row), visible(as_typed(row.verdict))])
     if not any(row[NOTES] for row in rows[1:]):
         rows = [[*row[:NOTES], *row[NOTES + 1 :]] for row in rows]
     heading, *lines = printing.aligned(rows, right=range(1, 7))
@@ -76,7 +77,7 @@ def show(arguments: argparse.Namespace) -> int:
         out.print(f"  {visible_line(str(status['reason']))}")
     codes = [str(note.get("code")) for note in past.of("note")]
     if judged := verdict(past):
-        out.print(f"{printing.MARKS[judged.level]} {judged.line}")
+        out.print(f"{printing.MARKS[judged.level]} {as_typed(judged.line)}")
     target = answer_target(loss.name, loss.beta, loss.reduction)
     facts = [
         ("objective", f"{loss.name}, beta {loss.beta:g}, {loss.reduction}"

@@ -49,6 +49,12 @@ def data_notes(counts: Tokenised, max_tokens: int) -> list[Event]:
     return notes + [note(0, "warning", "lost", line) for line in told(counts.lost)]
 
 
+def held_out_notes(pairs: int) -> list[Event]:
+    """At the start: that nothing will judge the run, where no pair is held out: there is only one prompt, say."""
+    text = "no pairs are held out, so nothing says whether this goes well; give some with --eval-data"
+    return [] if pairs else [note(0, "warning", "held_out", text)]
+
+
 def start_note(step: int, metrics: Metrics, loss: LossSettings, *, forced: bool = False) -> Event | None:
     """Before anything was learnt the loss has a known value; another one means policy and reference differ. That ends
     the run, unless it is `forced`."""

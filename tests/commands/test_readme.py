@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from mio_local.flags import as_text, flag_of, meaning
 from mio_local.recipe import keys
 
 README = Path(__file__).resolve().parents[2] / "recipes" / "README.md"
@@ -13,10 +14,9 @@ def table() -> str:
     """Key, flag, default and help of every setting, as Markdown."""
     lines = ["| key | flag | default | what |", "|---|---|---|---|"]
     for key, field in keys().items():
-        flag = (field.json_schema_extra or {}).get("flag")
-        default = ",".join(field.default) if isinstance(field.default, list) else field.default
-        shown = "" if default in ("", {}) else f"`{default}`"
-        lines.append(f"| `{key}` | {f'`{flag}`' if flag else ''} | {shown} | {field.description.replace('|', '/')} |")
+        flag, default = flag_of(field), as_text(field.default)
+        shown = f"`{default}`" if default else ""
+        lines.append(f"| `{key}` | {f'`{flag}`' if flag else ''} | {shown} | {meaning(field).replace('|', '/')} |")
     return "\n".join(lines) + "\n"
 
 

@@ -176,3 +176,16 @@ def test_chosen_answers_that_sink_are_told_once(tmp_path: Path, tiny_model: Path
     assert sunk
     assert "less likely than under the reference for 3 evaluations" in low[0]["text"]
     assert "--loss mio" in low[0]["text"]
+
+
+@pytest.mark.parametrize("pairs", [1, 2])
+def test_a_run_that_nothing_judges_says_so_before_its_first_step(
+    tmp_path: Path, tiny_model: Path, tiny_pairs: Path, pairs: int
+) -> None:
+    """All pairs of one prompt are trained on, or held out: of a single pair nothing can be."""
+    file = tmp_path / "few.jsonl"
+    file.write_text("".join(tiny_pairs.read_text().splitlines(keepends=True)[:pairs]))
+    recipe = tables(tiny_model, file, installed()[0], steps=1)
+    job = start(build(recipe, "test"), tmp_path, "few")
+    list(train(job))
+    assert notes(job.run).count("held_out") == (pairs == 1)

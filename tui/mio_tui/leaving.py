@@ -3,8 +3,10 @@
 from typing import TYPE_CHECKING
 
 from mio_local.errors import RunError
+from mio_local.process import program
 from mio_local.runs import directory
 from mio_local.runs.directory import Run
+from mio_local.text import visible
 from mio_tui.actions.perform import WORK
 from mio_tui.dialogs import Answer, Ask
 from mio_tui.formatting import block, line
@@ -52,7 +54,7 @@ class Leaving(KeysInOrder[str]):
             return
         one = living[0].name if len(living) == 1 else f"{len(living)} runs"
         verb = "is" if len(living) == 1 else "are"
-        words = f"{one} {verb} still training.\nCome back any time:  mio-local{directory.elsewhere(self.folder)}"
+        words = f"{one} {verb} still training.\nCome back any time:  {program()}{directory.elsewhere(self.folder)}"
         answers = [
             Answer("k", "keep", "Keep training, close this window"),
             Answer("s", "stop", "Stop and save, then quit"),
@@ -70,7 +72,8 @@ class Leaving(KeysInOrder[str]):
 
 
 def _parting(run: Run, answer: str) -> str:
-    name, called, back = line(run.name).plain, directory.called(run), f"mio-local{directory.elsewhere(run.path.parent)}"
+    name, called, start = line(run.name).plain, directory.called(run), visible(program())
     if answer == "stop":
-        return f"{name} finishes its step, saves and ends. Go on with it: mio-local resume {called}"
-    return f"{name} keeps training. Back: {back}   As text: mio-local watch {called}   Stop it: mio-local stop {called}"
+        return f"{name} finishes its step, saves and ends. Go on with it: {start} resume {called}"
+    back = f"{start}{directory.elsewhere(run.path.parent)}"
+    return f"{name} keeps training. Back: {back}   As text: {start} watch {called}   Stop it: {start} stop {called}"

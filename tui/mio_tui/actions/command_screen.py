@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 
+from mio_local.process import program
 from mio_local.runs.directory import called
 from mio_tui.actions.command_process import CommandProcess
 from mio_tui.base import MOVING, MioScreen
@@ -95,7 +96,7 @@ class CommandScreen(MioScreen[None]):
 def typed(command: CommandProcess) -> str:
     """What to type in a shell for the first of the commands."""
     first, *flags = command.commands[0]
-    return " ".join(["mio-local", first, called(command.run), *map(shlex.quote, flags)])
+    return " ".join([program(), first, called(command.run), *map(shlex.quote, flags)])
 
 
 def head(command: CommandProcess) -> Text:

@@ -13,6 +13,7 @@ from typing import Any
 from textual.app import App
 
 from mio_local.errors import MioError, one_line
+from mio_local.process import program
 from mio_local.runs import trash
 from mio_local.runs.directory import Run, elsewhere
 from mio_local.runs.remarks import read_remarks, set_note, set_tags
@@ -116,7 +117,7 @@ class Performer:
 
     def delete(self) -> None:
         """Into the trash; the screen, which shows the run alone, closes."""
-        words = "It is kept in the trash for seven days: mio-local undelete takes it back."
+        words = f"It is kept in the trash for seven days: {program()} undelete takes it back."
         answer = Answer("d", "delete", "Move to the trash")
         self._ask(Ask(f"Delete {self.run.name}?", words, [answer]), self._delete)
 
@@ -129,7 +130,7 @@ class Performer:
         self._copy(str(self.run.path))
 
     def command(self) -> None:
-        self._copy(f"mio-local train {shlex.quote(str(self.run.recipe))}{elsewhere(self.run.path.parent)}")
+        self._copy(f"{program()} train {shlex.quote(str(self.run.recipe))}{elsewhere(self.run.path.parent)}")
 
     def folder(self) -> None:
         """By the desktop's own program, where there is a desktop."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
+from mio_local.process import program
 from mio_local.runs.directory import Run, called
 from mio_local.runs.history import History
 from mio_local.text import visible_line
@@ -97,7 +98,7 @@ def _state(run: Run, status: dict[str, Any], reading: Reading, history: History 
         adapter = f"adapter: {reading.adapter}" if reading.adapter else "no adapter on disk"
         return [
             Notice("info", f"{reason or 'done'} · {adapter}"),
-            Notice("info", f"Next: c Compare with another run · mio-local show {called(run)}"),
+            Notice("info", f"Next: c Compare with another run · {visible_line(program())} show {called(run)}"),
         ]
     if state == "damaged":
         return [Notice("error", f"{reason or 'its files cannot be read'}")]

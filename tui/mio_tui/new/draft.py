@@ -12,6 +12,7 @@ import tomlkit
 from mio_local.errors import RecipeError, one_line
 from mio_local.flags import as_text, flag_words
 from mio_local.objectives.losses import LOSSES
+from mio_local.process import program
 from mio_local.recipe import PATHS, Recipe, build, read_toml
 from mio_local.storage.writing import write_atomically
 from mio_tui.new.drafting import several
@@ -220,7 +221,7 @@ class Draft:
             self.recipe(changed)
             values = {key: self.value(key) for key in KEYS if key in self.values} | changed
             name = f"{self.name}-{end}" if self.name and end else self.name
-            words = ["mio-local", "train"]
+            words = ["train"]
             for key, value in values.items():
                 if value == KEYS[key].default:
                     continue
@@ -228,7 +229,7 @@ class Draft:
                     return []
                 words += flag_words(key, value)
             words += ["--name", name] * bool(name) + ["--runs", folder] * bool(folder)
-            found.append(shlex.join(words))
+            found.append(f"{program()} {shlex.join(words)}")
         return found
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from mio_local.errors import MioError, RecipeError
+from mio_local.process import program
 from mio_tui.dialogs import Answer, Ask, AskText
 from mio_tui.formatting import size
 from mio_tui.new.draft import recipe_file
@@ -148,7 +149,7 @@ class NewRunScreen(Starting):
             return
         half = ", the MIO half only" if self.state.draft.both else ""
         half += ", the first values only" if self.state.draft.swept else ""
-        words = f"saved {there.name}{half}; to train it again: mio-local train {shlex.quote(str(there))}"
+        words = f"saved {there.name}{half}; to train it again: {program()} train {shlex.quote(str(there))}"
         self.app.notify(words, markup=False)
 
     def action_edit(self) -> None:

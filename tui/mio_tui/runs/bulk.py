@@ -7,6 +7,7 @@ from functools import partial
 from textual import work
 
 from mio_local.errors import MioError, RunError
+from mio_local.process import program
 from mio_local.runs import trash
 from mio_local.runs.directory import LIVE, Run
 from mio_tui.dialogs import Answer, Ask
@@ -62,7 +63,7 @@ class Bulk(Looking):
     async def _ask_to_delete(self, chosen: Sequence[Run]) -> None:
         used = await asyncio.to_thread(lambda: sum(trash.size(run.path) for run in chosen))
         words = (f"Settings, curves, checkpoints and adapter, {size(used)}, are kept in the trash for seven days: u "
-                 "takes them back.\nTo empty it: mio-local delete --empty")  # fmt: skip
+                 f"takes them back.\nTo empty it: {program()} delete --empty")  # fmt: skip
         self.sure("Delete", chosen, words, Answer("d", "delete", "Move to the trash"), self._delete)
 
     @work(exit_on_error=False)
