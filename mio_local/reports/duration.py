@@ -163,8 +163,10 @@ def _between(history: History, evaluated: Set[int]) -> float:
     """Seconds from a step's end to the begin of the next one where nothing was evaluated between, in the median."""
     gaps: list[float] = []
     for before, after in itertools.pairwise(history.of("step")):
-        times = number(before, "time"), number(after, "time"), number(after, "perf/seconds")
-        if before["step"] not in evaluated and after["step"] == before["step"] + 1 and None not in times:
-            gaps.append(times[1] - times[0] - times[2])  # pyright: ignore[reportOptionalOperand]
+        ended, next_ended, took = number(before, "time"), number(after, "time"), number(after, "perf/seconds")
+        if ended is None or next_ended is None or took is None:
+            continue
+        if before["step"] not in evaluated and after["step"] == before["step"] + 1:
+            gaps.append(next_ended - ended - took)
     gap = statistics.median(gaps) if gaps else 0.0
     return gap if 0 < gap < 1e9 else 0.0

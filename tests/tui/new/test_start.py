@@ -138,14 +138,31 @@ async def test_a_start_right_after_an_edit_waits_for_the_estimate(
         assert screen.state.needs is None
         screen.action_start()
         await pilot.pause()
-        assert "the memory is being estimated\n" in toasts(screen)
-        await until(pilot, lambda: screen.state.needs)
-        screen.action_start()  # another doubt than the one that was told
-        await pilot.pause()
-        assert "needs ~60 GB of 27 GB free" in toasts(screen)
+        assert "starts once the pairs are read and the memory is estimated" in toasts(screen)
+        await until(pilot, lambda: "needs ~60 GB of 27 GB free" in toasts(screen))  # a doubt, once it is known
         assert not screen.state.starting
         screen.action_start()
         await until(pilot, lambda: shown)
+
+
+@pytest.mark.parametrize("edited", [False, True])
+async def test_one_press_starts_once_all_is_known_unless_something_is_edited(
+    folder: Path, shown: list[Run], launched: list[Any], edited: bool
+) -> None:
+    async with form(folder, tables=TABLES) as (pilot, screen):
+        await settled(pilot, screen)
+        await go(pilot, screen, 3)
+        screen.on_step_changed(screen.settings.Changed("train.steps"))
+        await pilot.press("s")
+        assert screen.state.start_after
+        if edited:
+            screen.on_step_changed(screen.settings.Changed("train.steps"))
+            await until(pilot, lambda: screen.state.needs)
+            await pilot.pause(0.3)
+            assert not screen.state.starting
+            assert not shown
+        else:
+            await until(pilot, lambda: shown)
 
 
 async def test_the_names_that_both_runs_get_are_looked_at(folder: Path) -> None:

@@ -62,8 +62,15 @@ class Starting(Form):
             if not wrong.told:
                 self.complain(wrong.words)
             return
+        unknown = {check.ask for check in found if check.sign == WAIT and check.ask}
+        if unknown and not self.state.start_after:
+            self.state.start_after = True
+            self.app.notify("starts once the pairs are read and the memory is estimated; again: at once", markup=False)
+            self.run_worker(self._start_once_known(behind), group="start-after", exclusive=True, exit_on_error=False)
+            self.tell()
+            return
         known = self.confirmed | ({"estimate"} if "memory" in self.confirmed else set())
-        known |= {BESIDE} if behind else set()
+        known |= unknown | ({BESIDE} if behind else set())
         doubts = {check.ask: check.words for check in found if check.ask and check.ask not in known}
         if doubts:
             self.ask_again(doubts)
@@ -92,12 +99,24 @@ class Starting(Form):
             self.app.notify(f"{shown(name)} is still on its way: the run starts when it is here", markup=False)
         return coming
 
-    async def start_after(self, name: str) -> None:
-        """Start what waited for a model, unless somebody is busy with something else."""
+    async def _start_once_known(self, behind: bool) -> None:
+        """Start where nothing was edited meanwhile, and the review is still what one looks at."""
+        await self._known()
+        if self.state.start_after:
+            self.state.start_after = False
+            if self.on_top and self.step is self.review:
+                self.start(behind=behind)
+            self.tell()
+
+    async def _known(self) -> None:
+        """Wait for what is being found out: to ask about it helps nobody."""
         ends = time.monotonic() + PATIENCE
-        # with its tokenizer the pairs are read anew, and the memory is estimated: to ask about these helps nobody
         while any(check.sign == WAIT and check.ask for check in checks(self.state)) and time.monotonic() < ends:
             await asyncio.sleep(0.1)
+
+    async def start_after(self, name: str) -> None:
+        """Start what waited for a model, unless somebody is busy with something else."""
+        await self._known()  # with its tokenizer the pairs are read anew
         if not self.state.start_after:
             return
         self.state.start_after = False

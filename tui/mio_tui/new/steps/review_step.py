@@ -60,6 +60,8 @@ class ReviewStep(Step):
         start = self.query_one("#review-start", Static)
         if self.state.starting:
             start.update(line("◌ starting…"))
+        elif self.state.start_after:
+            start.update(line("◌ starts once all is read and estimated; s starts at once", style="reverse"))
         elif self.asked:
             queue = f", q to run it after {short(self.state.ahead.last)}" if self.state.ahead else ""
             start.update(line(f"! press s again to start anyway{queue}", style="reverse"))
