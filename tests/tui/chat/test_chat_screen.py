@@ -109,6 +109,12 @@ async def test_side_by_side_then_a_pair(runs, size):
         assert row["chosen"] == [{"role": "assistant", "content": answers["one"][0].text}]
         assert row["rejected"] == [{"role": "assistant", "content": answers["base"][0].text}]
         assert row["prompt"] == [{"role": "user", "content": "What is 3 + 4? [/INST] [red]"}]
+        await pilot.press("ctrl+z")
+        await until(pilot, lambda: "0 left there" in str([note.title for note in app._notifications]))
+        assert app.screen.pairs_file().read_bytes() == b""
+        await pilot.press("ctrl+z")
+        await until(pilot, lambda: "no pair was kept in this chat" in notes(app))
+        assert await saved(pilot, "f4") == row
         await ask(pilot, "And 5?")
         assert [turn["role"] for turn in app.screen.messages] == ["user", "assistant", "user"]
         assert app.screen.messages[1]["content"] == answers["one"][0].text

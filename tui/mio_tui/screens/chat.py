@@ -10,12 +10,13 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from mio_local.chat.chat_client import ChatClient
-from mio_local.chat.feedback import NAME, save_pair
+from mio_local.chat.feedback import NAME, save_pair, undo
 from mio_local.chat.start import BASE, ChatStart
 from mio_local.data.messages import Message
 from mio_local.errors import DataError, MioError
 from mio_local.runs.directory import find
 from mio_local.sampling import SEEDS, Sampling
+from mio_local.text import visible_line
 from mio_tui.base import MOVING, MioScreen
 from mio_tui.chat.ask import Question
 from mio_tui.chat.sampling_dialog import ChatSettings
@@ -48,6 +49,7 @@ class ChatScreen(MioScreen[None]):
         Binding("f2", "who", "Base", tooltip="beside the trained model, or not"),
         Binding("f3", "better(0)", "1st better", tooltip="keep both answers as a preference pair"),
         Binding("f4", "better(1)", "2nd better", tooltip="keep both answers as a preference pair"),
+        Binding("ctrl+z", "undo", "Undo", tooltip="take the pair back that was kept last"),
         Binding("ctrl+r", "retry", "Again"),
         Binding("ctrl+o", "settings", "Settings"),
         Binding("ctrl+l", "clear", "Clear", show=False),
@@ -65,6 +67,7 @@ class ChatScreen(MioScreen[None]):
         self.system: str | None = None  # not known before the model is there
         self.voices: list[str] = []
         self.ready = self.busy = self.stopping = False
+        self.saved = 0  # pairs, here, that were not taken back
         self.doing = "starting"
 
     def body(self) -> ComposeResult:
@@ -208,6 +211,7 @@ class ChatScreen(MioScreen[None]):
         except (MioError, OSError) as error:
             self.mio.complain(f"{file}: not saved: {getattr(error, 'strerror', None) or error}")
             return
+        self.saved += 1
         two = f"{better.voice} better than {worse.voice}"
         if better.voice == worse.voice:
             two = f"{better.voice}: the {'newer' if index else 'older'} answer better"
@@ -215,6 +219,23 @@ class ChatScreen(MioScreen[None]):
             turn.better = better.voice
             self.show_turns()
         self.notify(f"{two}\n{file}", title=f"saved: {count} {'pair' if count == 1 else 'pairs'} there")
+
+    def action_undo(self) -> None:
+        """Take the pair back that was kept last, of those that were kept here."""
+        if not self.saved:
+            self.notify("no pair was kept in this chat")
+            return
+        file = self.pairs_file()
+        try:
+            better, left = undo(file)
+        except (MioError, OSError) as error:
+            self.mio.complain(f"{file}: nothing was taken back: {getattr(error, 'strerror', None) or error}")
+            return
+        self.saved -= 1
+        for turn in self.talk.turns[-1:]:
+            turn.better = ""
+        self.show_turns()
+        self.notify(f"{visible_line(better, 60)}\n{file}", title=f"taken back: {left} left there")
 
     def pairs_file(self) -> Path:
         """Where pairs are kept: in the first run's folder, else among the runs."""
