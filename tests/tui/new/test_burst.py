@@ -32,11 +32,13 @@ def settings(text: str) -> dict[str, str]:
     return {row.group(1): row.group(2) for row in rows if row}
 
 
-def test_a_burst_of_values_and_tabs_lands_field_by_field(terminal: Terminal) -> None:
+@pytest.mark.parametrize("between", ["\t", "\r"])
+def test_a_burst_of_values_lands_field_by_field(terminal: Terminal, between: str) -> None:
     """From the list of runs to the settings in one write, while both cores are busy."""
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
     try:
-        terminal.keys("n", "F3", "F3", ";", "send-keys", "-l", "0.3\t2e-4\t2\t50\t8x\x7f\x7f16\x1b[D\x7f2")
+        values = between.join(("0.3", "2e-4", "2", "50", "8x\x7f\x7f16\x1b[D\x7f2"))
+        terminal.keys("n", "F3", "F3", ";", "send-keys", "-l", values)
         terminal.wait(lambda text: settings(text).get("batch") == "26", 60)
     finally:
         for process in busy:

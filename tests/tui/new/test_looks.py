@@ -47,6 +47,7 @@ def same(snapshot: Any) -> Same:
 async def still(pilot: Any, screen: Any, step: int) -> None:
     """Show a step and wait until nothing moves."""
     await settled(pilot, screen)
+    await until(pilot, lambda: screen.state.template and screen.state.lasting)
     screen.go(step)
     await pilot.pause(0.3)
 

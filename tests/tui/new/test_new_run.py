@@ -198,7 +198,7 @@ async def test_nothing_from_outside_is_markup_or_reaches_the_terminal_raw(folder
             assert "\x1b" not in text(screen)
         await go(pilot, screen, 0)
         await pilot.press(*"[/x")
-        await until(pilot, lambda: "✗" not in text(screen))
+        await until(pilot, lambda: screen.models.rows and not screen.models.looking and not screen.models.error)
         await go(pilot, screen, 1)
         screen.state.draft.set("data.source", "")
         screen.data.tell()

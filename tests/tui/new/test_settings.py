@@ -84,7 +84,7 @@ async def test_every_key_of_the_recipe_can_be_edited(folder: Path) -> None:
         await pilot.press("enter")
         await until(pilot, lambda: "▾ all settings" in text(screen) or len(list(screen.step.query(Field))) > 30)
         keys = {entry.key for entry in screen.step.query(Field)} | {"model.name", "data.source"}
-        assert keys == {*KEYS, "run.name"}
+        assert keys == {*KEYS, "run.name", "effort"}
         await type_into(pilot, screen, "train.adam_eps", "1e-6")
         assert screen.state.draft.recipe().train.adam_eps == 1e-6
         await pilot.pause()

@@ -7,7 +7,7 @@ from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
+from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Static
@@ -92,6 +92,13 @@ class Choice(Widget, can_focus=True):
                 return
 
 
+class Fields(Vertical):
+    """Holds fields."""
+
+    def after(self, field: "Field") -> None:
+        """Enter was pressed in a field: where does that lead?"""
+
+
 class Field(Horizontal):
     """One key. Tells of every change, typed or chosen, by `Field.Changed`."""
 
@@ -115,15 +122,8 @@ class Field(Horizontal):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down", "app.focus_next", "Next field", show=False),
         Binding("up", "app.focus_previous", "Field before", show=False),
-        Binding("enter", "done", "Next field", show=False),
+        Binding("enter", "done", "Next field", show=False, priority=True),
     ]
-
-    class Done(Message):
-        """Enter was pressed: what comes next?"""
-
-        def __init__(self, field: "Field") -> None:
-            super().__init__()
-            self.field = field
 
     class Changed(Message):
         """The value of a key was edited."""
@@ -163,13 +163,11 @@ class Field(Horizontal):
             self.value = event.value
             self.post_message(self.Changed(self, self.value))
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        event.stop()
-        self.post_message(self.Done(self))
-
     def action_done(self) -> None:
-        """Enter on a choice."""
-        self.post_message(self.Done(self))
+        """Enter: who holds the fields moves the focus, at once, as the next key may be here already."""
+        holder = next((node for node in self.ancestors if isinstance(node, Fields)), None)
+        if holder:
+            holder.after(self)
 
     def on_choice_changed(self, event: Choice.Changed) -> None:
         event.stop()

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.text import Text
-from textual.containers import Vertical
 from textual.message import Message
 
 from mio_local.models.hub import ModelCard
 from mio_tui.formatting import line
 from mio_tui.new.draft import Draft
 from mio_tui.new.fetch import Download
-from mio_tui.new.key_field import Field
+from mio_tui.new.key_field import Field, Fields
 from mio_tui.new.lookups.ahead import Ahead
 from mio_tui.new.lookups.lasting import Lasting
 from mio_tui.new.needs import SIGNS, Needs
@@ -94,7 +93,7 @@ class State:
         return draft.section("data"), {**model, "trust_remote_code": allowed}, draft.value("train.seed")
 
 
-class Step(Vertical):
+class Step(Fields):
     """One of the four steps."""
 
     DEFAULT_CSS = """
@@ -134,10 +133,6 @@ class Step(Vertical):
     async def leave(self) -> str:
         """Take what is on the screen, as somebody goes on; why it cannot be taken, or an empty string."""
         return ""
-
-    def on_field_done(self, event: Field.Done) -> None:
-        event.stop()
-        self.after(event.field)
 
     def after(self, field: Field) -> None:
         """Enter leads from field to field, and from the last one on."""
