@@ -95,7 +95,7 @@ def test_the_apps_parting_words_name_the_program_likewise(place: Path, monkeypat
         feed = app.grid.feed
         app.grid.feed = lambda text: written.append(text) or feed(text)
         app.press(CTRL_Q)
-        app.wait_for("Quit?")
+        app.wait_for("Come back any time:  .venv/bin/mio-local ")
         app.press("k")
         app.wait(lambda: "Stop it: " in "".join(written))
     assert "Back: .venv/bin/mio-local   As text: .venv/bin/mio-local watch two " in "".join(written)

@@ -251,7 +251,7 @@ class MioApp(KeysInOrder[str]):
             return
         one = living[0].name if len(living) == 1 else f"{len(living)} runs"
         verb = "is" if len(living) == 1 else "are"
-        words = f"{one} {verb} still training.\nCome back any time:  mio-local{directory.elsewhere(self.folder)}"
+        words = f"{one} {verb} still training.\nCome back any time:  {program()}{directory.elsewhere(self.folder)}"
         answers = [
             Answer("k", "keep", "Keep training, close this window"),
             Answer("s", "stop", "Stop and save, then quit"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from textual import work
 
 from mio_local.errors import MioError, RunError
+from mio_local.process import program
 from mio_local.runs.directory import LIVE, Run
 from mio_tui.dialogs import Answer, Ask
 from mio_tui.formatting import size
@@ -60,7 +61,7 @@ class Bulk(Looking):
             return
         used = await asyncio.to_thread(lambda: sum(trash.size(run.path) for run in chosen))
         words = (f"Settings, curves, checkpoints and adapter, {size(used)}, are kept in the trash for seven days: u "
-                 "takes them back.\nTo empty it: mio-local delete --empty")  # fmt: skip
+                 f"takes them back.\nTo empty it: {program()} delete --empty")  # fmt: skip
         if await self.sure("Delete", chosen, words, Answer("d", "delete", "Move to the trash")):
             self.deleted = await self.each("deleted", chosen, trash.delete) or self.deleted
             self.unmark()
