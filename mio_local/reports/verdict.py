@@ -94,6 +94,8 @@ def _early(seen: Evidence) -> Verdict | None:
         return Verdict("too early to tell", f"step {seen.step}{of}")
     if seen.chosen is None or seen.chosen.sure is None:
         words = f"chosen {shown(seen.chosen.value)} nats" if seen.chosen else "no figures of the chosen answers"
+        if seen.held_out and seen.chosen and seen.chosen.count == 1:
+            return Verdict("cannot tell", f"{words}, but a single pair is held out", "give more by --eval-data")
         return Verdict("cannot tell", f"{words}, and how sure that is was not recorded")
     return None
 

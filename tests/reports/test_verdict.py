@@ -191,6 +191,12 @@ def test_a_run_that_overfits_is_told_where_it_was_best():
     assert judged(*worse).advice == "try more pairs, or --learning-rate 3e-4"
 
 
+def test_a_single_held_out_pair_is_said_to_be_too_few():
+    """As of a newcomer's first handful of pairs: it has a change, and no standard error."""
+    found = judged(*whole(scored(100, 1, -4) | {"delta/chosen_stderr": None, "pairs": 1}))
+    assert found.line == "cannot tell: chosen +1.0 nats, but a single pair is held out; give more by --eval-data"
+
+
 def test_what_a_supervised_run_is_not_trained_on_says_nothing():
     """Rejected answers rise with the chosen ones, and nothing tells them apart: as they may."""
     found = judged(*whole(scored(100, 5, 4.9, 0.5)), loss="sft")
