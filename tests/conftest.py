@@ -118,7 +118,7 @@ def launched(monkeypatch):
     """What would have been trained in the background."""
     queues = []
     for place in (launching.__name__, "mio_tui.new.begin"):
-        monkeypatch.setattr(f"{place}.launch", lambda queue: queues.append([run.name for run in queue]))
+        monkeypatch.setattr(f"{place}.launch", lambda queue, **_: queues.append([run.name for run in queue]))
     return queues
 
 

@@ -42,6 +42,7 @@ class Child:
         self.listening: asyncio.Task[None] | None = None
         self.asked = 0
         self._starting = asyncio.Lock()
+        self._beginning: asyncio.Task[None] | None = None
         self._waiting: dict[int, asyncio.Queue[Answer | MioError]] = {}
         self.closed = False
 
@@ -57,16 +58,21 @@ class Child:
                 raise MioError(f"{self.name} is closed")
             if self.alive:
                 return
-            pipe = asyncio.subprocess.PIPE
-            try:
-                self.process = await asyncio.create_subprocess_exec(
-                    sys.executable, *self.command(), stdin=pipe, stdout=pipe, stderr=pipe, limit=LONGEST_LINE,
-                    start_new_session=True,  # Ctrl-C in the terminal is for the app; and `kill` takes its children too
-                )
-            except OSError as error:
-                raise MioError(f"{self.name} cannot be started: {one_line(error)}") from None
-            self.began()
-            self.listening = asyncio.create_task(self._listen(self.process))
+            # in a task of its own: whoever asked may be cancelled, and `close` must find the process all the same
+            self._beginning = asyncio.create_task(self._begin())
+            await asyncio.shield(self._beginning)
+
+    async def _begin(self) -> None:
+        pipe = asyncio.subprocess.PIPE
+        try:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, *self.command(), stdin=pipe, stdout=pipe, stderr=pipe, limit=LONGEST_LINE,
+                start_new_session=True,  # Ctrl-C in the terminal is for the app; and `kill` takes its children too
+            )
+        except OSError as error:
+            raise MioError(f"{self.name} cannot be started: {one_line(error)}") from None
+        self.began()
+        self.listening = asyncio.create_task(self._listen(self.process))
 
     async def exchange(self, do: str, fields: Answer, partial: Callable[[Answer], None] | None = None) -> Answer:
         """The last answer to one request; `partial` is called with those before it."""
@@ -98,6 +104,8 @@ class Child:
         """End the process, whatever it does; what still waits for an answer gets a MioError."""
         self.closed = True
         async with self._starting:
+            if self._beginning:
+                await asyncio.gather(self._beginning, return_exceptions=True)
             if self.process and self.listening and not self.listening.done():  # a number that is free may be another's
                 kill(self.process)
                 await self.listening

@@ -56,6 +56,9 @@ async def walk(app, pilot):
     await pilot.press("escape", "f1")
     await until(pilot, lambda: "Keys: Live" in seen(pilot))
     yield "help"
+    await pilot.press("escape", "full_stop")
+    await until(pilot, lambda: "Train again with changes" in seen(pilot))
+    yield "the menu of a run"
     await pilot.press("escape", "c")
     await until(pilot, lambda: "Compare" in seen(pilot))
     await pilot.pause(0.3)
@@ -74,7 +77,7 @@ async def walk(app, pilot):
         await pilot.press(panel)
         await pilot.pause(0.1)
         yield f"live, narrow, panel {panel}"
-    app.new_like(app.screen.watched.run)
+    app.new_like(app.screen.watched.run, lambda tables: tables, "Model")
     await pilot.pause(0.5)
     for step in range(4):
         app.screen.go(step)

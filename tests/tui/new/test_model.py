@@ -34,7 +34,7 @@ launched = new_run_form.launched
 async def test_typing_filters_at_once_and_asks_the_hub_when_it_pauses(folder: Path, monkeypatch: Any) -> None:
     asked: list[str] = []
     monkeypatch.setattr(hub, "search", lambda query, limit=50: asked.append(query) or [on_hub("org/llama-9b")])
-    monkeypatch.setattr("mio_tui.new.steps.model_step.SEARCH_PAUSE", 2)
+    monkeypatch.setattr("mio_tui.new.steps.model_search.SEARCH_PAUSE", 2)
     async with form(folder) as (pilot, screen):
         await pilot.press(*"1.7")
         await until(pilot, lambda: "Qwen3-1.7B" in text(screen) and "Qwen3-0.6B" not in text(screen))
@@ -78,16 +78,22 @@ async def test_what_the_hub_refuses_is_one_line_below_the_local_models(
         await until(pilot, lambda: message not in text(screen))
 
 
-async def test_a_folder_that_is_typed_is_offered(folder: Path, tiny_model: Path, monkeypatch: Any) -> None:
+async def test_enter_takes_a_folder_that_is_typed_and_leads_on(
+    folder: Path, tiny_model: Path, monkeypatch: Any
+) -> None:
     monkeypatch.undo()
     monkeypatch.setattr("mio_tui.new.needs.needs", lambda *_: Needs())
     monkeypatch.setenv("HF_HUB_CACHE", str(folder))
     async with form(folder, (140, 45)) as (pilot, screen):
-        await pilot.press(*str(tiny_model))
-        await until(pilot, lambda: screen.models.rows)
-        await pilot.press("enter")
+        screen.query_one("#query").value = str(tiny_model)
         await pilot.pause()
+        for key in ("enter", *"pairs"):  # with no time between them
+            pilot.app.simulate_key(key)
+        await until(pilot, lambda: screen.at == 1)
         assert screen.state.draft.text("model.name") == str(tiny_model)
+        await until(pilot, lambda: screen.state.draft.text("data.source") == "pairs")
+        await pilot.press("escape")
+        await until(pilot, lambda: screen.at == 0)
         screen.query_one("#query").value = str(tiny_model / "none")
         await until(pilot, lambda: "no such folder" in text(screen))
         screen.query_one("#query").value = "~nobody-of-that-name/x"

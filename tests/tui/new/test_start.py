@@ -147,8 +147,9 @@ async def test_a_start_right_after_an_edit_waits_for_the_estimate(
 
 @pytest.mark.parametrize("edited", [False, True])
 async def test_one_press_starts_once_all_is_known_unless_something_is_edited(
-    folder: Path, shown: list[Run], launched: list[Any], edited: bool
+    folder: Path, shown: list[Run], launched: list[Any], monkeypatch: Any, edited: bool
 ) -> None:
+    monkeypatch.setattr("mio_tui.new.form.ESTIMATE_PAUSE", 1.0)
     async with form(folder, tables=TABLES) as (pilot, screen):
         await settled(pilot, screen)
         await go(pilot, screen, 3)

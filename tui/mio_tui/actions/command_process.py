@@ -40,6 +40,7 @@ class CommandProcess:
         self.began = self.ended = time.monotonic()
         self.stopped = False
         self.changed: Callable[[], object] = lambda: None  # who looks at it
+        self._starting: asyncio.Task[asyncio.subprocess.Process] | None = None
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -84,12 +85,16 @@ class CommandProcess:
         environment = {**os.environ, "MIO_LOCAL_PROGRESS": "json", "COLUMNS": str(self.columns)}
         trust = trust_handed_on() if name in OF_RUNS else []
         pipe = asyncio.subprocess.PIPE
-        process = self._process = await asyncio.create_subprocess_exec(
+        start = asyncio.create_subprocess_exec(
             # -P: no module is imported from the folder in which the app happens to run
             sys.executable, "-P", "-m", "mio_local.cli", name, str(self.run.path), *flags, *trust,
             stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, env=environment, limit=LONGEST_LINE,
             start_new_session=True,
         )  # fmt: skip
+        # in a task of its own: the app may be left meanwhile, and `end` must find the process all the same
+        self._starting = asyncio.create_task(start)
+        process = await asyncio.shield(self._starting)
+        self._process = process
         assert process.stdout
         assert process.stderr
         try:
@@ -134,9 +139,12 @@ class CommandProcess:
     async def end(self) -> None:
         """Force it to end, and wait until it has."""
         self.stopped = True
-        self._kill()
-        if self._process:
-            await self._process.wait()
+        if self._starting:
+            [found] = await asyncio.gather(self._starting, return_exceptions=True)
+            if isinstance(found, asyncio.subprocess.Process):
+                self._process = found
+                self._kill()
+                await found.wait()
 
     def _kill(self) -> None:
         if self._process and self._process.returncode is None:

@@ -1,34 +1,41 @@
 """Step 1: a model from this disk or from the hub."""
 
-from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar, Protocol, cast
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.timer import Timer
-from textual.widgets import DataTable, Input, Static
+from textual.widgets import DataTable, Static
 
 from mio_local.errors import MioError, RecipeError
 from mio_local.models import hub
 from mio_local.models.hub import ModelCard
 from mio_tui.background_thread import aside
+from mio_tui.base import Mio
 from mio_tui.formatting import line
 from mio_tui.new import stock
+from mio_tui.new.checks import DATA
 from mio_tui.new.needs import Needs
 from mio_tui.new.path_input import PathInput
-from mio_tui.new.state import State, Step
+from mio_tui.new.state import State
 from mio_tui.new.steps import model_list
-from mio_tui.new.steps.model_list import Row, Shelf
+from mio_tui.new.steps.model_list import Row
+from mio_tui.new.steps.model_search import ModelSearch
 
-SEARCH_PAUSE = 0.4  # seconds without a key before the hub is asked
 LOOK_PAUSE = 0.3
-LEAST_LETTERS = 2
 
 
-class ModelStep(Step):
+class Turning(Protocol):
+    """What this step asks of its form."""
+
+    def take_model(self, name: str) -> None: ...
+    async def turn_to(self, number: int) -> None: ...
+
+
+class ModelStep(ModelSearch):
     """The list is filtered at once, the hub is asked when the typing pauses, and enter chooses."""
 
     class Chosen(Message):
@@ -47,18 +54,15 @@ class ModelStep(Step):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "take", "Take it", show=False, priority=True),  # before the next key is heard
         Binding("slash", "search", "Search", show=False),
         Binding("down", "list", "To the list", show=False),
         Binding("pagedown", "list", "To the list", show=False),
     ]
 
     def __init__(self, state: State) -> None:
-        super().__init__(state, "step-model")
-        self.shelf = Shelf()
-        self.looking = "looking on this disk…"
-        self.error = ""
+        super().__init__(state)
         self.rows: dict[str, Row] = {}
-        self._pause: Timer | None = None
         self._look_pause: Timer | None = None
         self._asked = ""  # the model that was highlighted last
 
@@ -79,10 +83,6 @@ class ModelStep(Step):
     def enter(self) -> None:
         self.query_one("#query").focus()
         self.estimate_all()
-
-    @property
-    def typed_text(self) -> str:
-        return self.query_one("#query", Input).value.strip()
 
     @property
     def table(self) -> "DataTable[Text]":
@@ -126,39 +126,6 @@ class ModelStep(Step):
         self.post_message(self.Found())
 
     # the hub, and folders
-
-    def on_input_changed(self, event: Input.Changed) -> None:
-        event.stop()
-        self.error = ""
-        if self._pause:
-            self._pause.stop()
-        self.workers.cancel_group(self, "search")
-        query = self.typed_text
-        self.shelf.remote, self.shelf.typed, self.looking = [], [], ""
-        self.state.not_taken = query if query != self.state.draft.text("model.name") else ""
-        self.post_message(self.Found())
-        if stock.is_path(query):
-            self._pause = self.set_timer(SEARCH_PAUSE / 2, lambda: self._start(partial(self._find, query)))
-        elif len(query) >= LEAST_LETTERS:
-            self.looking = "searching the hub…"
-            self._pause = self.set_timer(SEARCH_PAUSE, lambda: self._start(partial(self._find, query)))
-        self.fill()
-
-    def _start(self, work: Callable[[], Coroutine[Any, Any, None]], group: str = "search") -> None:
-        self.run_worker(work, group=group, exclusive=True, exit_on_error=False)
-
-    async def _find(self, query: str) -> None:
-        """Look into the folder that was typed, or ask the hub."""
-        try:
-            if stock.is_path(query):
-                self.shelf.typed, self.error = await aside(stock.models_at, query)
-            else:
-                self.shelf.remote = await aside(hub.search, query)
-        except (MioError, OSError, RuntimeError, ValueError) as error:  # no such user, a name with a zero in it
-            self.error = str(error) if isinstance(error, MioError) else f"{query}: {error}"
-        self.looking = ""
-        self.fill()
-        self.estimate_all()
 
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
         event.stop()
@@ -255,9 +222,24 @@ class ModelStep(Step):
         if not self.table.has_focus and self.rows:
             self.table.focus()
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        event.stop()
-        self.choose()
+    def action_take(self) -> None:
+        """Enter: take the folder that was typed and go on, or take the highlighted model."""
+        if stock.is_path(self.state.not_taken):
+            cast("Mio", self.app).before_keys(self._take_folder)
+        else:
+            self.choose()
+
+    async def _take_folder(self) -> None:
+        """Take the folder that was typed, and go on, before what is typed next is heard."""
+        await self._found()
+        rows = list(self.rows.values())
+        if len(rows) == 1 and rows[0].card.complete:
+            form = cast("Turning", self.screen)
+            form.take_model(rows[0].card.name)
+            self.state.not_taken = ""
+            await form.turn_to(DATA)
+        else:
+            self.choose()
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
         event.stop()
@@ -268,10 +250,7 @@ class ModelStep(Step):
         typed = self.state.not_taken
         if not typed:
             return ""
-        if self._pause:  # the list is not yet that of what was typed
-            self._pause.stop()
-            self.workers.cancel_group(self, "search")
-            await self._find(typed)
+        await self._found()
         row = self.highlighted
         if not row:
             return self.error or f"{typed}: no model of that name; clear the field to keep the one that is chosen"

@@ -1,0 +1,146 @@
+"""A first evening with the app, in a real terminal, by keys and paths alone: two runs and their comparison, what can be
+done with a run, and a line of runs that outlives the app."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from mio_local.runs.directory import Run
+from tests.helpers.tui.terminal import Terminal
+
+DEMO = Path(__file__).parents[2] / "recipes" / "demo"
+SIZES = [(80, 24), (140, 45)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not shutil.which("tmux"), reason="tmux is not installed"),
+]
+
+
+class Keys:
+    """A terminal whose keys are counted; a typed path counts as one."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self.terminal, self.pressed, self.paths = terminal, 0, 0
+
+    def press(self, key: str, seen: str, seconds: float = 60) -> str:
+        """Press one key, and wait for what it leads to."""
+        self.terminal.keys(key)
+        self.pressed += 1
+        return self.terminal.wait(seen, seconds)
+
+    def path(self, path: Path, seen: str) -> None:
+        """Type a path."""
+        self.terminal._tmux("send-keys", "-l", str(path))
+        self.paths += 1
+        self.terminal.wait(seen)
+
+
+def environment() -> dict[str, str]:
+    return {
+        "TERM": "tmux-256color", "PS1": "$ ", "LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1",
+        "PATH": os.environ["PATH"], "MIO_LOCAL_PRELOAD": "1", "MIO_LOCAL_BELL": "0",
+    }  # fmt: skip
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """Twenty-four of the demo's pairs: one epoch is six steps."""
+    lines = (DEMO / "train.jsonl").read_text().splitlines(keepends=True)[:24]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(lines))
+    return file
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_from_nothing_to_a_comparison_in_twelve_keys_and_two_paths(
+    tmp_path: Path, pairs: Path, width: int, height: int
+) -> None:
+    folder = tmp_path / "runs"
+    app = f"{sys.executable} -m mio_local.cli --runs {folder}"
+    with Terminal(width, height, environment()) as terminal:
+        keys = Keys(terminal)
+        terminal.type(f"cd {tmp_path} && {app}")
+        terminal.wait("No runs yet")
+        keys.press("n", "1 Model")
+        keys.path(DEMO / "model", "demo/model")
+        keys.press("Enter", "2 Data", 60)
+        terminal.wait("1 Model ✓")
+        keys.path(pairs, "pairs.jsonl")
+        keys.press("C-s", "s starts")
+        keys.press("s", "TRAINING", 120)
+        terminal.wait("DONE", 180)
+        rerun = keys.pressed
+        keys.press(".", "Train again as DPO")
+        keys.press("a", "s starts")
+        keys.press("s", "model-dpo", 120)
+        assert keys.pressed - rerun == 3
+        terminal.wait(lambda text: "DONE" in text and "DPO" in text, 180)
+        keys.press("c", "A − B")
+        text = terminal.text()
+        assert "model-mio" in text
+        assert "model-dpo" in text
+        assert keys.pressed <= 12
+        assert keys.paths == 2
+
+
+def test_a_run_is_evaluated_exported_and_reported_without_leaving(tmp_path: Path, pairs: Path) -> None:
+    folder = tmp_path / "runs"
+    command = f"{sys.executable} -m mio_local.cli --runs {folder}"
+    model = f"--model {DEMO / 'model'} --data {pairs} --max-tokens 128 --set data.eval_fraction=0.25"
+    with Terminal(140, 45, environment()) as terminal:
+        keys = Keys(terminal)
+        terminal.type(f"cd {tmp_path} && {command} train {model} --name one && {command}")
+        terminal.wait("mio-local   runs 1", 180)
+        keys.press(".", "Evaluate…")
+        keys.press("v", "Did it forget?")
+        keys.press("h", "Evaluate one")
+        assert "preference" in terminal.wait("✓ ", 180)
+        keys.press("Escape", "mio-local   runs 1")
+        keys.press(".", "Export…")
+        keys.press("o", "GGUF")
+        keys.press("m", "Export as mlx: one")
+        terminal.wait("✓ one", 180)
+        assert "mlx_lm.generate" in terminal.text()
+        assert (folder / "one" / "exports" / "mlx" / "adapters.safetensors").exists()
+        keys.press("Escape", "mio-local   runs 1")
+        keys.press(".", "Write and read its report")
+        keys.press("w", "Report of one")
+        terminal.wait("Held-out figures", 60)
+        assert (folder / "one" / "report.html").exists()
+        keys.press("Escape", "mio-local   runs 1")
+        keys.press("q", "$ ")
+
+
+def test_a_line_of_three_runs_outlives_the_app(tmp_path: Path, pairs: Path) -> None:
+    folder = tmp_path / "runs"
+    names = ("model-mio", "model-mio-2", "model-mio-3")
+    runs = [Run(folder / name) for name in names]
+    app = f"{sys.executable} -m mio_local.cli --runs {folder}"
+    with Terminal(140, 45, environment()) as terminal:
+        keys = Keys(terminal)
+        terminal.type(f"cd {tmp_path} && {app}")
+        terminal.wait("No runs yet")
+        keys.press("n", "1 Model")
+        keys.path(DEMO / "model", "demo/model")
+        keys.press("Enter", "1 Model ✓")
+        keys.path(pairs, "pairs.jsonl")
+        keys.press("C-s", "s starts")
+        keys.press("s", "model-mio", 120)
+        for name in names[1:]:
+            keys.press("Escape", "mio-local   runs")
+            keys.press("Home", "mio-local   runs")
+            keys.press("e", "3 Settings")
+            keys.press("C-s", "q runs it after")
+            keys.press("q", f"{name} is in line")
+        keys.press("Escape", "mio-local   runs 3")
+        keys.press("q", "Quit?")
+        keys.press("k", "keeps training")
+        terminal.type("clear")
+        terminal.type(f"until {app} runs | grep -c done | grep -q 3; do sleep 1; done; echo all of them")
+        terminal.wait(lambda text: "\nall of them" in text, 300)
+    assert [run.read_status()["state"] for run in runs] == ["done"] * 3
+    ends = [run.read_status()["time"] for run in runs]
+    assert ends == sorted(ends)
