@@ -13,6 +13,7 @@ from mio_tui.base import MOVING
 
 # tab, ^c and the like: what Textual binds on every screen
 EVERYWHERE = {binding.action for base in (App, Screen) for binding in Binding.make_bindings(base.BINDINGS)}
+EVERYWHERE |= {"command_palette", "app.command_palette"}  # which help names by itself
 TYPING = "← → ^a ^e ^← ^→ move, ^w ^u ^k cut: the usual keys edit text"
 
 
