@@ -49,7 +49,11 @@ async def still(pilot: Any, screen: Any, step: int) -> None:
     await settled(pilot, screen)
     await until(pilot, lambda: screen.state.template and screen.state.lasting)
     screen.go(step)
-    await pilot.pause(0.3)
+    before, same = "", 0
+    while same < 5:  # a busy machine draws late
+        await pilot.pause(0.1)
+        now = look(pilot.app)
+        before, same = now, same + 1 if now == before else 0
 
 
 @pytest.mark.parametrize("size", SIZES)
