@@ -100,6 +100,19 @@ async def test_enter_takes_a_folder_that_is_typed_and_leads_on(
         await until(pilot, lambda: "✗ ~nobody" in text(screen))
 
 
+async def test_a_list_that_is_filled_before_it_hears_of_its_new_width(folder: Path) -> None:
+    """Rows of one width did not go into the columns of another: the estimate ended there, without a word."""
+    async with form(folder, (140, 45)) as (pilot, screen):
+        await until(pilot, lambda: screen.models.rows)
+        table = screen.models.table
+        wide = [str(column.label) for column in table.ordered_columns]
+        table.clear(columns=True)
+        table.add_column("of a narrow list")
+        screen.models.fill()
+        assert [str(column.label) for column in table.ordered_columns] == wide
+        assert table.row_count == len(screen.models.rows)
+
+
 async def test_enter_chooses_and_enter_again_goes_on(folder: Path) -> None:
     async with form(folder) as (pilot, screen):
         assert "1 Model ✓" not in text(screen)

@@ -78,7 +78,7 @@ class ModelStep(ModelSearch):
         self.load_local()
 
     def on_resize(self) -> None:
-        self.resized()
+        self.fill()
 
     def enter(self) -> None:
         self.query_one("#query").focus()
@@ -87,15 +87,6 @@ class ModelStep(ModelSearch):
     @property
     def table(self) -> "DataTable[Text]":
         return self.query_one("#models", DataTable)
-
-    def resized(self) -> None:
-        """Choose the columns for the width."""
-        table, heads = self.table, model_list.columns(wide=self.is_wide)
-        if len(heads) != len(table.columns):
-            table.clear(columns=True)
-            for number, head in enumerate(heads):
-                table.add_column(head, key=str(number))
-        self.fill()
 
     @property
     def is_wide(self) -> bool:
@@ -185,7 +176,13 @@ class ModelStep(ModelSearch):
         self.rows = self.shelf.rows(self.typed_text, chosen, totals)
         taken = 64 if self.is_wide else 41
         width = max(12, self.size.width - taken)
-        table.clear()
+        heads = model_list.columns(wide=self.is_wide)
+        if len(heads) == len(table.columns):
+            table.clear()
+        else:  # its width is another one, which `on_resize` may not have been told of yet
+            table.clear(columns=True)
+            for number, head in enumerate(heads):
+                table.add_column(head, key=str(number))
         for name, row in self.rows.items():
             table.add_row(*row.cells(wide=self.is_wide, width=width), key=name)
         if before and before.card.name in self.rows:
