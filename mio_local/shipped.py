@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from mio_local.objectives.losses import dpo_beta
 from mio_local.recipe import Recipe, build, read_toml
 
 
@@ -29,5 +30,5 @@ def demo_recipes(backend: str = "auto", device: str = "auto", steps: int = 0) ->
     if steps:
         overrides["train.steps"] = ("--steps", steps)
     mio = build(read_toml(file), str(file), overrides)
-    halved = {"loss.name": ("--loss", "dpo"), "loss.beta": ("--beta", mio.loss.beta / 2)}
+    halved = {"loss.name": ("--loss", "dpo"), "loss.beta": ("--beta", dpo_beta(mio.loss.beta))}
     return mio, build(read_toml(file), str(file), overrides | halved)

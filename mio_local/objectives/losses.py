@@ -120,6 +120,12 @@ def objective(name: str, beta: float, reduction: str) -> Objective:
     return lambda xp, p: per_pair(xp, p.reduced(reduction), beta)
 
 
+def dpo_beta(mio_beta: float) -> float:
+    """DPO's beta that begins with the same gradient as MIO's: at the start the slope of each log-prob is beta / 4 in
+    MIO and beta / 2 in DPO."""
+    return mio_beta / 2
+
+
 def answer_target(name: str, beta: float, reduction: str) -> float | None:
     """The log-ratio, in nats, that a whole chosen answer is drawn to; None where nothing is, or it is per token."""
     return LOSSES[name].target(beta) if reduction == "sum" else None

@@ -12,8 +12,8 @@ from textual.widgets import Input, TextArea
 from mio_tui.base import MOVING
 
 # tab, ^c and the like: what Textual binds on every screen
-EVERYWHERE = {binding.action for base in (App, Screen) for binding in Binding.make_bindings(base.BINDINGS)}
-EVERYWHERE |= {"command_palette", "app.command_palette"}  # which help names by itself
+BOUND = {binding.action for base in (App, Screen) for binding in Binding.make_bindings(base.BINDINGS)}
+EVERYWHERE = BOUND | {"command_palette", "app.command_palette"}  # help names the palette by itself
 TYPING = "← → ^a ^e ^← ^→ move, ^w ^u ^k cut: the usual keys edit text"
 
 

@@ -5,13 +5,14 @@ import shutil
 
 import pytest
 
+from mio_local.chat.feedback import NAME as PAIRS
 from mio_local.recipe import build, read_toml
 from mio_local.runs import trash
 from mio_local.runs.directory import Run
 from mio_local.runs.remarks import read_remarks
 from mio_tui.actions.actions_menu import ActionsMenu
 from mio_tui.actions.recipe_like import on_pairs, with_objective
-from mio_tui.actions.run_actions import ACTIONS, GROUPS, PAIRS, Meant
+from mio_tui.actions.run_actions import ACTIONS, GROUPS, Meant
 from mio_tui.dialogs import Ask, AskText
 from mio_tui.new.screen import NewRunScreen
 from mio_tui.screens.compare import CompareScreen

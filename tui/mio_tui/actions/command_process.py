@@ -107,7 +107,9 @@ class CommandProcess:
         with contextlib.suppress(ValueError):  # a line longer than any of ours: the rest is not looked at
             async for raw in stream:
                 text = raw.decode(errors="replace").rstrip()
-                if not self._is_progress(text) and len(self.lines) < MOST_LINES:
+                if self._is_progress(text):  # which who looks at it sees by a clock
+                    continue
+                if len(self.lines) < MOST_LINES:
                     self.lines.append(_visible(text))
                 self.changed()
         while await stream.read(LONGEST_LINE):

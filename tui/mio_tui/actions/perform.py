@@ -20,7 +20,7 @@ from mio_local.runs.remarks import read_remarks, set_note, set_tags
 from mio_tui.actions.command_process import CommandProcess
 from mio_tui.actions.command_screen import CommandScreen
 from mio_tui.actions.recipe_like import on_pairs, with_objective
-from mio_tui.actions.run_actions import PAIRS, Meant, other_objective
+from mio_tui.actions.run_actions import Meant, chat_pairs, other_objective
 from mio_tui.base import MioScreen
 from mio_tui.dialogs import Answer, Ask, AskText
 
@@ -88,7 +88,7 @@ class Performer:
         self.screen.mio.new_like(self.run, lambda tables: with_objective(tables, name), "Review")
 
     def pairs(self) -> None:
-        pairs = self.run.path / PAIRS
+        pairs = chat_pairs(self.run)
         self.screen.mio.new_like(self.run, lambda tables: on_pairs(tables, self.run, pairs), "Data")
 
     def rename(self) -> None:

@@ -8,17 +8,19 @@ from typing import Any
 from mio_local.runs.directory import Run
 
 # of [data], what says how any pairs are read; the rest is about those that the other run had
-READING = ("template", "template_args", "system", "thoughts", "score", "max_tokens", "long_prompt", "bad_rows")
+KEPT = ("template", "template_args", "system", "thoughts", "score", "max_tokens", "long_prompt", "bad_rows")
 
 
 def with_objective(tables: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The tables of a recipe with another objective: between MIO and DPO with the beta that begins with the same
-    gradient (at zero the slope of each log-prob is beta/4 in MIO, beta/2 in DPO), else with the default."""
+    gradient, else with the default."""
+    from mio_local.objectives.losses import dpo_beta  # with numpy: not before the first screen
+
     made = deepcopy(dict(tables))
     loss = dict(made.get("loss") or {})
     before, beta = loss.get("name", "mio"), loss.pop("beta", None)
     loss.pop("reduction", None)
-    factor = {("mio", "dpo"): 0.5, ("dpo", "mio"): 2.0}.get((before, name))
+    factor = {("mio", "dpo"): dpo_beta(1.0), ("dpo", "mio"): 1 / dpo_beta(1.0)}.get((before, name))
     if factor and isinstance(beta, int | float):
         loss["beta"] = beta * factor
     made["loss"] = loss | {"name": name}
@@ -28,7 +30,7 @@ def with_objective(tables: Mapping[str, Any], name: str) -> dict[str, Any]:
 def on_pairs(tables: Mapping[str, Any], run: Run, pairs: Path) -> dict[str, Any]:
     """The tables of a recipe that trains on other pairs, from where the run's adapter is, where it has one."""
     made = deepcopy(dict(tables))
-    data = {key: value for key, value in dict(made.get("data") or {}).items() if key in READING}
+    data = {key: value for key, value in dict(made.get("data") or {}).items() if key in KEPT}
     made["data"] = data | {"source": str(pairs)}
     if run.adapter.exists():
         made["lora"] = dict(made.get("lora") or {}) | {"init_adapter": str(run.adapter)}

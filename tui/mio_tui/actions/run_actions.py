@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from mio_local.runs.directory import LIVE, RESUMABLE, Run
 from mio_local.runs.summary import Row, row_of
 
 GROUPS = ("look", "use", "train", "keep", "trainer")
 MOST_COMPARED = 4
-PAIRS = "chat-pairs.jsonl"  # as `mio_local.chat.feedback` names it, which imports what a list does not need
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,13 @@ class Action:
         return self.refused(meant)
 
 
+def chat_pairs(run: Run) -> Path:
+    """The file in which a chat keeps a run's pairs."""
+    from mio_local.chat.feedback import NAME  # 40 ms: not before the first screen
+
+    return run.path / NAME
+
+
 def _said(words: str) -> Callable[[Meant], str]:
     return lambda meant: words
 
@@ -74,7 +81,7 @@ def _without_command(meant: Meant) -> str:
 
 
 def _without_pairs(meant: Meant) -> str:
-    file = meant.run.path / PAIRS
+    file = chat_pairs(meant.run)
     return "" if file.is_file() and file.stat().st_size else "none was kept in a chat yet"
 
 

@@ -11,7 +11,7 @@ import tomlkit
 
 from mio_local.errors import RecipeError, one_line
 from mio_local.flags import as_text, flag_words
-from mio_local.objectives.losses import LOSSES
+from mio_local.objectives.losses import LOSSES, dpo_beta
 from mio_local.process import program
 from mio_local.recipe import PATHS, Recipe, build, read_toml
 from mio_local.storage.writing import write_atomically
@@ -144,7 +144,7 @@ class Draft:
             if not self.both:
                 found[end] = changed
                 continue
-            beta = changed.get("loss.beta", self.value("loss.beta")) / 2
+            beta = dpo_beta(changed.get("loss.beta", self.value("loss.beta")))
             found[f"{end}-mio".strip("-")] = {**changed, "loss.name": "mio"}
             found[f"{end}-dpo".strip("-")] = {**changed, "loss.name": "dpo", "loss.beta": beta}
         if len(found) > several.MOST_RUNS:

@@ -14,6 +14,7 @@ from textual.widgets import Input, Static
 from mio_local.runs.directory import RESUMABLE
 from mio_local.runs.summary import Row
 from mio_tui.actions.acting import Acting
+from mio_tui.actions.run_actions import MOST_COMPARED, Meant
 from mio_tui.background_thread import aside
 from mio_tui.formatting import line
 from mio_tui.runs import listing
@@ -22,7 +23,6 @@ from mio_tui.runs.run_columns import Order, next_column
 from mio_tui.runs.runtable import RunTable
 
 REST = 0.2  # seconds that the cursor stays on a run before its curves are read
-MOST_COMPARED = 4
 OF_A_RUN = ("mark", "compare", "chat", "resume", "delete", "filter", "sort", "turn", "again", "copy", "actions")
 
 
@@ -233,18 +233,16 @@ class RunsScreen(Bulk, Acting):
 
     def action_again(self) -> None:
         """A new run that begins with this one's settings."""
-        if run := self.run:
-            self.mio.new_like(run, lambda tables: tables, "Settings")
+        self._do_with_run("again")
 
     def action_copy(self) -> None:
         """Copy the folder's path."""
-        if run := self.run:
-            try:
-                self.app.copy_to_clipboard(str(run.path))
-            except UnicodeEncodeError:
-                self.mio.complain(f"{run.path}: not copied, as this name is no text")
-                return
-            self.notify(str(run.path), title="copied", markup=False)
+        self._do_with_run("copy")
+
+    def _do_with_run(self, name: str) -> None:
+        """One of ACTIONS, with the run under the cursor whatever is marked."""
+        if self.run and self.row:
+            self.perform(Meant((self.run,), self.row), name)
 
     def action_sort(self) -> None:
         """Order by the next column that is shown."""
