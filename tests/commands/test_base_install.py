@@ -13,10 +13,10 @@ from packaging.utils import canonicalize_name
 LARGEST = 540 << 20  # bytes of all of it; 489 MiB on Linux on 2026-11-28
 KNOWN = {  # mlx-metal on a Mac, mlx-cpu on Linux
     "annotated-doc", "annotated-types", "anyio", "click", "contourpy", "cycler", "datasets", "dill", "filelock",
-    "fonttools", "fsspec", "h11", "hf-xet", "httpcore2", "httpx2", "huggingface-hub", "idna", "jinja2",
-    "kiwisolver", "linkify-it-py", "markdown-it-py", "markupsafe", "matplotlib", "mdit-py-plugins", "mdurl",
-    "ml-dtypes", "mlx", "mlx-cpu", "mlx-lm", "mlx-metal", "multiprocess", "numpy", "packaging", "pandas", "pillow",
-    "platformdirs", "protobuf", "pyarrow", "pydantic", "pydantic-core", "pygments", "pyparsing", "python-dateutil",
+    "fonttools", "fsspec", "h11", "hf-xet", "httpcore2", "httpx2", "huggingface-hub", "idna", "jinja2", "kiwisolver",
+    "linkify-it-py", "markdown-it-py", "markupsafe", "matplotlib", "mdit-py-plugins", "mdurl", "ml-dtypes", "mlx",
+    "mlx-cpu", "mlx-lm", "mlx-metal", "multiprocess", "numpy", "packaging", "pandas", "pillow", "platformdirs",
+    "protobuf", "psutil", "pyarrow", "pydantic", "pydantic-core", "pygments", "pyparsing", "python-dateutil",
     "pyyaml", "regex", "rich", "safetensors", "sentencepiece", "shellingham", "six", "textual", "tokenizers",
     "tomlkit", "tqdm", "transformers", "truststore", "typer", "typing-extensions", "typing-inspection", "xxhash",
 }  # fmt: skip
