@@ -112,6 +112,6 @@ def set_adapter(model: Any, adapter: Adapter) -> None:
 
 def save_adapter(model: Any, config: dict[str, Any], folder: Path) -> None:
     """adapters.safetensors and adapter_config.json, as `mlx_lm.load(adapter_path=...)` reads them."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)  # and none above it: a run that was moved away is not begun anew
     mx.save_safetensors(str(folder / "adapters.safetensors"), dict(tree_flatten(model.trainable_parameters())))
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

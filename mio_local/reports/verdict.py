@@ -23,7 +23,6 @@ below 3 ln 2 - 1.5 ln 3 = 0.432 nats and mi/dv below ln 2 whatever the model doe
 its start.
 """
 
-import json
 import math
 
 from mio_local.objectives.intervals import SURE
@@ -33,7 +32,6 @@ from mio_local.reports.evidence import BATCHES, Evidence, Mean, Share, evidence,
 from mio_local.runs.directory import Run
 from mio_local.runs.history import History, read
 from mio_local.runs.summary import KINDS, Verdict
-from mio_local.storage.writing import PRIVATE, write_atomically
 
 __all__ = ["KINDS", "Verdict", "verdict"]
 
@@ -52,9 +50,8 @@ def verdict(history: History) -> Verdict | None:
 
 def keep_verdict(run: Run) -> None:
     """Write the verdict into the status of a run whose lock is held; nothing else of it changes. Raises RunError."""
-    found, status = verdict(read(run)), run.read_status()
-    if found:
-        write_atomically(run.status, json.dumps(status | {"verdict": found.kept()}) + "\n", PRIVATE)
+    if found := verdict(read(run)):
+        run.amend_status(verdict=found.kept())
 
 
 def _diverged(seen: Evidence) -> Verdict | None:

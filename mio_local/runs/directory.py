@@ -22,6 +22,7 @@ import socket
 import time
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,10 @@ class Run:
         before = {key: value for key, value in self.read_status().items() if key not in OF_THE_MOMENT}
         self.write_status(**{**before, **values})
 
+    def amend_status(self, **values: Any) -> None:
+        """Replace some of status.json, by whoever holds the lock; who wrote it, and when, stays as it is."""
+        write_atomically(self.status, json.dumps(_read_json(self.status, {}) | values) + "\n", PRIVATE)
+
     def is_locked(self) -> bool:
         """Whether a trainer, or a process that waits to train, holds the lock."""
         return is_held(self.lock)
@@ -181,10 +186,8 @@ def runs_folder(given: str | None) -> Path:
 def check_folder(runs: Path) -> None:
     """Raise RunError where no run can be made in `runs`; makes nothing."""
     there = next(place for place in (runs, *runs.absolute().parents) if os.path.lexists(place))
-    if not there.is_dir():
-        raise RunError(f"{runs}: no run can be made here: {there} is no folder; choose another --runs folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise RunError(f"{runs}: no run can be made here: {there} is not writable; choose another --runs folder")
+    if why := "no folder" if not there.is_dir() else "" if os.access(there, os.W_OK | os.X_OK) else "not writable":
+        raise RunError(f"{runs}: no run can be made here: {there} is {why}; choose another --runs folder")
 
 
 def claim(runs: Path, name: str) -> Run:
@@ -229,10 +232,8 @@ def _info_text(info: dict[str, Any], *recipes: str) -> str:
 def free_name(runs: Path, stem: str) -> str:
     """`stem`, or the first of stem-2, stem-3, ... that is not taken."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[: LONGEST_NAME - 10] or "run"
-    number = 1
-    while (runs / (name := stem if number == 1 else f"{stem}-{number}")).exists():
-        number += 1
-    return name
+    names = chain([stem], (f"{stem}-{number}" for number in count(2)))
+    return next(name for name in names if not (runs / name).exists())
 
 
 def find(runs: Path, name: str) -> Run:
@@ -276,9 +277,8 @@ def called(run: Run) -> str:
 def _elsewhere(status: dict[str, Any]) -> str:
     """The other machine that wrote a status a moment ago; "" where it was this one, or long ago."""
     host, when = status.get("host"), status.get("time")
-    if not isinstance(host, str) or host == socket.gethostname() or not is_number(when):
-        return ""
-    return host if abs(time.time() - when) < RECENT else ""
+    recent = is_number(when) and abs(time.time() - when) < RECENT
+    return host if recent and isinstance(host, str) and host != socket.gethostname() else ""
 
 
 def _step(checkpoint: Path) -> str:

@@ -107,7 +107,8 @@ def test_mistakes_end_as_failed_with_their_reason(
     behind = make("behind")
     launch([failing["data"], behind])
     launch([failing["model"]])
-    assert [ended(run) for run in failing.values()] == ["failed", "failed"]  # both, as `mistake` wants no file changed
+    assert [ended(run) for run in failing.values()] == ["failed", "failed"]
+    assert ended(behind) == "queued"  # all three, as `mistake` wants no file changed
     for name, run in failing.items():
         reason = run.read_status()["reason"]
         assert "gone" in reason
@@ -115,7 +116,6 @@ def test_mistakes_end_as_failed_with_their_reason(
         assert reason in run.log.read_text()
         assert "Traceback" not in run.log.read_text()
         assert reason in mistake("watch", name)
-    assert ended(behind) == "queued"
     assert "run behind is queued" in mistake("stop", "behind")
 
 

@@ -45,13 +45,16 @@ def environment() -> dict[str, str]:
     }  # fmt: skip
 
 
-@pytest.fixture
-def pairs(tmp_path: Path) -> Path:
-    """Twenty-four of the demo's pairs: one epoch is six steps."""
-    lines = (DEMO / "train.jsonl").read_text().splitlines(keepends=True)[:24]
-    file = tmp_path / "pairs.jsonl"
+def demo_pairs(file: Path, count: int) -> Path:
+    """The first of the demo's pairs; a step takes four."""
+    lines = (DEMO / "train.jsonl").read_text().splitlines(keepends=True)[:count]
     file.write_text("".join(lines))
     return file
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    return demo_pairs(tmp_path / "pairs.jsonl", 24)
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
@@ -97,12 +100,12 @@ def test_a_run_is_evaluated_exported_and_reported_without_leaving(tmp_path: Path
         keys.press(".", "Evaluate…")
         keys.press("v", "Did it forget?")
         keys.press("h", "Evaluate one")
-        assert "preference" in terminal.wait("✓ ", 180)
+        assert "preference" in terminal.wait("Evaluate one  ✓ ", 180)
         keys.press("Escape", "mio-local   runs 1")
         keys.press(".", "Export…")
         keys.press("o", "GGUF")
         keys.press("m", "Export as mlx: one")
-        terminal.wait("✓ one", 180)
+        terminal.wait("Export as mlx: one  ✓ ", 180)
         assert "mlx_lm.generate" in terminal.text()
         assert (folder / "one" / "exports" / "mlx" / "adapters.safetensors").exists()
         keys.press("Escape", "mio-local   runs 1")
@@ -114,7 +117,8 @@ def test_a_run_is_evaluated_exported_and_reported_without_leaving(tmp_path: Path
         keys.press("q", "$ ")
 
 
-def test_a_line_of_three_runs_outlives_the_app(tmp_path: Path, pairs: Path) -> None:
+def test_a_line_of_three_runs_outlives_the_app(tmp_path: Path) -> None:
+    pairs = demo_pairs(tmp_path / "pairs.jsonl", 400)  # the first is to train as long as the others are put in line
     folder = tmp_path / "runs"
     names = ("model-mio", "model-mio-2", "model-mio-3")
     runs = [Run(folder / name) for name in names]

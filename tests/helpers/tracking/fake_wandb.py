@@ -6,6 +6,7 @@
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -63,5 +64,9 @@ def told(file: Path) -> list[dict[str, Any]]:
 
 def mirrors(process: int) -> list[psutil.Process]:
     """The processes that mirror runs, of those below one."""
-    return [child for child in psutil.Process(process).children(recursive=True)
-            if "mio_local.tracking.mirror" in child.cmdline()]  # fmt: skip
+    found: list[psutil.Process] = []
+    for child in psutil.Process(process).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it ended meanwhile: a zombie has no command line
+            if "mio_local.tracking.mirror" in child.cmdline():
+                found.append(child)
+    return found
