@@ -7,14 +7,33 @@ import asyncio
 import sys
 from pathlib import Path
 
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from mio_local.chat.start import ChatStart
 from mio_local.runs.directory import Run
 from mio_tui.app import MioApp
 from mio_tui.new.screen import NewRunScreen
+from mio_tui.screens.chat import ChatScreen
 from mio_tui.screens.compare import CompareScreen
 from mio_tui.screens.live import LiveScreen
 
 HERE = Path(__file__).parent
 SIZE = (132, 38)
+QUESTION = "Ada bakes 8 trays of 2 rolls, eats 3 and sells 7. How many rolls are left?"
+
+
+async def ask(screen: ChatScreen, pilot: Pilot[None]) -> None:
+    """Put the question, and keep the answers as a pair."""
+    while not screen.ready:
+        await pilot.pause(0.2)
+    screen.query_one("#ask", Input).value = QUESTION
+    await pilot.press("enter")
+    await pilot.pause(1)
+    while screen.busy:
+        await pilot.pause(0.2)
+    await pilot.press("f4")
+    await pilot.pause(1)
 
 
 async def draw(folder: Path, model: str, data: str) -> None:
@@ -27,6 +46,7 @@ async def draw(folder: Path, model: str, data: str) -> None:
             ("live", LiveScreen(mio)),
             ("compare", CompareScreen([mio, dpo])),
             ("new-run", NewRunScreen({"model": {"name": model}, "data": {"source": data, "max_tokens": 128}})),
+            ("chat", ChatScreen(ChatStart(["demo-mio"]))),
         ):
             if screen is not None:
                 app.push_screen(screen)
@@ -34,6 +54,8 @@ async def draw(folder: Path, model: str, data: str) -> None:
             if name == "new-run":
                 await pilot.press("f3")
                 await pilot.pause(15)
+            if isinstance(screen, ChatScreen):
+                await ask(screen, pilot)
             (HERE / f"{name}.svg").write_text(app.export_screenshot(title="mio-local"), encoding="utf-8")
             if screen is not None:
                 app.pop_screen()

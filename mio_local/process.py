@@ -25,6 +25,8 @@ _claimed: list[bool] = []  # one, in a process of ours
 _left_out: list[str] = []
 _trusting: list[bool] = []  # one, where remote code may run though a file asked for it
 TRUST = "--trust-remote-code"
+_TOLD = {TRUST: True, "--no-trust-remote-code": False,
+         "model.trust_remote_code=true": True, "model.trust_remote_code=false": False}  # fmt: skip
 SWITCH = "MIO_LOCAL_PRELOAD"  # 0 leaves the process alone
 ROOM = 512 << 20  # bytes of address space that an array library takes beside the weights, 72 MiB of it a thread
 SYSTEM = ("usr/lib/*/openblas-pthread/libopenblas.so.0", "usr/lib64/libopenblasp.so.0", "usr/lib/libopenblas.so.0")
@@ -167,8 +169,9 @@ def check_trust(model: str, asked: bool) -> None:
 
 
 def says_trust(words: Sequence[str]) -> bool:
-    """Whether a command line names remote code."""
-    return any(word == TRUST or word.replace(" ", "").lower() == "model.trust_remote_code=true" for word in words)
+    """Whether a command line names remote code, and does not take it back after that."""
+    told = [_TOLD[known] for word in words if (known := word.replace(" ", "").lower()) in _TOLD]
+    return bool(told) and told[-1]
 
 
 def trust_handed_on() -> list[str]:

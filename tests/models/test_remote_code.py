@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from mio_local.process import says_trust
+
 CODE = """
 from pathlib import Path
 Path({mark!r}).write_text("it ran")
@@ -59,3 +61,18 @@ def test_a_recipe_alone_runs_none(model: Path, tiny_pairs: Path, tmp_path: Path)
         assert not (tmp_path / "mark").exists()
     assert run(tmp_path, "check", "r", "--trust-remote-code", *place).returncode == 0
     assert (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "trusted"),
+    [
+        ("train r.toml", False),
+        ("train r.toml --trust-remote-code", True),
+        ("train r.toml --set model.trust_remote_code=true", True),
+        ("train r.toml --trust-remote-code --no-trust-remote-code", False),
+        ("train r.toml --trust-remote-code --set model.trust_remote_code=false", False),
+        ("train r.toml --no-trust-remote-code --trust-remote-code", True),
+    ],
+)
+def test_the_last_word_counts(words: str, trusted: bool) -> None:
+    assert says_trust(words.split()) is trusted

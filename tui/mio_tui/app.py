@@ -16,6 +16,7 @@ from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
 from mio_local.errors import MioError, RecipeError, RunError, nearest
+from mio_local.process import as_typed
 from mio_local.runs import directory
 from mio_local.runs.directory import Run
 from mio_local.runs.index import Index
@@ -219,8 +220,9 @@ class MioApp(Leaving):
         self, message: str, *, title: str = "", severity: SeverityLevel = "information", timeout: float | None = None,
         markup: bool = False,
     ) -> None:  # fmt: skip
-        """As Textual's, but without markup unless asked for, and with control characters made visible."""
-        super().notify(block(message).plain, title=title, severity=severity, timeout=timeout, markup=markup)
+        """As Textual's, but without markup unless asked for, with control characters made visible, and with commands as
+        they can be typed."""
+        super().notify(as_typed(block(message).plain), title=title, severity=severity, timeout=timeout, markup=markup)
 
     def complain(self, error: object) -> None:
         """Show what went wrong, as text."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.screen import ActiveBinding, Screen
-from textual.widgets import Input, TextArea
+from textual.widgets import Input
 
 from mio_tui.base import MOVING
 
@@ -33,6 +33,8 @@ def keys_of(screen: Screen[object]) -> Keys:
         key = screen.app.get_key_display(active.binding)
         if key not in keys:
             keys.append(key)
+    from textual.widgets import TextArea  # here: the first screen is drawn without it
+
     found = Keys([], [], TYPING if isinstance(screen.focused, Input | TextArea) else "")
     for keys, active in sorted(shown.values(), key=lambda one: not one[1].binding.show):
         binding = active.binding

@@ -8,7 +8,6 @@ from textual.app import SystemCommand
 
 from mio_local.runs.directory import Run
 from mio_tui.actions.actions_menu import ActionsMenu
-from mio_tui.actions.perform import Performer, last_command
 from mio_tui.actions.run_actions import ACTIONS, Meant
 from mio_tui.base import MioScreen
 
@@ -31,6 +30,8 @@ class Acting(MioScreen[None]):
 
     def meant(self) -> Meant:
         """The chosen runs, of which there is one."""
+        from mio_tui.actions.perform import last_command  # here: the first screen is drawn without it
+
         last = last_command(self.mio.commands, self.chosen[0])
         return Meant.by(self.chosen, last.title if last else "")
 
@@ -39,6 +40,8 @@ class Acting(MioScreen[None]):
         if name in self.OWN:
             getattr(self, f"action_{name}")()
         else:
+            from mio_tui.actions.perform import Performer
+
             Performer(self, meant).perform(name)
 
     def in_palette(self) -> Iterator[SystemCommand]:

@@ -31,8 +31,8 @@ class ChatScreen(MioScreen[None]):
     TITLE_WORDS = "Chat"
     HELP_WORDS = (
         "Every answer is to the same conversation: it goes on from the answer that was called better, else from the "
-        "trained model's. Pairs are appended to chat-pairs.jsonl in the run's folder, which `mio-local train --data` "
-        "reads."
+        "trained model's. Pairs are appended to chat-pairs.jsonl in the run's folder; to train on them: . in the "
+        "list of runs."
     )
     DEFAULT_CSS = """
     ChatScreen {

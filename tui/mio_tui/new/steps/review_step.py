@@ -9,6 +9,7 @@ from textual.containers import Container, VerticalScroll
 from textual.widgets import Static
 
 from mio_local.errors import RecipeError
+from mio_local.process import as_typed
 from mio_local.runs.directory import runs_folder
 from mio_tui.formatting import block, line
 from mio_tui.new.checks import checks
@@ -84,7 +85,7 @@ class ReviewStep(Step):
             text.append("once the settings are valid")
         else:
             if not commands:
-                text.append(NO_FLAGS)
+                text.append(as_typed(NO_FLAGS))
         return text.append_text(block("\n".join(commands), 8000))
 
     def commands(self) -> list[str]:
