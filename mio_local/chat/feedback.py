@@ -15,9 +15,10 @@ NAME = "chat-pairs.jsonl"
 LARGEST = 100_000_000  # bytes: no chat saved as much
 
 
-def save_pair(file: Path, messages: Sequence[Message], better: str, worse: str) -> int:
-    """Append a conversation's two answers in the layout `messages`; the number of pairs in the file. Raises DataError
-    where this pair is there already, and OSError."""
+def save_pair(file: Path, messages: Sequence[Message], better: str, worse: str) -> tuple[int, bool]:
+    """Append a conversation's two answers in the layout `messages`; the number of pairs in the file, and whether the
+    same two were the last ones there the other way round, which give way. Raises DataError where this pair is there
+    already, and OSError."""
     row = {"prompt": list(messages), "chosen": [_answer(better)], "rejected": [_answer(worse)]}
     line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
     private_folder(file.parent)
@@ -26,9 +27,13 @@ def save_pair(file: Path, messages: Sequence[Message], better: str, worse: str) 
         before = handle.read()
         if row in map(_row, before.splitlines()):
             raise DataError("this pair is there already")
+        kept, _, last = before.rstrip().rpartition(b"\n")
+        if _row(last) == row | {"chosen": row["rejected"], "rejected": row["chosen"]}:
+            write_atomically(file, kept + b"\n" * bool(kept) + line, PRIVATE)
+            return _count(before), True
         # a last line without its end was cut by a full disk or a crash
         handle.write(line if not before or before.endswith(b"\n") else b"\n" + line)
-    return _count(before) + 1
+    return _count(before) + 1, False
 
 
 def undo(file: Path) -> tuple[str, int]:

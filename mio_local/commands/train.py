@@ -12,11 +12,14 @@ from pathlib import Path
 from mio_local import printing
 from mio_local.errors import MioError, RecipeError, RunError, of_the_machine
 from mio_local.flags import recipe_from
+from mio_local.process import as_typed
 from mio_local.progress import Report
 from mio_local.recipe import Recipe, build, read_toml
+from mio_local.reports.verdict import verdict
 from mio_local.runs import directory
 from mio_local.runs.control import Control, request
 from mio_local.runs.directory import LIVE, Run, runs_folder
+from mio_local.runs.history import read
 from mio_local.runs.launch import launch, lay_out
 from mio_local.runs.naming import located, own
 from mio_local.runs.queue import ahead_of, busy, last_in_line, left
@@ -212,6 +215,8 @@ def watch(job: Job, out: printing.Console, control: Control | None = None) -> in
     if end["state"] == "failed":
         raise RunError(f"run {name} failed: {end['reason']}")
     out.print(f"{end['state']} at step {kept[-1].step}: {job.run.path}")
+    if judged := verdict(read(job.run)):
+        out.print(f"{printing.MARKS[judged.level]} {as_typed(judged.line)}")
     if end["state"] == "stopped":
         printing.next_steps(out, f"mio-local resume {printing.called(job.run)}")
     else:

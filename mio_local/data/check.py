@@ -171,14 +171,11 @@ def examine(
     `pairs` are loaded with their bad rows skipped; `seed` chooses the held out.
     """
     encoded = encode(pairs, chat, settings, skipping=True, progress=progress)
-    held_out: Sequence[Pair] = []  # of another source nothing is read here
-    if not settings.eval_source:
-        source, split = held_out_source(settings)
-        skipping = settings.model_copy(update={"bad_rows": "skip"})
-        held_out = (
-            load_pairs(source, skipping, split=split) if source
-            else pairs.split(settings.eval_fraction, seed)[1]
-        )  # fmt: skip
+    source, split = held_out_source(settings)
+    skipping = settings.model_copy(update={"bad_rows": "skip"})
+    held_out: Sequence[Pair] = (
+        load_pairs(source, skipping, split=split) if source else pairs.split(settings.eval_fraction, seed)[1]
+    )
     summary = summarise(pairs, encoded, held_out, chat)
     problems = [pairs.problem] if settings.bad_rows == "error" else []
     if settings.long_prompt == "error" or settings.bad_rows == "error":

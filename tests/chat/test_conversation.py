@@ -154,11 +154,11 @@ def test_names_that_are_there_twice_are_numbered():
 def test_a_pair_that_was_saved_is_data(tmp_path):
     file = tmp_path / "deep" / "pairs.jsonl"
     talk = [{"role": "system", "content": "Be brief."}, *ASK]
-    assert save_pair(file, talk, "7", "8 🦊") == 1
+    assert save_pair(file, talk, "7", "8 🦊") == (1, False)
     with file.open("a") as handle:
         answers = {key: [{"role": "assistant", "content": key}] for key in ("chosen", "rejected")}
         handle.write(json.dumps({"prompt": ASK, **answers}))  # without its newline, as after a crash
-    assert save_pair(file, ASK, "seven", "eight") == 3
+    assert save_pair(file, ASK, "seven", "eight") == (3, False)
     found = list(load_pairs(str(file), DataSettings(source=str(file))))[::2]
     assert [(pair.prompt, pair.chosen, pair.rejected) for pair in found] == [
         (talk, "7", "8 🦊"), (ASK, "seven", "eight"),
@@ -175,7 +175,7 @@ def test_a_pair_is_saved_once_and_the_last_can_be_taken_back(tmp_path):
     assert file.read_bytes() == before
     assert undo(file) == ("8", 2)
     assert file.read_bytes() == b"".join(before.splitlines(keepends=True)[:2])
-    assert save_pair(file, ASK, "8", "7") == 3
+    assert save_pair(file, ASK, "8", "7") == (3, False)
     assert file.read_bytes() == before
     assert file.stat().st_mode & 0o777 == 0o600
     assert [undo(file) for _ in range(3)] == [("8", 2), ("seven", 1), ("7", 0)]
@@ -183,6 +183,18 @@ def test_a_pair_is_saved_once_and_the_last_can_be_taken_back(tmp_path):
         with pytest.raises(DataError, match="no pair is saved here"):
             undo(file)
         file.unlink(missing_ok=True)
+
+
+def test_a_pair_turned_round_takes_the_place_of_the_last(tmp_path):
+    file = tmp_path / "pairs.jsonl"
+    save_pair(file, ASK, "seven", "eight")
+    first = file.read_bytes()
+    save_pair(file, ASK, "7", "8")
+    assert save_pair(file, ASK, "8", "7") == (2, True)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert undo(file) == ("8", 1)
+    assert file.read_bytes() == first
+    assert save_pair(file, ASK, "eight", "seven") == (1, True)
 
 
 @pytest.mark.parametrize("line", [b"{", b'{"prompt": "q", "chosen": "a", "rejected": "b"}', b"[1]", b"\xff"])
@@ -195,7 +207,7 @@ def test_a_line_that_no_chat_saved_is_not_taken_back(tmp_path, line):
     with pytest.raises(DataError, match="the last line is no pair that a chat saved"):
         undo(file)
     assert file.read_bytes() == before
-    assert save_pair(file, ASK, "seven", "eight") == 3
+    assert save_pair(file, ASK, "seven", "eight") == (3, False)
 
 
 @pytest.fixture(scope="module")

@@ -199,3 +199,20 @@ async def test_tables_that_are_no_recipe_open_an_empty_form(folder: Path) -> Non
     async with form(folder, (140, 45), tables={"loss": {"gamma": 1}}) as (pilot, screen):
         await pilot.pause(0.1)
         assert "unknown key loss.gamma" in toasts(screen)
+
+
+async def test_arrows_go_round_all_fields(folder: Path) -> None:
+    """Past the first one too, where Textual comes to the button at the end."""
+    async with form(folder, (140, 45), TABLES) as (pilot, screen):
+        await settled(pilot, screen)
+        await go(pilot, screen, 2)
+        first = screen.focused
+        seen: list[object] = []
+        while not seen or (seen[-1] is not first and len(seen) < 60):
+            await pilot.press("up")
+            seen.append(screen.focused)
+        assert seen[-1] is first
+        assert screen.query_one("#settings-all") in seen
+        for _ in seen:
+            await pilot.press("down")
+        assert screen.focused is first

@@ -204,21 +204,22 @@ class ChatScreen(MioScreen[None]):
             found = self.talk.pair(self.shown)
             better, worse = found[index], found[1 - index]
             await self.client.check_pair(better.asked, better.text, worse.text)
-            count = save_pair(file, better.asked, better.text, worse.text)
+            count, turned = save_pair(file, better.asked, better.text, worse.text)
         except DataError as error:
             self.notify(f"not saved: {error}")
             return
         except (MioError, OSError) as error:
             self.mio.complain(f"{file}: not saved: {getattr(error, 'strerror', None) or error}")
             return
-        self.saved += 1
+        self.saved += not turned or not self.saved
         two = f"{better.voice} better than {worse.voice}"
         if better.voice == worse.voice:
             two = f"{better.voice}: the {'newer' if index else 'older'} answer better"
         elif turn:
             turn.better = better.voice
             self.show_turns()
-        self.notify(f"{two}\n{file}", title=f"saved: {count} {'pair' if count == 1 else 'pairs'} there")
+        done = "turned round" if turned else "saved"
+        self.notify(f"{two}\n{file}", title=f"{done}: {count} {'pair' if count == 1 else 'pairs'} there")
 
     def action_undo(self) -> None:
         """Take the pair back that was kept last, of those that were kept here."""

@@ -23,8 +23,6 @@ class Place(StaticText, can_focus=True):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,right,space", "go", "There", show=False),
-        Binding("down", "app.focus_next", "Next field", show=False),
-        Binding("up", "app.focus_previous", "Field before", show=False),
     ]
 
     def __init__(self, number: int, name: str) -> None:

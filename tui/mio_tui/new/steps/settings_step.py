@@ -80,7 +80,11 @@ class SettingsStep(Step):
     }
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("f4", "all", "All settings", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f4", "all", "All settings", show=False),
+        Binding("down", "app.focus_next", "Next field", show=False),
+        Binding("up", "app.focus_previous", "Field before", show=False),
+    ]
 
     def __init__(self, state: State) -> None:
         super().__init__(state, "step-settings")
