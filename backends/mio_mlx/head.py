@@ -10,8 +10,8 @@ from typing import Any
 
 import mlx.core as mx
 
-from mio_mlx.activation import exp, total
 from mio_mlx.cpu_microbatches import on_cpu
+from mio_mlx.layers.activation import exp, total
 from mio_mlx.lora import block_prefix
 from mio_mlx.patching import replace_calls
 

@@ -20,10 +20,11 @@ from mio_local.errors import ModelError
 from mio_local.objectives.losses import Objective, PairLogps
 from mio_local.recipe import PLAIN, LoraSettings, SpeedSettings, TrainSettings
 from mio_local.sampling import Sampling
-from mio_mlx import activation, generation, lora, lora_forward, stream_generate
+from mio_mlx import generation, lora, lora_forward, stream_generate
 from mio_mlx.cpu_microbatches import Lanes, evaluate, on_cpu
 from mio_mlx.frozen_blocks import Below
 from mio_mlx.head import Head
+from mio_mlx.layers import activation, gated_delta
 from mio_mlx.patching import replaced
 from mio_mlx.recompute import Recompute, keyed_dropouts, renew
 from mio_mlx.shared_prompt import SharedPrompt
@@ -249,7 +250,8 @@ class MlxModel:
         if self.recompute:
             self.recompute.on = True
         try:
-            yield
+            with gated_delta.differentiable():
+                yield
         finally:
             self.below.forget()
             for module in self.dropouts:

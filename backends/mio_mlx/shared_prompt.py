@@ -14,8 +14,8 @@ from mlx_lm.models import rope_utils
 from mlx_lm.models.cache import KVCache, RotatingKVCache, make_prompt_cache
 
 from mio_local.data.collate import Spans
-from mio_mlx.attention import NAME, causal
 from mio_mlx.cpu_microbatches import on_cpu
+from mio_mlx.layers.attention import NAME, causal
 from mio_mlx.patching import namespaces, replace_calls, replaced
 
 SCALED = [kind for name, kind in vars(rope_utils).items() if isinstance(kind, type) and name.endswith("RoPE")]
