@@ -118,7 +118,7 @@ def test_a_run_is_evaluated_exported_and_reported_without_leaving(tmp_path: Path
 
 
 def test_a_line_of_three_runs_outlives_the_app(tmp_path: Path) -> None:
-    pairs = demo_pairs(tmp_path / "pairs.jsonl", 400)  # the first is to train as long as the others are put in line
+    pairs = demo_pairs(tmp_path / "pairs.jsonl", 400)  # more steps than the app takes to be left
     folder = tmp_path / "runs"
     names = ("model-mio", "model-mio-2", "model-mio-3")
     runs = [Run(folder / name) for name in names]
@@ -133,12 +133,17 @@ def test_a_line_of_three_runs_outlives_the_app(tmp_path: Path) -> None:
         keys.path(pairs, "pairs.jsonl")
         keys.press("C-s", "s starts")
         keys.press("s", "model-mio", 120)
+        keys.press("p", "PAUSED", 120)  # else it may be done before the others are in line
         for name in names[1:]:
             keys.press("Escape", "mio-local   runs")
             keys.press("Home", "mio-local   runs")
             keys.press("e", "3 Settings")
             keys.press("C-s", "q runs it after")
             keys.press("q", f"{name} is in line")
+        keys.press("Escape", "mio-local   runs 3")
+        keys.press("Home", "mio-local   runs")
+        keys.press("Enter", "PAUSED")
+        keys.press("p", "TRAINING", 120)
         keys.press("Escape", "mio-local   runs 3")
         keys.press("q", "Quit?")
         keys.press("k", "keeps training")
