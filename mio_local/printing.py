@@ -15,13 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from mio_local.process import program
+from mio_local.process import as_typed, program
 from mio_local.progress import Report
 from mio_local.runs import fields
 from mio_local.runs.directory import Run, called
 from mio_local.runs.events import Event, is_number
 from mio_local.runs.fields import figure
-from mio_local.runs.summary import accuracy
+from mio_local.runs.summary import Verdict, accuracy
 from mio_local.text import visible, visible_line
 
 SIGNS = {"info": "·", "warning": "!", "error": "✗"}
@@ -175,6 +175,11 @@ def _benchmarks(title: str, records: list[dict[str, Any]]) -> Table:
 def note_line(values: dict[str, Any]) -> str:
     """A note of the trainer's."""
     return f"{SIGNS.get(str(values.get('level')), '·')} {visible_line(str(values.get('text', '')))}"
+
+
+def verdict_line(found: Verdict) -> str:
+    """A verdict with its mark, its commands as they can be typed."""
+    return f"{MARKS[found.level]} {as_typed(found.line)}"
 
 
 def tracked_lines(tracked: object, codes: Iterable[object]) -> list[str]:

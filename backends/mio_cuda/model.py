@@ -89,6 +89,7 @@ class CudaModel:
         return lora.get_adapter(self.model)
 
     def save_adapter(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)  # PEFT would make those above it too, of a run that was moved away
         self.model.save_pretrained(str(folder), safe_serialization=True)
         (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))

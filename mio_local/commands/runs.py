@@ -77,7 +77,7 @@ def show(arguments: argparse.Namespace) -> int:
         out.print(f"  {visible_line(str(status['reason']))}")
     codes = [str(note.get("code")) for note in past.of("note")]
     if judged := verdict(past):
-        out.print(f"{printing.MARKS[judged.level]} {as_typed(judged.line)}")
+        out.print(printing.verdict_line(judged))
     target = answer_target(loss.name, loss.beta, loss.reduction)
     facts = [
         ("objective", f"{loss.name}, beta {loss.beta:g}, {loss.reduction}"

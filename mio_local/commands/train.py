@@ -12,7 +12,6 @@ from pathlib import Path
 from mio_local import printing
 from mio_local.errors import MioError, RecipeError, RunError, of_the_machine
 from mio_local.flags import recipe_from
-from mio_local.process import as_typed
 from mio_local.progress import Report
 from mio_local.recipe import Recipe, build, read_toml
 from mio_local.reports.verdict import verdict
@@ -216,7 +215,7 @@ def watch(job: Job, out: printing.Console, control: Control | None = None) -> in
         raise RunError(f"run {name} failed: {end['reason']}")
     out.print(f"{end['state']} at step {kept[-1].step}: {job.run.path}")
     if judged := verdict(read(job.run)):
-        out.print(f"{printing.MARKS[judged.level]} {as_typed(judged.line)}")
+        out.print(printing.verdict_line(judged))
     if end["state"] == "stopped":
         printing.next_steps(out, f"mio-local resume {printing.called(job.run)}")
     else:

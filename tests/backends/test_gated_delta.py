@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mio_local.adapters.adapter import choose_layers, draw_adapter
 from mio_local.recipe import PLAIN
-from tests.helpers.backends import LORA, MIO, TRAIN, batch_of, gradients, move, noisy
+from tests.helpers.backends import MIO, MLX, SIZES, batch_of, by_mlx, gradients
 from tests.helpers.families import pairs_of
 
 mx = pytest.importorskip("mlx.core")
@@ -17,11 +16,9 @@ mlx_rule = importlib.import_module("mlx_lm.models.gated_delta")
 own = importlib.import_module("mio_mlx.layers.gated_delta")
 
 BATCH, KEY_HEADS, HEADS, WIDTH, VALUES = 2, 2, 4, 32, 16
-DELTA = {"linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 16, "linear_value_head_dim": 16,
-         "linear_conv_kernel_dim": 4}  # fmt: skip
-SIZES = {"vocab_size": 263, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4, "head_dim": 16,
-         "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512, "rms_norm_eps": 1e-5,
-         "rope_theta": 10000.0, "tie_word_embeddings": False, "full_attention_interval": 4, **DELTA}  # fmt: skip
+HYBRID = {"num_hidden_layers": 4, "full_attention_interval": 4, "head_dim": 16, "max_position_embeddings": 512,
+          "linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 16,
+          "linear_value_head_dim": 16, "linear_conv_kernel_dim": 4}  # fmt: skip
 EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "decoder_sparse_step": 1, "moe_intermediate_size": 24,
            "shared_expert_intermediate_size": 24, "mlp_only_layers": [], "norm_topk_prob": True,
            "partial_rotary_factor": 0.5}  # fmt: skip
@@ -85,20 +82,11 @@ def test_the_inverse_of_keys_that_are_all_alike():
         assert np.array_equal(product, np.tile(np.eye(width), (3, 1, 1)))
 
 
-def hybrid(kind, *, grad_checkpoint=False):
-    from mio_mlx.model import MlxModel
-
-    module = importlib.import_module(f"mlx_lm.models.{kind}")
-    config = {"model_type": kind, **SIZES, **TYPES[kind]}
+def hybrid(kind, *, grad_checkpoint):
+    config = {**HYBRID, **TYPES[kind]}
     if kind == "qwen3_5":
-        config = {"model_type": kind, "text_config": {**config, "model_type": "qwen3_5_text"}}
-    mx.random.seed(0)
-    net = module.Model(module.ModelArgs.from_dict(config))
-    mx.eval(net.parameters())
-    model = MlxModel(net, grad_checkpoint=grad_checkpoint)
-    fresh = draw_adapter(model.add_lora(LORA, TRAIN, choose_layers(model.linear_layers(), LORA)), 0)
-    model.set_adapter(fresh)
-    move(model, noisy(fresh))
+        config = {"text_config": {"model_type": "qwen3_5_text", **SIZES, **MLX, **config}}
+    model = by_mlx(kind, grad_checkpoint=grad_checkpoint, **config)
     model.use(PLAIN)
     model.most = 10**9
     return model

@@ -1,5 +1,6 @@
-"""Drive a backend by hand: load a model, give it an adapter, make batches, take steps."""
+"""Drive a backend by hand: load a model or make one in memory, give it an adapter, make batches, take steps."""
 
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,10 @@ mlx_and_slow_cuda = pytest.mark.parametrize("backend", ["mlx", pytest.param("cud
 LORA = LoraSettings(rank=4, alpha=8)
 TRAIN = TrainSettings(learning_rate=1e-2)
 MIO = objective("mio", 0.1, "sum")
+SIZES = {"vocab_size": 263, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+         "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64}  # fmt: skip
+TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+MLX = {"rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": False, "head_dim": 8}
 
 
 def need_library(name: str) -> None:
@@ -153,3 +158,37 @@ def distance(one: Adapter, two: Adapter) -> float:
 def equal(one: Adapter, two: Adapter) -> bool:
     """Equal to the bit."""
     return one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
+
+
+def adapted(model, layers=0):
+    """With an adapter that moved, so that policy and reference differ."""
+    lora = LORA.model_copy(update={"layers": layers})
+    slots = model.add_lora(lora, TRAIN, choose_layers(model.linear_layers(), lora))
+    fresh = draw_adapter(slots, 0)
+    model.set_adapter(fresh)
+    move(model, noisy(fresh))
+    return model
+
+
+def by_torch(kind, layers=0, **config):
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    from mio_cuda.backend import no_dropout
+    from mio_cuda.model import CudaModel
+
+    made = transformers.AutoConfig.for_model(kind, **{**SIZES, **TOKENS, **config})
+    no_dropout(made)
+    torch.manual_seed(0)
+    net = transformers.AutoModelForCausalLM.from_config(made)
+    return adapted(CudaModel(net, torch.device("cpu"), grad_checkpoint=False), layers)
+
+
+def by_mlx(kind, layers=0, *, grad_checkpoint=False, **config):
+    mx = pytest.importorskip("mlx.core")
+    mlx_models = importlib.import_module(f"mlx_lm.models.{kind}")
+    from mio_mlx.model import MlxModel
+
+    mx.set_default_device(mx.Device(mx.cpu))
+    mx.random.seed(0)
+    net = mlx_models.Model(mlx_models.ModelArgs.from_dict({"model_type": kind, **SIZES, **MLX, **config}))
+    mx.eval(net.parameters())
+    return adapted(MlxModel(net, grad_checkpoint=grad_checkpoint), layers)

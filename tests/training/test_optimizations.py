@@ -1,25 +1,19 @@
 """Which savings a model of another build gets: whatever is left on gives the plain path's numbers."""
 
-import importlib
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from mio_local.adapters.adapter import choose_layers, draw_adapter
 from mio_local.data.examples import Example
 from mio_local.errors import ModelError
 from mio_local.recipe import PLAIN, SpeedSettings
 from mio_local.training.optimizations import settle
-from tests.helpers.backends import LORA, MIO, TRAIN, batch_of, gradients, move, noisy
+from tests.helpers.backends import LORA, MIO, SIZES, TRAIN, batch_of, by_mlx, by_torch, gradients
 from tests.helpers.families import pairs_of
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("two_lanes")]
 PAIRS = pairs_of(lengths=[(20, 30, 32), (4, 4, 4), (6, 5, 6), (5, 3, 3)])
-SIZES = {"vocab_size": 263, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
-         "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64}  # fmt: skip
-TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-MLX = {"rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": False, "head_dim": 8}
 DYNAMIC = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0}
 LONG = {"rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0] * 4, "long_factor": [4.0] * 4,
         "original_max_position_embeddings": 64}  # fmt: skip
@@ -33,40 +27,6 @@ GEMMA4 = {"num_hidden_layers": 6, "head_dim": 8, "global_head_dim": 8, "num_glob
           "sliding_window": 8, "layer_types": KINDS, "num_kv_shared_layers": 3, "hidden_size_per_layer_input": 8,
           "vocab_size_per_layer_input": 263, "use_double_wide_mlp": False, "tie_word_embeddings": True,
           "rope_parameters": ROPES}  # fmt: skip
-
-
-def adapted(model, layers=0):
-    """With an adapter that moved, so that policy and reference differ."""
-    lora = LORA.model_copy(update={"layers": layers})
-    slots = model.add_lora(lora, TRAIN, choose_layers(model.linear_layers(), lora))
-    fresh = draw_adapter(slots, 0)
-    model.set_adapter(fresh)
-    move(model, noisy(fresh))
-    return model
-
-
-def by_torch(kind, layers=0, **config):
-    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
-    from mio_cuda.backend import no_dropout
-    from mio_cuda.model import CudaModel
-
-    made = transformers.AutoConfig.for_model(kind, **{**SIZES, **TOKENS, **config})
-    no_dropout(made)
-    torch.manual_seed(0)
-    net = transformers.AutoModelForCausalLM.from_config(made)
-    return adapted(CudaModel(net, torch.device("cpu"), grad_checkpoint=False), layers)
-
-
-def by_mlx(kind, layers=0, **config):
-    mx = pytest.importorskip("mlx.core")
-    mlx_models = importlib.import_module(f"mlx_lm.models.{kind}")
-    from mio_mlx.model import MlxModel
-
-    mx.set_default_device(mx.Device(mx.cpu))
-    mx.random.seed(0)
-    net = mlx_models.Model(mlx_models.ModelArgs.from_dict({"model_type": kind, **SIZES, **MLX, **config}))
-    mx.eval(net.parameters())
-    return adapted(MlxModel(net, grad_checkpoint=False), layers)
 
 
 def passed(model, speed):

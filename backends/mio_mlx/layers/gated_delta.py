@@ -16,7 +16,7 @@ exceed 0, so none overflows.
 """
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import mlx.core as mx
@@ -36,12 +36,10 @@ Chunk = tuple[mx.array, mx.array]
 @contextmanager
 def differentiable() -> Generator[None]:
     """In mlx-lm's layers, the rule of this module instead of its own."""
-    with replaced([gated_delta], NAMES[0], _ours), replaced([gated_delta], NAMES[1], _ours):
+    with ExitStack() as stack:
+        for name in NAMES:
+            stack.enter_context(replaced([gated_delta], name, lambda _: chunked))
         yield
-
-
-def _ours(_: Any) -> Callable[..., Chunk]:
-    return chunked
 
 
 def chunked(
@@ -63,8 +61,9 @@ def chunked(
     if state is None:
         state = mx.zeros((batch, heads, v.shape[-1], width))
     state = state.astype(mx.float32)
-    groups = heads // q.shape[2]
-    rows = [_by_head(x, groups if x is q or x is k else 1, size) for x in (q, k, v, decay, beta)]
+    if (groups := heads // q.shape[2]) > 1:
+        q, k = (mx.repeat(x, groups, axis=2) for x in (q, k))
+    rows = [_by_head(x, size) for x in (q, k, v, decay, beta)]
     outputs, state, _ = _rule(size)(*rows, state)
     return outputs[:, :, :length].swapaxes(1, 2).astype(kind), state
 
@@ -104,12 +103,10 @@ def _chunks(rows: Sequence[mx.array], size: int) -> list[list[mx.array]]:
     return [[x[:, :, n : n + size] for x in rows] for n in range(0, rows[0].shape[2], size)]
 
 
-def _by_head(x: mx.array, groups: int, size: int) -> mx.array:
-    """(B, T, H, ...) as (B, H * groups, T', ...) in float32, T' a multiple of `size`; what is added does nothing: a log
-    decay and a strength of 0."""
+def _by_head(x: mx.array, size: int) -> mx.array:
+    """(B, T, H, ...) as (B, H, T', ...) in float32, T' a multiple of `size`; what is added does nothing: log decay and
+    strength are 0."""
     x = x.astype(mx.float32).swapaxes(1, 2)
-    if groups > 1:
-        x = mx.repeat(x, groups, axis=1)
     more = -x.shape[2] % size
     return mx.pad(x, [(0, 0), (0, 0), (0, more), *[(0, 0)] * (x.ndim - 3)]) if more else x
 

@@ -211,7 +211,8 @@ class ChatScreen(MioScreen[None]):
         except (MioError, OSError) as error:
             self.mio.complain(f"{file}: not saved: {getattr(error, 'strerror', None) or error}")
             return
-        self.saved += not turned or not self.saved
+        if not (turned and self.saved):  # else it took the place of one that was kept here
+            self.saved += 1
         two = f"{better.voice} better than {worse.voice}"
         if better.voice == worse.voice:
             two = f"{better.voice}: the {'newer' if index else 'older'} answer better"
