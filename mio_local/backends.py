@@ -16,6 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from mio_local.adapters.adapter import Adapter, Slot
+from mio_local.adapters.merge import ExpertPlace
 from mio_local.data.collate import Batch
 from mio_local.data.loglikelihood import Row, Score
 from mio_local.errors import BackendError, nearest, one_line
@@ -71,7 +72,12 @@ class Model(Protocol):
         ...
 
     def linear_layers(self) -> list[str]:
-        """Full names of the linear layers inside the model's blocks."""
+        """Full names of the linear layers inside the model's blocks that can be adapted."""
+        ...
+
+    def left_out(self) -> dict[str, str]:
+        """Linear layers that `all-linear` does not mean, by full name, and why: routers, experts, and what one of the
+        two libraries cannot adapt, so that the word means the same on both."""
         ...
 
     def set_adapter(self, adapter: Adapter, *, reference: bool = True) -> None:
@@ -162,6 +168,10 @@ class Backend(Protocol):
         """Load the model in `folder` onto `device`. Raises ModelError."""
         ...
 
+    def layer_names(self, folder: Path, settings: ModelSettings) -> list[str]:
+        """`Model.linear_layers` of the model in `folder` by its files' descriptions alone: no weight is read. Raises
+        ModelError where the library does not load such a model."""
+        ...
 
     def logits(
         self, folder: Path, settings: ModelSettings, device: str, ids: Sequence[int], adapter: Path | None
@@ -174,6 +184,10 @@ class Backend(Protocol):
     ) -> tuple[list[str], Iterator[tuple[str, np.ndarray]]]:
         """Names of the model's weights as Hugging Face's files have them, and the weights in that order, those that are
         quantised as the model computes with them."""
+        ...
+
+    def expert_places(self, folder: Path, settings: ModelSettings, layers: Sequence[str]) -> list[ExpertPlace]:
+        """Where the experts of `layers`, which the library stacks, lie in the files of `folder`. Raises ModelError."""
         ...
 
     def quantize(self, folder: Path, bits: int, device: str) -> None:

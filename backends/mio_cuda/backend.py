@@ -15,7 +15,12 @@ import numpy as np
 import torch
 import transformers
 from safetensors import safe_open
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+)
 
+from mio_local.adapters.merge import ExpertPlace
 from mio_local.backends import MATRIX, Device, importing, rates, require
 from mio_local.errors import BackendError, ModelError, one_line
 from mio_local.process import check_address_space
@@ -95,7 +100,7 @@ class CudaBackend:
             config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=settings.trust_remote_code)
             no_dropout(config)
             _check_size(folder, config)
-            model, loaded = transformers.AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues] - a pair
+            model, loaded = _auto(config).from_pretrained(  # pyright: ignore[reportGeneralTypeIssues] - a pair
                 folder,
                 config=config,
                 dtype=_dtype(settings, kind),
@@ -120,13 +125,29 @@ class CudaBackend:
         return CudaModel(model, place, grad_checkpoint=grad_checkpoint)
 
 
+    def layer_names(self, folder: Path, settings: ModelSettings) -> list[str]:
+        with importing(self.name):
+            from mio_cuda.linears import linear_layers
+
+        trust = settings.trust_remote_code
+        try:
+            config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=trust)
+            with torch.device("meta"):
+                model = _auto(config).from_config(config, trust_remote_code=trust)
+            return linear_layers(model)
+        except Exception as error:  # as in `load`
+            raise ModelError(_explain(folder, error)) from error
+
     def logits(
         self, folder: Path, settings: ModelSettings, device: str, ids: Sequence[int], adapter: Path | None
     ) -> np.ndarray:
         from mio_cuda import files
 
         model = self.load(folder, settings, device, grad_checkpoint=False, seed=0)
-        return files.logits(model.model, model.device, ids, adapter)
+        try:
+            return files.logits(model.model, model.device, ids, adapter)
+        except Exception as error:  # PEFT's own, of what it does not take
+            raise ModelError(f"{adapter or folder}: {type(error).__name__}: {one_line(error)} (PEFT)") from error
 
     def dense(
         self, folder: Path, settings: ModelSettings, device: str
@@ -134,6 +155,9 @@ class CudaBackend:
         from mio_cuda import files
 
         return files.dense(self.load(folder, settings, device, grad_checkpoint=False, seed=0).model)
+
+    def expert_places(self, folder: Path, settings: ModelSettings, layers: Sequence[str]) -> list[ExpertPlace]:
+        raise ModelError(f"{layers[0]}: a stack of experts, which no adapter of PEFT's is on here")
 
     def quantize(self, folder: Path, bits: int, device: str) -> None:
         settings = ModelSettings.model_validate({"quantize": bits})
@@ -148,6 +172,14 @@ def _place(device: str) -> torch.device:
     return torch.device("cuda:0" if device in ("auto", "gpu", "cuda") else device)
 
 
+def _auto(config: Any) -> Any:
+    """The class of transformers that loads such a model for text: a causal one, else one that takes pictures too."""
+    kind = config.model_type
+    if kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES and kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        return transformers.AutoModelForImageTextToText
+    return transformers.AutoModelForCausalLM
+
+
 def _quantised(settings: ModelSettings, config: Any) -> bool:
     """Whether the weights are quantised, while loading or already: such a model is placed as it is read."""
     return bool(settings.quantize or getattr(config, "quantization_config", None))
@@ -159,7 +191,7 @@ def _check_size(folder: Path, config: Any) -> None:
     if getattr(config, "quantization_config", None) or getattr(config, "auto_map", None):
         return
     with torch.device("meta"):
-        wanted = sum(p.numel() for p in transformers.AutoModelForCausalLM.from_config(config).parameters())
+        wanted = sum(p.numel() for p in _auto(config).from_config(config).parameters())
     held = 0
     for file in folder.glob("*.safetensors"):
         with safe_open(str(file), "pt") as tensors:

@@ -8,30 +8,19 @@ from typing import Any
 import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers.pytorch_utils import Conv1D
 
+from mio_cuda.linears import linear_layers
 from mio_local.adapters.adapter import Adapter, Slot
 from mio_local.adapters.layer_names import peft_layers
 from mio_local.errors import ModelError
-from mio_local.models.weights import BLOCK
 from mio_local.recipe import LoraSettings
 
-PREFIX = "base_model.model."
 LEAVES = {
     "lora_A": "lora_A.default.weight",
     "lora_B": "lora_B.default.weight",
     "magnitude": "lora_magnitude_vector.default.weight",
 }
 KEY = re.compile(r"^base_model\.model\.(?P<layer>.+)\.(?P<leaf>lora_A|lora_B|lora_magnitude_vector)\.default\.weight$")
-
-
-def linear_layers(model: torch.nn.Module) -> list[str]:
-    """Full names of the linear layers inside numbered blocks, quantised ones included, in the model's order."""
-    return [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, (torch.nn.Linear, Conv1D)) and BLOCK.match(name)
-    ]
 
 
 def add_lora(model: Any, settings: LoraSettings, names: Sequence[str]) -> PeftModel:
@@ -77,8 +66,10 @@ def slots(model: PeftModel, names: Sequence[str]) -> list[Slot]:
     found: list[Slot] = []
     for name in names:
         if f"{name}.lora_A" not in parameters:
-            raise ModelError(f"{name}: PEFT adapts the experts in its place; leave both out, for instance with: "
-                             "--targets q_proj,k_proj,v_proj,o_proj")  # fmt: skip
+            rest = [other for other in names if f"{other}.lora_A" in parameters]
+            kinds = ",".join(sorted({other.rpartition(".")[2] for other in rest}))
+            raise ModelError(f"{name}: this release of PEFT adapts another layer in its place; leave it out, with: "
+                             f"--targets {kinds}")  # fmt: skip
         a, b = parameters[f"{name}.lora_A"].shape, parameters[f"{name}.lora_B"].shape
         found.append(Slot(name, tuple(a), tuple(b), fan_in=a[-1]))
     return found

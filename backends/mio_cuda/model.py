@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import GenerationConfig
 
-from mio_cuda import generation, lora, lora_forward, stream_generate
+from mio_cuda import generation, linears, lora, lora_forward, stream_generate
 from mio_cuda.cpu_microbatches import Lanes, changing
 from mio_cuda.frozen_blocks import Below
 from mio_cuda.head import Head
@@ -43,7 +43,10 @@ class CudaModel:
             torch.cuda.reset_peak_memory_stats(device)
 
     def linear_layers(self) -> list[str]:
-        return lora.linear_layers(self.model)
+        return linears.linear_layers(self.model)
+
+    def left_out(self) -> dict[str, str]:
+        return linears.left_out(self.model)
 
     def add_lora(self, settings: LoraSettings, train: TrainSettings, names: Sequence[str]) -> list[Slot]:
         self.model = lora.add_lora(self.model, settings, names)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 import numpy as np
 
+from mio_local.adapters.merge import ExpertPlace
 from mio_local.backends import MATRIX, Device, importing, rates, require
 from mio_local.errors import BackendError, ModelError, one_line
 from mio_local.models.locate import read_config
@@ -65,7 +66,7 @@ class MlxBackend:
         """Load, cast and, where asked, quantise the model in `folder`."""
         check_address_space(folder)
         with importing(self.name):
-            from mlx_lm.utils import load_model, maybe_set_recommended_wired_limit
+            from mlx_lm.utils import maybe_set_recommended_wired_limit
 
             from mio_mlx.files import quantised
             from mio_mlx.model import MlxModel
@@ -75,25 +76,34 @@ class MlxBackend:
         if kind == "gpu":
             maybe_set_recommended_wired_limit()
         mx.random.seed(seed)
-        try:
-            model, config = load_model(folder, lazy=True, trust_remote_code=settings.trust_remote_code)
-            model(mx.array([[0]]))  # lazy, so no work: but a strange config may be met only here
-        except Exception as error:  # mlx-lm's models raise whatever a strange config makes them meet
-            raise ModelError(_explain(folder, error)) from error
+        model, config = _described(folder, settings)
         dtype = settings.dtype if settings.dtype != "auto" or kind == "gpu" else "float32"
         if dtype != "auto":
             model.set_dtype(DTYPES[dtype])
         if settings.quantize and "quantization" not in config:
-            model, config = quantised(model, config, settings.quantize)
+            try:
+                model, config = quantised(model, config, settings.quantize)
+            except Exception as error:  # of a shape that its groups do not divide
+                raise ModelError(f"--quantize {settings.quantize}: {_explain(folder, error)}") from error
         mx.eval(model.parameters())
         return MlxModel(model, grad_checkpoint=grad_checkpoint)
+
+    def layer_names(self, folder: Path, settings: ModelSettings) -> list[str]:
+        with importing(self.name):
+            from mio_mlx.linears import linear_layers
+
+            return linear_layers(_described(folder, settings)[0])
 
     def logits(
         self, folder: Path, settings: ModelSettings, device: str, ids: Sequence[int], adapter: Path | None
     ) -> np.ndarray:
         from mio_mlx import files
 
-        return files.logits(self.load(folder, settings, device, grad_checkpoint=False, seed=0).model, ids, adapter)
+        model = self.load(folder, settings, device, grad_checkpoint=False, seed=0).model
+        try:
+            return files.logits(model, ids, adapter)
+        except Exception as error:  # mlx-lm's own, of what it does not take
+            raise ModelError(f"{adapter or folder}: {type(error).__name__}: {one_line(error)} (mlx-lm)") from error
 
     def dense(
         self, folder: Path, settings: ModelSettings, device: str
@@ -102,11 +112,28 @@ class MlxBackend:
 
         return files.dense(self.load(folder, settings, device, grad_checkpoint=False, seed=0).model)
 
+    def expert_places(self, folder: Path, settings: ModelSettings, layers: Sequence[str]) -> list[ExpertPlace]:
+        from mio_mlx import files
+
+        return files.expert_places(_described(folder, settings)[0], folder, layers)
+
     def quantize(self, folder: Path, bits: int, device: str) -> None:
         from mio_mlx import files
 
         self.probe(device)
         files.write_quantised(folder, bits)
+
+
+def _described(folder: Path, settings: ModelSettings) -> tuple[Any, dict[str, Any]]:
+    """mlx-lm's model in `folder` and its config, no weight read yet. Raises ModelError."""
+    from mlx_lm.utils import load_model
+
+    try:
+        model, config = load_model(folder, lazy=True, trust_remote_code=settings.trust_remote_code)
+        model(mx.array([[0]]))  # lazy, so no work: but a strange config may be met only here
+        return model, config
+    except Exception as error:  # mlx-lm's models raise whatever a strange config makes them meet
+        raise ModelError(_explain(folder, error)) from error
 
 
 def _explain(folder: Path, error: Exception) -> str:

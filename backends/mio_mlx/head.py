@@ -12,7 +12,7 @@ import mlx.core as mx
 
 from mio_mlx.cpu_microbatches import on_cpu
 from mio_mlx.layers.activation import exp, total
-from mio_mlx.lora import block_prefix
+from mio_mlx.linears import block_prefix
 from mio_mlx.patching import replace_calls
 
 CPU_PART, GPU_PART = 2**22, 2**25  # logits in one part: 16 MB in float32 on a CPU

@@ -16,32 +16,7 @@ from mio_local.adapters.adapter import MLX, Adapter, Slot
 from mio_local.adapters.layer_names import mlx_config
 from mio_local.errors import ModelError
 from mio_local.recipe import LoraSettings
-
-LINEAR = (nn.Linear, nn.QuantizedLinear, SwitchLinear, QuantizedSwitchLinear)
-
-
-def linear_layers(model: Any) -> list[str]:
-    """Full names of the linear layers inside `model.layers`, by block number, then by name."""
-    prefix = block_prefix(model)
-    return [
-        name for name, module in _ordered(model) if name.startswith(prefix) and isinstance(module, LINEAR)
-    ]
-
-
-def block_prefix(model: Any) -> str:
-    """The name of the list that holds the blocks, with its dot: `model.layers.`."""
-    first = model.layers[0]
-    for name, module in model.named_modules():
-        if module is first:
-            return name.rpartition(".")[0] + "."
-    raise ModelError("the model's blocks are not among its modules, so nothing can be adapted")
-
-
-def _ordered(model: Any) -> list[tuple[str, Any]]:
-    def key(item: tuple[str, Any]) -> list[Any]:
-        return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in item[0].split(".")]
-
-    return sorted(model.named_modules(), key=key)
+from mio_mlx.linears import linear_layers
 
 
 def add_lora(model: Any, settings: LoraSettings, names: Sequence[str]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from mio_local.errors import ModelError
 from mio_local.objectives.losses import Objective, PairLogps
 from mio_local.recipe import PLAIN, LoraSettings, SpeedSettings, TrainSettings
 from mio_local.sampling import Sampling
-from mio_mlx import generation, lora, lora_forward, stream_generate
+from mio_mlx import generation, linears, lora, lora_forward, stream_generate
 from mio_mlx.cpu_microbatches import Lanes, evaluate, on_cpu
 from mio_mlx.frozen_blocks import Below
 from mio_mlx.head import Head
@@ -47,7 +47,10 @@ class MlxModel:
         mx.reset_peak_memory()
 
     def linear_layers(self) -> list[str]:
-        return lora.linear_layers(self.model)
+        return linears.linear_layers(self.model)
+
+    def left_out(self) -> dict[str, str]:
+        return linears.left_out(self.model)
 
     def add_lora(self, settings: LoraSettings, train: TrainSettings, names: Sequence[str]) -> list[Slot]:
         if getattr(self.model, "model_type", "") == "gemma3n":  # as of mlx-lm 0.32.2: training goes without a cache

@@ -10,10 +10,13 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from mio_local.adapters.claims import claimed
+from mio_local.adapters.counterparts import NOT_TEXT, canonical, counterparts, renamed_like
 from mio_local.errors import ModelError, RecipeError, nearest, one_line
 from mio_local.models.tensors import open_tensors
 from mio_local.models.weights import BLOCK
@@ -27,8 +30,11 @@ Settings = tuple[int, float, bool, float]  # rank, alpha, dora, dropout
 FILES = {"mlx": "adapters.safetensors", "peft": "adapter_model.safetensors"}
 MLX = {"lora_A": "lora_a", "lora_B": "lora_b", "magnitude": "m"}  # the canonical leaves in either format
 PEFT = {"lora_A": "lora_A.weight", "lora_B": "lora_B.weight", "magnitude": "lora_magnitude_vector"}
+# settings of PEFT's that add something else than alpha / rank * B A to a layer, or add it at some tokens alone
+OTHER_SUMS = ("alora_invocation_tokens", "arrow_config", "kasa_config", "lora_bias", "monteclora_config",
+              "target_parameters", "trainable_token_indices", "use_bdlora", "use_qalora", "velora_config")  # fmt: skip
+CHANGE_BASE = ("pissa", "olora")
 ORIGIN = "origin_config"  # the key in a safetensors file's metadata for the settings in the other format
-NOT_TEXT = re.compile(r"vision|visual|audio|image", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -41,8 +47,11 @@ class Slot:
     fan_in: int
 
 
-def choose_layers(names: Sequence[str], settings: LoraSettings) -> list[str]:
-    """The linear layers of `names` that the settings adapt: the last `layers` blocks, by `targets`.
+def choose_layers(
+    names: Sequence[str], settings: LoraSettings, left_out: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
+    """The linear layers of `names` that the settings adapt: the last `layers` blocks, by `targets`. all-linear is what
+    is not `left_out` (by name, why); that is adapted where a target names it and it is one of `names`.
 
     Raises RecipeError for a target that matches no layer, and ModelError where the model has no linear layer at all.
     """
@@ -53,54 +62,30 @@ def choose_layers(names: Sequence[str], settings: LoraSettings) -> list[str]:
     first = count - settings.layers if settings.layers else 0
     inside = [(match["leaf"], name) for match, name in blocks if int(match["index"]) >= first]
     if settings.targets == ["all-linear"]:
-        return [name for _, name in inside]
+        return [name for _, name in inside if name not in left_out]
     chosen: dict[str, None] = {}
     for target in settings.targets:
         hits = [name for leaf, name in inside if leaf == target or leaf.endswith("." + target)]
         if not hits:
             leaves = sorted({leaf.rpartition(".")[2] for leaf, _ in inside})
-            raise RecipeError(
-                f"--targets {target}: no linear layer matches{nearest(target, leaves)}; there are {', '.join(leaves)}"
-            )
+            refused = [why for name, why in left_out.items() if f".{name}".endswith(f".{target}")]
+            reason = refused[0] if refused else f"no linear layer matches{nearest(target, leaves)}"
+            raise RecipeError(f"--targets {target}: {reason}; there are {', '.join(leaves)}")
         chosen.update(dict.fromkeys(hits))
     return [name for name in names if name in chosen]
 
 
 def draw_adapter(slots: Sequence[Slot], seed: int) -> Adapter:
     """First weights: A uniform in ±1/sqrt(in) (as PEFT and mlx-lm draw it), B zero. Each layer has a stream of its own,
-    so every backend and every choice of layers starts from the same numbers."""
+    by its number and its name inside the block, so every backend and every choice of layers starts from the same
+    numbers."""
     adapter: Adapter = {}
     for slot in slots:
-        rng = np.random.default_rng([seed, zlib.crc32(slot.name.encode())])
+        rng = np.random.default_rng([seed, zlib.crc32(canonical(slot.name).encode())])
         bound = slot.fan_in**-0.5
         adapter[f"{slot.name}.lora_A"] = rng.uniform(-bound, bound, slot.a).astype(np.float32)
         adapter[f"{slot.name}.lora_B"] = np.zeros(slot.b, np.float32)
     return adapter
-
-
-def claimed(kind: str, config: Mapping[str, Any], names: Sequence[str], present: Sequence[str]) -> set[str]:
-    """The layers of `present` that a config of mlx-lm's or PEFT's says are adapted, beside `names`, which are. Where it
-    leaves their kinds to the library, whose choice differs between its releases, they are those of `names`."""
-    stems = {match["stem"] for name in names if (match := BLOCK.match(name))}
-    inside = [match for name in present if (match := BLOCK.match(name)) and match["stem"] in stems]
-    own = {match["leaf"] for name in names if (match := BLOCK.match(name))}
-    if kind == "mlx":
-        count, keys = config.get("num_layers") or 0, (config.get("lora_parameters") or {}).get("keys")
-        first = 1 + max((int(match["index"]) for match in inside), default=0) - count if int(count) > 0 else 0
-        wanted = own if keys is None else set(keys)
-        return {m.string for m in inside if m.string in wanted or (int(m["index"]) >= first and m["leaf"] in wanted)}
-    targets, numbers = config.get("target_modules"), config.get("layers_to_transform")
-    if not targets or config.get("exclude_modules") or config.get("layers_pattern"):
-        return set()
-    if targets == "all-linear":
-        hits = [match for match in inside if match["leaf"] in own]
-    elif isinstance(targets, str):
-        hits = [match for match in inside if re.fullmatch(targets, match.string)]
-    else:  # PEFT knows no stacked experts, which mlx-lm has below this name
-        hits = [match for match in inside if "switch_mlp" not in match.string
-                and any(f".{match.string}".endswith(f".{target}") for target in targets)]  # fmt: skip
-    wanted = [numbers] if isinstance(numbers, int) else numbers
-    return {match.string for match in hits if wanted is None or int(match["index"]) in wanted}
 
 
 @dataclass(frozen=True)
@@ -137,17 +122,31 @@ class SavedAdapter:
                 if f"{layer}.{leaf}" not in self.weights:
                     raise ModelError(f"{self.folder}: lacks {layer}.{leaf}")
 
-    def check_layers(self, present: Sequence[str]) -> None:
-        """Raise ModelError where it adapts a layer that is not among the model's linear layers, or lacks one."""
-        if unknown := sorted(set(self.names) - set(present)):
+    def fitted(self, present: Sequence[str]) -> "SavedAdapter":
+        """The adapter with its layers called as a model calls them, whose linear layers are `present`. Raises
+        ModelError where it adapts one that is not among those, or lacks one."""
+        found = counterparts(self.names, present)
+        if unknown := [name for name in self.names if name not in found]:
             raise ModelError(
                 f"{self.folder}: adapts {unknown[0]}, which is no linear layer of this model: trained on another base?"
             )
         self.check_claimed(present)
+        return self.renamed(found)
+
+    def renamed(self, names: Mapping[str, str]) -> "SavedAdapter":
+        """The adapter with other names for its layers."""
+
+        def told(key: str) -> str:
+            layer, _, leaf = key.rpartition(".")
+            return f"{names[layer]}.{leaf}"
+
+        return replace(self, weights={told(key): value for key, value in self.weights.items()},
+                       stored={told(key): kind for key, kind in self.stored.items()})  # fmt: skip
 
     def check_claimed(self, present: Sequence[str]) -> None:
         """Raise ModelError where it lacks one of the model's linear layers that its settings say it adapts."""
-        if missing := sorted(claimed(self.kind, self.config, self.names, present) - set(self.names)):
+        known = renamed_like(self.names, present)
+        if missing := sorted(claimed(self.kind, self.config, self.names, known) - set(self.names)):
             more = f" and {len(missing) - 1} more layers" if len(missing) > 1 else ""
             raise ModelError(f"{self.folder}: lacks {missing[0]}.lora_A{more}, which its adapter_config.json names")
 
@@ -267,9 +266,16 @@ def _mlx_settings(config: Mapping[str, Any]) -> Settings:
 def _from_peft(tensors: Adapter, config: dict[str, Any], folder: Path) -> SavedAdapter:
     if str(config.get("peft_type", "LORA")).upper() != "LORA":
         raise ModelError(f"{folder}: a PEFT {config.get('peft_type')} adapter; only LORA is supported")
-    for key in ("rank_pattern", "alpha_pattern", "modules_to_save", "layer_replication"):
+    for key in ("rank_pattern", "alpha_pattern", "modules_to_save", "layer_replication", *OTHER_SUMS):
         if config.get(key):
             raise ModelError(f"{folder}/adapter_config.json: {key} is not supported")
+    drawn = str(config.get("init_lora_weights", "")).lower()
+    if drawn.startswith(CHANGE_BASE):
+        raise ModelError(
+            f"{folder}/adapter_config.json: init_lora_weights {drawn!r} is not supported, as PEFT changes the base too "
+            "when it loads such an adapter; convert it to plain LoRA by PEFT: save_pretrained(..., "
+            "path_initial_model_for_weight_conversion=...)"
+        )
     weights: Adapter = {}
     for key, value in tensors.items():
         name = key.removeprefix("base_model.model.")

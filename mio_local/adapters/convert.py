@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from mio_local.adapters.adapter import FILES, MLX, ORIGIN, PEFT, SavedAdapter, claimed
+from mio_local.adapters.adapter import FILES, MLX, ORIGIN, PEFT, SavedAdapter
+from mio_local.adapters.claims import claimed
 from mio_local.adapters.layer_names import mlx_config, peft_layers
 from mio_local.errors import ModelError
 

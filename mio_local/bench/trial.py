@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any, cast
 
-from mio_local.adapters.adapter import choose_layers, read_adapter
+from mio_local.adapters.adapter import read_adapter
 from mio_local.backends import load_backend
 from mio_local.bench import measure
 from mio_local.data.examples import Example
@@ -23,7 +23,7 @@ from mio_local.models.shapes import known_shape
 from mio_local.process import preload
 from mio_local.recipe import Recipe
 from mio_local.training.optimizations import settle
-from mio_local.training.trainable import adapt, load
+from mio_local.training.trainable import adapt, layers_of, load
 
 SAYS = "mio-local trial: "  # how a line of the process's begins
 
@@ -136,7 +136,7 @@ def _measured(trial: Trial) -> Result:
     rate = max(backend.matrix_rates(device, dtype)) if trial.rate and dtype else 0.0
     initial = read_adapter(Path(lora.init_adapter)) if lora.init_adapter else None
     model = load(backend, recipe, trial.place)
-    adapt(model, recipe, initial.names if initial else choose_layers(model.linear_layers(), lora), initial)
+    adapt(model, recipe, layers_of(model, recipe, initial), initial)
     levers = settle(model, recipe.speed, [example for group in trial.groups for example in group], trial.pad)
     work = [measure.needed(shape, lora, group) if shape else 0.0 for group in trial.groups]
     last = None

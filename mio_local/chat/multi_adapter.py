@@ -37,8 +37,8 @@ def load_voices(model: Model, adapters: Mapping[str, SavedAdapter]) -> Voices:
         both = f"{saved[0].folder} and {saved[-1].folder}"
         raise ModelError(f"{both}: LoRA and DoRA do not go into one model; open one alone")
     present = model.linear_layers()
-    for one in saved:
-        one.check_layers(present)
+    fitted = {key: one.fitted(present) for key, one in adapters.items()}
+    saved = list(fitted.values())
     names = [name for name in present if any(name in one.names for one in saved)]
     alone = len(saved) == 1
     rank = max(one.rank for one in saved)
@@ -48,7 +48,7 @@ def load_voices(model: Model, adapters: Mapping[str, SavedAdapter]) -> Voices:
         saved[0].check_shapes(slots)
     model.set_adapter(draw_adapter(slots, 0))
     base = model.get_adapter()  # DoRA's magnitudes are the base's
-    weights = {key: one.weights if alone else widened(one, base, rank) for key, one in adapters.items()}
+    weights = {key: one.weights if alone else widened(one, base, rank) for key, one in fitted.items()}
     return Voices(model, weights)
 
 

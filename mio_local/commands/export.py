@@ -9,7 +9,8 @@ from mio_local import printing
 from mio_local.errors import RecipeError, RunError, nearest
 from mio_local.evaluation.loading import Source, named
 from mio_local.export.gguf_file import KINDS
-from mio_local.export.write import Check, base_name, export, export_gguf
+from mio_local.export.logits_check import Check
+from mio_local.export.write import base_name, export, export_gguf
 from mio_local.recipe import BackendSettings
 from mio_local.runs.directory import runs_folder
 from mio_local.storage.paths import expanded
@@ -68,6 +69,11 @@ def _place(found: Source, arguments: argparse.Namespace) -> Path:
 def _said(check: Check) -> str:
     if check.reason:
         return f"! its logits were not compared with the app's: {visible(check.reason)}"
+    if check.share:
+        return (
+            f"! its logits differ from the app's by {check.difference:.1g}, of {check.largest:.2g}: the two libraries "
+            f"compute this model otherwise; it has {check.share:.0%} of the adapter's effect ({check.by})"
+        )
     how = "differ from the app's by at most" if check.loose else "equal the app's to"
     return f"its logits {how} {check.difference:.1g}, the largest being {check.largest:.2g} ({check.by})"
 

@@ -57,12 +57,13 @@ class Source(Base):
         """The base with the adapter as the policy; its reference is the base alone, or with another adapter on it.
         Raises ModelError where the adapter does not fit the base."""
         loaded = backend.load(self.base, self.model, self.device(backend), grad_checkpoint=False, seed=0)
-        self.saved.check_layers(loaded.linear_layers())
-        settings = LoraSettings(rank=self.saved.rank, alpha=self.saved.alpha, dora=self.saved.dora)
-        slots = loaded.add_lora(settings, TrainSettings(), self.saved.names)
-        self.saved.check_shapes(slots)
-        loaded.set_adapter(reference.weights if reference else draw_adapter(slots, 0))
-        loaded.set_adapter(self.saved.weights, reference=False)
+        saved = self.saved.fitted(loaded.linear_layers())
+        first = reference.fitted(loaded.linear_layers()) if reference else None
+        settings = LoraSettings(rank=saved.rank, alpha=saved.alpha, dora=saved.dora)
+        slots = loaded.add_lora(settings, TrainSettings(), saved.names)
+        saved.check_shapes(slots)
+        loaded.set_adapter(first.weights if first else draw_adapter(slots, 0))
+        loaded.set_adapter(saved.weights, reference=False)
         return loaded
 
 

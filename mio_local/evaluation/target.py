@@ -53,7 +53,8 @@ class Subject:
             return self.source.load(self.source.open(), began)
         where = self.recipe.backend
         model = load_backend(where.name).load(self.base, self.recipe.model, where.device, grad_checkpoint=False, seed=0)
-        names = choose_layers(model.linear_layers(), LoraSettings())[-1:]  # one, of no effect: who scores needs one
+        # one, of no effect: who scores needs one
+        names = choose_layers(model.linear_layers(), LoraSettings(), model.left_out())[-1:]
         model.set_adapter(draw_adapter(model.add_lora(LoraSettings(rank=1), TrainSettings(), names), 0))
         return model
 

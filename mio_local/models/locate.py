@@ -167,6 +167,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def quantised(folder: Path) -> bool:
+    """Whether a model's files hold quantised weights."""
+    return not {"quantization", "quantization_config"}.isdisjoint(read_config(folder))
+
+
 def end_ids(folder: Path) -> list[int]:
     """The tokens that end this model's text, by its generation_config.json or, without that, its config.json."""
     for file in (folder / "generation_config.json", folder / "config.json"):

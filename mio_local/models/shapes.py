@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -88,19 +88,28 @@ class Shape:
 def read_shape(folder: Path) -> Shape:
     """The shape of the model in `folder`. Raises ModelError where its config lacks a size, or its weights a header."""
     headers = [_header(file) for file in sorted(folder.glob("*.safetensors"))]
-    tensors = [entry for header in headers for name, entry in header.items() if name != "__metadata__"]
+    dtype, stored = _stored(folder, headers)
+    gated = any(GATE.search(name) for header in headers for name in header)
+    return replace(shape_from_config(read_config(folder), stored, dtype, str(folder / "config.json")), gated=gated)
+
+
+def stored_dtype(folder: Path) -> str:
+    """The type of most of the weights in `folder` that are no integers, "" where there is none. Raises ModelError."""
+    return _stored(folder, [_header(file) for file in sorted(folder.glob("*.safetensors"))])[0]
+
+
+def _stored(folder: Path, headers: Iterable[Mapping[str, Any]]) -> tuple[str, int]:
+    """Type of most weights, and the bytes of all."""
     counts: dict[str, int] = {}
     stored = 0
     try:
-        for entry in tensors:
+        for entry in (entry for header in headers for name, entry in header.items() if name != "__metadata__"):
             counts[entry["dtype"]] = counts.get(entry["dtype"], 0) + math.prod(entry["shape"])
             stored += entry["data_offsets"][1] - entry["data_offsets"][0]
     except (KeyError, TypeError, IndexError):
         raise ModelError(f"{folder}: the header of its weights is damaged; download the model again") from None
     floats = {HEADER_NAMES[name]: count for name, count in counts.items() if name in HEADER_NAMES}
-    dtype = max(floats, key=lambda name: floats[name]) if floats else ""
-    gated = any(GATE.search(name) for header in headers for name in header)
-    return replace(shape_from_config(read_config(folder), stored, dtype, str(folder / "config.json")), gated=gated)
+    return (max(floats, key=lambda name: floats[name]) if floats else ""), stored
 
 
 def known_shape(folder: Path) -> Shape | None:

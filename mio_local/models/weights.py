@@ -86,7 +86,7 @@ def write_weights(weights: Iterable[tuple[str, np.ndarray]], folder: Path, total
     for done, (name, weight) in enumerate(weights, 1):
         if part and size + weight.nbytes > SHARD:
             flush()
-        part[name], size = np.ascontiguousarray(weight), size + weight.nbytes
+        part[name], size = np.asarray(weight, order="C"), size + weight.nbytes  # a scalar keeps its shape
         report("writing weights", done, total)
     flush()
     final = [f"model-{i + 1:05}-of-{shards:05}.safetensors" for i in range(shards)]

@@ -1,6 +1,7 @@
 """What a person should be told while a run goes on: each check yields a note, in words that say what to do."""
 
 import math
+from collections.abc import Iterable
 
 from mio_local.data.examples import Tokenised
 from mio_local.data.templating.coverage import told
@@ -53,6 +54,11 @@ def held_out_notes(pairs: int) -> list[Event]:
     """At the start: that nothing will judge the run, where no pair is held out: there is only one prompt, say."""
     text = "no pairs are held out, so nothing says whether this goes well; give some with --eval-data"
     return [] if pairs else [note(0, "warning", "held_out", text)]
+
+
+def adapter_notes(lines: Iterable[str]) -> list[Event]:
+    """At the start: what the adapter leaves out, and what it cannot become."""
+    return [note(0, "warning" if "cannot" in line else "info", "adapter", line) for line in lines]
 
 
 def start_note(step: int, metrics: Metrics, loss: LossSettings, *, forced: bool = False) -> Event | None:

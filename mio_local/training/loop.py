@@ -87,6 +87,7 @@ class Loop:
             yield Event("started", 0, {**self.job.facts, "total_steps": self.total})
             yield from health.data_notes(self.job.tokens.counts, self.job.recipe.data.max_tokens)
             yield from health.held_out_notes(len(self.job.held_out))
+            yield from health.adapter_notes(self.job.told)
             yield from health.speed_notes(self.job.savings.text, self.job.store.trouble if self.job.store else "")
             yield from self.task(reference=True)
             yield from self.evaluate()

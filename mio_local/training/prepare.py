@@ -23,6 +23,7 @@ from mio_local.runs.directory import Run
 from mio_local.runs.naming import located
 from mio_local.storage.writing import PRIVATE, write_atomically
 from mio_local.tracking.trackers import check_tracker
+from mio_local.training.exits import closed, exit_lines
 from mio_local.training.fingerprint import adapter_digest, reference_name, weights_digest
 from mio_local.training.inputs import tokenised
 from mio_local.training.job import Job, session
@@ -87,6 +88,7 @@ def prepare(recipe: Recipe, choose: Callable[[Recipe], Run], report: Report, cre
     with rehearsal.guarded():
         model = load(backend, recipe, place)
         names = layers_of(model, recipe, initial)
+        told = exit_lines(recipe, closed(recipe, place, model, names), names, model.left_out())
         trainable = adapt(model, recipe, names, initial)
         check_finite(model, tokens, place)
         savings = try_out(model, recipe, tokens, rehearsal, report)
@@ -111,7 +113,7 @@ def prepare(recipe: Recipe, choose: Callable[[Recipe], Run], report: Report, cre
         "facts": _facts(recipe, backend, device.name, tokens, trainable, savings),
         "sessions": [session(backend, 0)],
     }
-    return Job(run, recipe, model, tokens, info, savings, rehearsal)
+    return Job(run, recipe, model, tokens, info, savings, rehearsal, told=told)
 
 
 def _facts(

@@ -31,14 +31,14 @@ def load(backend: Backend, recipe: Recipe, place: Path) -> Model:
 
 def layers_of(model: Model, recipe: Recipe, initial: SavedAdapter | None) -> list[str]:
     """The layers to adapt: `initial`'s, else the recipe's. Raises ModelError, RecipeError."""
-    if not initial:
-        return choose_layers(model.linear_layers(), recipe.lora)
-    initial.check_layers(model.linear_layers())
-    return list(initial.names)
+    if initial:
+        return list(initial.fitted(model.linear_layers()).names)
+    return choose_layers(model.linear_layers(), recipe.lora, model.left_out())
 
 
 def adapt(model: Model, recipe: Recipe, names: Sequence[str], initial: SavedAdapter | None) -> int:
     """Put the adapter on `names`, with `initial`'s weights or fresh ones; the number of trainable weights."""
+    initial = initial.fitted(model.linear_layers()) if initial else None
     slots = model.add_lora(recipe.lora, recipe.train, names)
     if initial:
         initial.check_shapes(slots)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from mio_local.adapters.adapter import FILES, ORIGIN, claimed, read_adapter
+from mio_local.adapters.adapter import FILES, ORIGIN, read_adapter
+from mio_local.adapters.claims import claimed
 from mio_local.adapters.convert import write_adapter
 from mio_local.adapters.merge import merge
 from mio_local.cli import run
@@ -43,7 +44,7 @@ def test_a_whole_layer_that_is_missing_is_told(kind, saved, tiny_model, tmp_path
         with pytest.raises(ModelError, match=message):
             run(["export", str(saved[kind]), "--model", str(tiny_model), "--to", to, "--out", str(tmp_path / "out")])
     with pytest.raises(ModelError, match=message):
-        read_adapter(saved[kind]).check_layers(load("mlx", tiny_model).linear_layers())
+        read_adapter(saved[kind]).fitted(load("mlx", tiny_model).linear_layers())
     assert not (tmp_path / "out").exists()
 
 
@@ -112,21 +113,25 @@ def test_a_layer_outside_the_blocks_is_told(saved):
         read_adapter(saved["peft"])
 
 
-def test_stacked_experts_are_not_merged(saved, tiny_model):
+def test_stacked_experts_that_the_base_has_not_are_told(saved, tiny_model):
     adapter = read_adapter(saved["mlx"])
     name = "model.layers.1.mlp.switch_mlp.up_proj"
     adapter.weights.update({f"{name}.lora_A": np.ones((4, 2, 3), "f4"), f"{name}.lora_B": np.ones((4, 3, 2), "f4")})
-    with pytest.raises(ModelError, match=rf"adapts {name}, experts that mlx-lm stacks .*use --to mlx"):
+    with pytest.raises(ModelError, match=rf"adapts {name}, of which .* has no weight: trained on another base"):
         merge(adapter, tiny_model, [f"{layer}.weight" for layer in linear_names(tiny_model)])
 
 
-def test_quantised_experts_are_not_dequantised():
-    nn = pytest.importorskip("mlx.nn")
+def test_quantised_experts_are_dequantised_as_mlx_computes_with_them():
+    mx, nn = pytest.importorskip("mlx.core"), pytest.importorskip("mlx.nn")
     from mlx_lm.models.switch_layers import SwitchLinear
 
     from mio_mlx.files import dense
 
     model = nn.Module()
-    model.experts = SwitchLinear(64, 64, 2, bias=False).to_quantized(32, 4)
-    with pytest.raises(ModelError, match="experts: quantised experts are not dequantised here; use --to mlx"):
-        dense(model)
+    model.experts = SwitchLinear(64, 32, 3, bias=False).to_quantized(32, 4)
+    names, weights = dense(model)
+    assert names == ["experts.weight"]
+    x, chosen = mx.random.normal((5, 64)), [0, 1, 2, 1, 0]
+    by_layer = model.experts(x[:, None, None], mx.array(chosen)[:, None])[:, 0, 0]
+    by_hand = np.einsum("ti,toi->to", np.array(x), dict(weights)["experts.weight"][chosen])
+    np.testing.assert_allclose(np.array(by_layer), by_hand, atol=1e-4)

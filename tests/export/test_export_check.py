@@ -18,7 +18,7 @@ from mio_local.data.rows import read_rows
 from mio_local.data.task_questions import read_tasks
 from mio_local.data.tokenizer import load_tokenizer
 from mio_local.errors import ModelError, RecipeError
-from mio_local.export.write import kept
+from mio_local.export.logits_check import kept
 from mio_local.models.locate import WANTED, model_folder
 from mio_local.models.weights import copy_beside
 from mio_local.recipe import ModelSettings

@@ -1,0 +1,60 @@
+"""What an adapter can become, tried before it is trained: by names and shapes alone, no weight is read.
+
+merged, peft and mlx need every adapted layer under another name: in the base's files, in the other library's model. A
+run that could not be exported is told of it while other `--targets` cost nothing.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mio_local.adapters.counterparts import counterparts
+from mio_local.adapters.library_limits import refused_by_peft
+from mio_local.backends import Model, load_backend
+from mio_local.errors import BackendError, ModelError, one_line
+from mio_local.models.locate import quantised, read_config
+from mio_local.models.weights import linear_names
+from mio_local.recipe import Recipe
+
+
+def closed(recipe: Recipe, place: Path, model: Model, names: Sequence[str]) -> dict[str, str]:
+    """By format that an adapter on the layers `names` of the base in `place` cannot become, why; as far as this machine
+    can tell."""
+    if quantised(place):
+        return {}  # its files name other layers, and only its own library loads it
+    stacked = [name for name in names if "experts" in model.left_out().get(name, "")]
+    plain = [name for name in names if name not in stacked]
+    inside = counterparts(plain, linear_names(place))
+    reasons: dict[str, str] = {}
+    if lost := [name for name in plain if name not in inside]:
+        reasons["merged"] = f"the base's files have no weight of {lost[0]}"
+    if recipe.backend.name == "mlx":
+        refused = refused_by_peft(str(read_config(place)["model_type"]), names)
+        if why := (stacked and f"{stacked[0]} is a stack of experts") or (refused and next(iter(refused.values()))):
+            reasons["peft"] = str(why)
+        elif lost:
+            reasons["peft"] = f"transformers has no layer {lost[0]}"
+    else:
+        try:
+            present = load_backend("mlx").layer_names(place, recipe.model)
+            if lost := [name for name in names if name not in counterparts(names, present)]:
+                reasons["mlx"] = f"mlx-lm has no layer {lost[0]}"
+        except ModelError as error:
+            reasons["mlx"] = one_line(error, 200)
+        except BackendError:  # not on this machine: nobody can tell
+            pass
+    return reasons
+
+
+def exit_lines(
+    recipe: Recipe, reasons: Mapping[str, str], names: Sequence[str], left_out: Mapping[str, str]
+) -> list[str]:
+    """What to tell at the start: the formats that are closed, and what all-linear does not adapt."""
+    lines = [f"this adapter cannot be exported --to {to}: {why}" for to, why in reasons.items()]
+    refused = {name.rpartition(".")[2] for name in names if name in left_out}
+    if "peft" in reasons and (open_ := sorted({name.rpartition(".")[2] for name in names} - refused)):
+        lines = [line + (f"; it can with --targets {','.join(open_)}" if "--to peft" in line else "") for line in lines]
+    if recipe.lora.targets == ["all-linear"] and (counts := Counter(left_out.values())):
+        kinds = "; ".join(f"{count} x {why}" for why, count in counts.items())
+        lines.append(f"all-linear leaves out {sum(counts.values())} layers ({kinds})")
+    return lines
