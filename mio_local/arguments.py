@@ -9,6 +9,7 @@ from mio_local import __version__
 from mio_local.errors import RecipeError, nearest
 from mio_local.process import TRUST
 
+BASE = "the base, where an adapter's folder does not name it, or where a run's is now"
 OF_RUNS = ("resume", "check", "export", "push", "chat", "generate", "eval")  # which load what a run's recipe names
 MINUS = "−"  # for a - that begins a word and no flag, of which argparse knows nothing
 AFTER = "in the background, once that run is over and what waits for it already"
@@ -87,6 +88,13 @@ def parser(command_name: str = "") -> Parser:
                         help="go on where the first loss, or the events so far, are not what they must be, or another "
                         "machine wrote to the run a moment ago")
 
+    elsewhere = "where the run's {} are now, on a machine that it was copied to, say: their digest decides"
+    resume.add_argument("--model", default="", metavar="PATH", help=elsewhere.format("base's weights"))
+    resume.add_argument("--data", default="", metavar="PATH", help=elsewhere.format("pairs"))
+    resume.add_argument("--eval-data", default="", metavar="PATH", help=elsewhere.format("held-out pairs"))
+    resume.add_argument("--set", dest="assignments", metavar="KEY=PATH", action="append", default=[],
+                        help="the same of another file that its recipe names, as eval.tasks=PATH")
+
     check = command("check", "verify every file of a run, its base model and its pairs")
     check.add_argument("run", metavar="RUN")
 
@@ -144,7 +152,7 @@ def parser(command_name: str = "") -> Parser:
     export.add_argument("--quantize", type=int, default=0, metavar="BITS", help="of a merged model: 4 or 8")
     export.add_argument("--gguf-type", default="auto", metavar="TYPE", help="auto (the weights' own), f32, f16, bf16")
     export.add_argument("--llama-cpp", default="", metavar="DIR", help="write GGUF by the converter of this checkout")
-    export.add_argument("--model", default="", help="the base, where an adapter's folder does not name it")
+    export.add_argument("--model", default="", help=BASE)
     export.add_argument("--device", default="", help="where to compute (default: the run's)")
 
     push = command("push", "send the trained adapter or model to the Hugging Face hub; shows first what would be sent")
@@ -166,7 +174,7 @@ def parser(command_name: str = "") -> Parser:
         talk.add_argument("--with", dest="who", default="both", help="adapter, base or both (default both)")
         talk.add_argument("--system", default="", help="message put before the conversation (default: the run's)")
         talk.add_argument("--checkpoint", default="final", help="final, best or step-000100 (default final)")
-        talk.add_argument("--model", default="", help="the base, where an adapter's folder does not name it")
+        talk.add_argument("--model", default="", help=BASE)
         talk.add_argument("--template", default="", help="auto, none, or a Jinja file (default: the run's, else auto)")
         talk.add_argument("--device", default="", help="where to compute (default: the run's)")
         if name == "generate":
@@ -223,7 +231,7 @@ def add_eval(command: argparse.ArgumentParser) -> None:
     command.add_argument("--no-preference", action="store_true", help="score no pairs and draw no answers")
     command.add_argument("--samples", type=int, default=64, metavar="N", help="answers drawn for the KL divergence")
     command.add_argument("--seed", type=int, default=0, help="of drawn answers and of intervals (default 0)")
-    command.add_argument("--model", default="", help="the base, where an adapter's folder does not name it")
+    command.add_argument("--model", default="", help=BASE)
     command.add_argument("--backend", default="auto", help="of a model or an adapter: mlx, cuda or auto")
     command.add_argument("--device", default="auto", help="where to compute (default: the run's)")
 

@@ -173,6 +173,10 @@ class Backend(Protocol):
         ModelError where the library does not load such a model."""
         ...
 
+    def loader(self, folder: Path) -> str:
+        """The class of the library that its users load the model in `folder` by; "" where one function loads all."""
+        ...
+
     def logits(
         self, folder: Path, settings: ModelSettings, device: str, ids: Sequence[int], adapter: Path | None
     ) -> np.ndarray:

@@ -211,6 +211,16 @@ def in_python(library: str, loader: str, place: Path) -> str:
     return f"python -c {visible(shlex.quote(code))}"
 
 
+def with_peft(model: str, base: Path | str, place: Path) -> str:
+    """The shell command that loads PEFT's adapter at `place`, whose base is loaded by transformers' class `model`."""
+    if model in ("", "AutoModelForCausalLM"):
+        return in_python("peft", "AutoPeftModelForCausalLM", place)
+    paths = (json.dumps(str(path), ensure_ascii=False) for path in (base, place))
+    code = f"from transformers import {model} as M; from peft import PeftModel as P; "
+    code += "P.from_pretrained(M.from_pretrained({}), {})".format(*paths)
+    return f"python -c {visible(shlex.quote(code))}"
+
+
 def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
     """Lines of columns as wide as what is in them; those numbered in `right` are set to the right."""
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]

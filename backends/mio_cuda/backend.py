@@ -138,6 +138,9 @@ class CudaBackend:
         except Exception as error:  # as in `load`
             raise ModelError(_explain(folder, error)) from error
 
+    def loader(self, folder: Path) -> str:
+        return _auto(transformers.AutoConfig.from_pretrained(folder)).__name__
+
     def logits(
         self, folder: Path, settings: ModelSettings, device: str, ids: Sequence[int], adapter: Path | None
     ) -> np.ndarray:

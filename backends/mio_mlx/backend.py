@@ -94,6 +94,9 @@ class MlxBackend:
 
             return linear_layers(_described(folder, settings)[0])
 
+    def loader(self, folder: Path) -> str:
+        return ""
+
     def logits(
         self, folder: Path, settings: ModelSettings, device: str, ids: Sequence[int], adapter: Path | None
     ) -> np.ndarray:

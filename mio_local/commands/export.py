@@ -6,11 +6,14 @@ import shlex
 from pathlib import Path
 
 from mio_local import printing
-from mio_local.errors import RecipeError, RunError, nearest
+from mio_local.backends import load_backend
+from mio_local.errors import BackendError, MioError, ModelError, RecipeError, RunError, nearest
 from mio_local.evaluation.loading import Source, named
 from mio_local.export.gguf_file import KINDS
 from mio_local.export.logits_check import Check
 from mio_local.export.write import base_name, export, export_gguf
+from mio_local.models.locate import quantised
+from mio_local.models.shapes import known_shape
 from mio_local.recipe import BackendSettings
 from mio_local.runs.directory import runs_folder
 from mio_local.storage.paths import expanded
@@ -84,7 +87,7 @@ def _uses(found: Source, to: str, place: Path, bits: int) -> list[str]:
     if to == "mlx":
         return [f"mlx_lm.generate --model {base} --adapter-path {at} --prompt '...'"]
     if to == "peft":
-        return [printing.in_python("peft", "AutoPeftModelForCausalLM", place)]
+        return [printing.with_peft(_loader(found.base), base_name(found), place)]
     if to == "gguf":
         name = re.sub(r"[^a-z0-9._-]+", "-", found.title.lower()).strip("-._") or "model"
         return [
@@ -94,6 +97,29 @@ def _uses(found: Source, to: str, place: Path, bits: int) -> list[str]:
         ]
     by_library = {
         "mlx": f"mlx_lm.generate --model {at} --prompt '...'",
-        "cuda": printing.in_python("transformers", "AutoModelForCausalLM", place),
+        "cuda": printing.in_python("transformers", _loader(found.base) or "AutoModelForCausalLM", place),
     }
-    return [by_library[found.open().name]] if bits else list(by_library.values())
+    shape, own = known_shape(found.base), found.open().name
+    was_quantised = found.model.quantize or quantised(found.base)
+    # experts out of a quantised base are written as its own library stacks them
+    alone = bits or (was_quantised and shape is not None and shape.experts > 1)
+    return [text for name, text in by_library.items() if name == own or not (alone or _unknown(name, found))]
+
+
+def _loader(base: Path) -> str:
+    """The class of transformers that loads the base; "" where nobody here can say."""
+    try:
+        return load_backend("cuda").loader(base)
+    except MioError:
+        return ""
+
+
+def _unknown(name: str, found: Source) -> bool:
+    """Whether the library of the backend called `name` is here and cannot load such a model."""
+    try:
+        load_backend(name).layer_names(found.base, found.model)
+    except ModelError:
+        return not quantised(found.base)
+    except BackendError:
+        pass
+    return False

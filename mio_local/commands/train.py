@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 from mio_local import printing
+from mio_local.backends import load_backend
 from mio_local.errors import MioError, RecipeError, RunError, of_the_machine
 from mio_local.flags import recipe_from
 from mio_local.progress import Report
@@ -29,7 +30,7 @@ from mio_local.tracking.trackers import check_tracker
 from mio_local.training.job import Job
 from mio_local.training.loop import train
 from mio_local.training.prepare import check, start
-from mio_local.training.reopen import reopen, settled
+from mio_local.training.reopen import relocate, reopen, settled
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -134,6 +135,9 @@ def resume(arguments: argparse.Namespace) -> int:
         out.print(f"{run.name} goes on")
         printing.next_steps(out, f"mio-local attach {printing.called(run)}")
         return 0
+    if places := _places(arguments):
+        with printing.preparing(out) as report:
+            relocate(run, places, report)
     if arguments.detach or arguments.after or status["waits"]:
         after = own(run.path.parent, arguments.after) if arguments.after else None
         more = [*["--force"] * arguments.force, *["--from", arguments.start] * bool(arguments.start)]
@@ -149,6 +153,14 @@ def resume(arguments: argparse.Namespace) -> int:
             job = _prepared(run, report, arguments.start, forced=arguments.force)
         out.print(f"resuming {run.name} from step {job.progress.step}")
         return watch(job, out, control)
+
+
+def _places(arguments: argparse.Namespace) -> dict[str, str]:
+    """Where a run that goes on is to look for what it names, by key."""
+    given = {"model.name": arguments.model, "data.source": arguments.data, "data.eval_source": arguments.eval_data}
+    return {key: place for key, place in given.items() if place} | {
+        key: place for key, _, place in (text.partition("=") for text in arguments.assignments)
+    }
 
 
 def resume_line(folder: Path, out: printing.Console) -> int:
@@ -228,4 +240,5 @@ def _use(job: Job) -> list[str]:
     if job.facts["backend"] == "mlx":
         model, adapter = (visible(shlex.quote(str(part))) for part in (job.recipe.model.name, job.run.adapter))
         return [f"mlx_lm.generate --model {model} --adapter-path {adapter} --prompt '...'"]
-    return [printing.in_python("peft", "AutoPeftModelForCausalLM", job.run.adapter)]
+    place = Path(job.info["model_folder"])
+    return [printing.with_peft(load_backend("cuda").loader(place), place, job.run.adapter)]

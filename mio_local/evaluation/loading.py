@@ -11,6 +11,7 @@ from mio_local.errors import BackendError, ModelError, RunError, nearest
 from mio_local.models.locate import model_folder
 from mio_local.recipe import BackendSettings, LoraSettings, ModelSettings, Recipe, TrainSettings, build, read_toml
 from mio_local.runs.directory import Run, find
+from mio_local.runs.naming import missing
 from mio_local.training.integrity import check_base
 
 FINAL = "final"
@@ -91,20 +92,25 @@ def named(
 ) -> Base | Source:
     """The run, adapter or model called `name`.
 
-    `wanted` is a run's checkpoint, `model` the base of an adapter that does not name it. `backend` goes before what it
+    `wanted` is a run's checkpoint, `model` the base of an adapter that does not name it, or where a run's base is now,
+    which the run then remembers. `backend` goes before what it
     was trained on, and must then be here; a run keeps the library. Raises MioError.
     """
     kind = kind_of(runs, name)
     if kind != "run" and wanted != FINAL:
         raise RunError(f"--checkpoint {wanted}: {name} is {KINDS[kind]}, which has none; name a run")
-    if kind != "adapter" and model:
-        raise RunError(f"--model {model}: {name} is {KINDS[kind]}, whose base is known; leave it out")
+    if kind == "model" and model:
+        raise RunError(f"--model {model}: {name} is {KINDS[kind]} itself; leave it out")
     if kind == "run" and backend.name != "auto":
         raise RunError(f"--backend {backend.name}: {name} is a run, which keeps its library; leave it out")
     if kind == "model":
         settings = ModelSettings(name=name)
         _, recipe, _ = resolve_backend(Recipe(model=settings, backend=backend))
         return Base(model_folder(settings), settings, recipe.backend)
+    if kind == "run" and model and not (run := find(runs, name)).is_locked():
+        from mio_local.training.reopen import relocate  # with all that trains
+
+        relocate(run, {"model.name": model})
     found = of_run(find(runs, name), wanted) if kind == "run" else _foreign(Path(os.path.expanduser(name)), model)
     given = {key: value for key, value in (("name", backend.name), ("device", backend.device)) if value != "auto"}
     found = replace(found, backend=found.backend.model_copy(update=given))
@@ -119,6 +125,9 @@ def of_run(run: Run, checkpoint: str = FINAL) -> Source:
     """A run's adapter: the final one, `best`, or that of a step. Raises RunError where the run has none yet."""
     recipe = build(read_toml(run.recipe), str(run.recipe))
     saved = read_adapter(_checkpoint(run, checkpoint))
+    key, told = missing(run, recipe)
+    if key == "model.name":
+        raise ModelError(told)
     base = model_folder(recipe.model)
     check_base(run, run.read_info(), base)
     data = recipe.data

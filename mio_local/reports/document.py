@@ -205,6 +205,7 @@ def _origin(history: History, info: dict[str, Any], facts: dict[str, Any]) -> li
             ("seed", text(info.get("seed", history.recipe.train.seed))),
             ("versions", versions),
             ("platform", text(last.get("platform", ""))),
+            ("machine", text(last.get("host", ""))),
             ("resumed", f"{len(sessions) - 1} times" if len(sessions) > 1 else ""),
             ("time in steps", f"{spent:.0f} s" if 0 < spent < math.inf else ""),
             ("peak memory", f"{peak / 1e9:.2f} GB" if is_number(peak) and peak > 0 else ""),

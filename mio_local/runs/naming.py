@@ -1,15 +1,20 @@
-"""A run's name: changing it, with what refers to it, and finding the run that a recipe calls by it."""
+"""A run's name and the places it names: changing them, with what refers to it, and finding the run that a recipe calls
+by it."""
 
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from socket import gethostname
 
-from mio_local.errors import MioError, ModelError, RunError, nearest
+from mio_local.errors import MioError, ModelError, RecipeError, RunError, nearest
 from mio_local.recipe import PATHS, Recipe, build, read_toml
 from mio_local.runs.directory import LONGEST_NAME, NAME, Run, list_runs
 from mio_local.runs.queue import ahead_of, idle
 from mio_local.storage.writing import PRIVATE, write_atomically
+from mio_local.text import visible
+
+FLAGS = {"model.name": "--model", "data.source": "--data", "data.eval_source": "--eval-data"}
 
 
 def located(recipe: Recipe, runs: Path, *, now: bool = True) -> Recipe:
@@ -100,18 +105,50 @@ def _moved(place: str, moved: Mapping[str, str]) -> str:
 def _follow(run: Run, name: str, new: str, moved: Mapping[str, str]) -> None:
     """Change what the recipe, run.json and status.json say of a run that was renamed. Raises MioError, OSError."""
     recipe = build(read_toml(run.recipe), str(run.recipe))
-    for section, key in PATHS:
-        table = getattr(recipe, section)
-        if place := _moved(getattr(table, key), moved):
-            recipe = recipe.model_copy(update={section: table.model_copy(update={key: place})})
-    info, text, age = run.read_info(), recipe.dump(), run.recipe.stat()
-    place = info.get("model_folder")
-    info |= {"model_folder": _moved(place, moved) or place} if isinstance(place, str) else {}
-    run.write_info(info, text)  # whenever this is killed, the two files belong together
-    write_atomically(run.recipe, text, PRIVATE)
-    run.write_info(info)
-    os.utime(run.recipe, ns=(age.st_atime_ns, age.st_mtime_ns))  # runs are listed by it
+    places = {f"{section}.{key}": _moved(getattr(getattr(recipe, section), key), moved) for section, key in PATHS}
+    model = run.read_info().get("model_folder")
+    write_places(run, {key: place for key, place in places.items() if place},
+                 _moved(model, moved) if isinstance(model, str) else "")  # fmt: skip
     status = run.read_status()
     if ahead_of(status) == name:
         kept = {key: status[key] for key in ("since", "needs", "pid") if key in status}
         run.update_status(after=new, **kept)
+
+
+def in_places(recipe: Recipe, places: Mapping[str, str]) -> Recipe:
+    """The recipe with other paths, {"section.key": path}. Raises RecipeError for a key that is none of a path."""
+    for key, place in places.items():
+        section, _, name = key.partition(".")
+        if (section, name) not in PATHS:
+            raise RecipeError(f"{key}={place}: no place that a run may look elsewhere for; there are "
+                              f"{', '.join('.'.join(path) for path in PATHS)}")  # fmt: skip
+        table = getattr(recipe, section)
+        recipe = recipe.model_copy(update={section: table.model_copy(update={name: place})})
+    return recipe
+
+
+def write_places(run: Run, places: Mapping[str, str], model_folder: str = "") -> None:
+    """Change the paths in a run's frozen recipe, and with `model_folder` that in its run.json. Raises MioError,
+    OSError."""
+    recipe = in_places(build(read_toml(run.recipe), str(run.recipe)), places)
+    info, text, age = run.read_info(), recipe.dump(), run.recipe.stat()
+    info |= {"model_folder": model_folder} if model_folder else {}
+    run.write_info(info, text)  # whenever this is killed, the two files belong together
+    write_atomically(run.recipe, text, PRIVATE)
+    run.write_info(info)
+    os.utime(run.recipe, ns=(age.st_atime_ns, age.st_mtime_ns))  # runs are listed by it
+
+
+def missing(run: Run, recipe: Recipe) -> tuple[str, str]:
+    """The first key whose whole path is not on this machine, and what to tell of it; two empty strings for none."""
+    for section, key in PATHS:
+        place = getattr(getattr(recipe, section), key)
+        if place.startswith("/") and not Path(place).exists():
+            sessions = run.read_info().get("sessions")
+            last = sessions[-1] if isinstance(sessions, list) and sessions else {}
+            host = last.get("host") if isinstance(last, dict) else ""
+            whose = f" of {visible(host)}" if isinstance(host, str) and host not in ("", gethostname()) else ""
+            flag = FLAGS.get(f"{section}.{key}", f"--set {section}.{key}=")
+            told = f"run {run.name}: {section}.{key} was {visible(place)}{whose}, which is not here"
+            return f"{section}.{key}", f"{told}; say where it is now: {flag}{'' if flag.endswith('=') else ' '}PATH"
+    return "", ""

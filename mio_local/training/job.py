@@ -131,6 +131,7 @@ def session(backend: Backend, step: int) -> dict[str, Any]:
         "from_step": step,
         "argv": list(map(without_secrets, sys.argv)),
         "pid": os.getpid(),
+        "host": platform.node(),
         "platform": platform.platform(),
         "versions": versions,
     }

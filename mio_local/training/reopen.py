@@ -1,6 +1,7 @@
 """From a run directory to a job that goes on from the last checkpoint, or from the start where there is none."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ from mio_local.adapters.adapter import SavedAdapter, read_adapter
 from mio_local.backends import resolve_backend
 from mio_local.errors import RunError
 from mio_local.memory.rehearsal import DoesNotFit, Rehearsal
+from mio_local.models.locate import model_folder
 from mio_local.process import without
 from mio_local.progress import Report, silent
 from mio_local.recipe import Recipe, build, read_toml
 from mio_local.runs.directory import Run
+from mio_local.runs.naming import in_places, missing, write_places
 from mio_local.tracking.trackers import NONE, check_tracker
 from mio_local.training import checkpoint
 from mio_local.training.inputs import tokenised
@@ -44,6 +47,8 @@ def reopen(run: Run, report: Report = silent, start: str = "", *, forced: bool =
         job = begin(run, report)
         job.forced = forced
         return job
+    if told := missing(run, recipe)[1]:
+        raise RunError(told)
     checkpoint.choose(run, start, forced=forced)
     saved = run.saved()
     report("loading the backend", 0, 0)
@@ -69,6 +74,21 @@ def reopen(run: Run, report: Report = silent, start: str = "", *, forced: bool =
     info["sessions"] = [*info.get("sessions", []), session(backend, job.progress.step)]
     run.write_info(info)
     return job
+
+
+def relocate(run: Run, places: Mapping[str, str], report: Report = silent) -> None:
+    """Let a run look elsewhere for its base, its pairs or other files from now on, {"section.key": path}: on a machine
+    that it was copied to, say. What they hold must be what it was trained on. Raises MioError, OSError."""
+    check_recipe(run)
+    info = run.read_info()
+    recipe = in_places(build(read_toml(run.recipe), str(run.recipe)), places).absolute()
+    place = model_folder(recipe.model)
+    if "weights" in info and "model.name" in places:
+        check_base(run, info, place, report)
+    if "data_digest" in info and set(places) - {"model.name"} and not missing(run, recipe)[0]:
+        check_data(run, info, tokenised(recipe, info.get("created", time.time()), report)[0].digest)
+    sections = {key: getattr(getattr(recipe, key.partition(".")[0]), key.partition(".")[2]) for key in places}
+    write_places(run, sections, str(place) if "model.name" in places else "")
 
 
 def _began_with(run: Run, recipe: Recipe, info: dict[str, Any]) -> SavedAdapter | None:

@@ -104,7 +104,7 @@ def test_a_base_that_changed_is_told(wide_model, tiny_pairs, tmp_path):
     with pytest.raises(RunError, match=r"run t: the weights in .*base are not those it was trained on"):
         export(trained, "--to", "merged")
     shutil.rmtree(base)
-    with pytest.raises(ModelError, match=r"base: no such folder"):
+    with pytest.raises(ModelError, match=r"model\.name was .*base, which is not here; say where it is now"):
         export(trained, "--to", "merged")
 
 
