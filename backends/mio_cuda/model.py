@@ -15,7 +15,8 @@ from mio_cuda import generation, linears, lora, lora_forward, stream_generate
 from mio_cuda.cpu_microbatches import Lanes, changing
 from mio_cuda.frozen_blocks import Below
 from mio_cuda.head import Head
-from mio_cuda.shared_prompt import Rows, SharedPrompt
+from mio_cuda.shared_prompt import ROWS, SharedPrompt
+from mio_cuda.shared_rows import Rows
 from mio_cuda.xp import XP
 from mio_local.adapters.adapter import Adapter, Slot
 from mio_local.arrays import ALL, CPU_TOKENS, sequence_logps, token_logps
@@ -107,7 +108,7 @@ class CudaModel:
     def _at(self, number: int, part: Batch) -> Generator[Rows | None]:
         """The calling thread works on that part of a batch, of these rows, till its blocks need no recomputation."""
         rows = Rows(part.spans, part.inputs.shape[1], self.device) if part.spans else None
-        with self.below.part.put(number), self.sharing.rows.put(rows):
+        with self.below.part.put(number), ROWS.put(rows):
             yield rows
 
     def _score(self, batch: Batch, rows: Rows | None) -> torch.Tensor:
@@ -117,7 +118,7 @@ class CudaModel:
                           batch.mask)
         )  # fmt: skip
         # rows are padded on the right and attention is causal, so no attention mask is needed
-        fed = {"input_ids": inputs} if rows is None else {"input_ids": inputs, "position_ids": rows.places}
+        fed = {"input_ids": inputs, **(self.sharing.fed(rows) if rows else {})}
         if self.speed.answer_head:
             chosen = int(batch.tokens[: batch.size].sum())
             found = self.head.answer_logps(self.head.hidden(**fed), where, targets, chosen)

@@ -1,126 +1,157 @@
-"""One row [prompt | chosen | rejected] through a transformers model: attention sees it as the two rows it stands for.
+"""One row [prompt | chosen | rejected] through a transformers model: what mixes tokens sees the two rows it stands for.
 
-Everything but attention works token by token, so a prompt fed once costs once. For attention, queries, keys and values
-are laid out as 2n rows [prompt | answer], which are plainly causal: the model's own attention runs on them, its sliding
-window and soft cap included, and no mask is needed. Positions are given with the tokens.
+Most of a model works token by token, so a prompt fed once costs once. What mixes tokens is what takes a cache, as
+generation needs it there. Attention by transformers' interface gets queries, keys and values as 2n rows [prompt |
+answer], which are plainly causal, with the model's own mask for such rows. Any other mixer, recurrent or convolutional,
+runs on those 2n rows itself, while its projections see each token once. A recurrence takes no more steps so than if it
+went over the prompt once and over the answers from its state. Positions are given with the tokens.
 """
 
-import sys
+import inspect
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from transformers import AttentionInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from peft.tuners.tuners_utils import BaseTunerLayer
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from mio_cuda.cpu_microbatches import Here
-from mio_local.data.collate import Batch, Spans
+from mio_cuda.shared_rows import Rows
+from mio_local.data.collate import Batch
 
-NAME = "mio_local_shared_prompt"
-# attention in every block, of the plain or the sliding kind, by transformers' attention interface, which is told the
-# window: Qwen2-MoE and OLMoE mask by another one than they tell
-MODELS = {
-    "cohere", "cohere2", "gemma", "gemma2", "gemma3", "gemma3_text", "glm", "glm4", "granite", "granitemoe", "helium",
-    "llama", "mistral", "mistral3", "mixtral", "nemotron", "olmo", "olmo2", "olmo3", "phi", "phi3", "qwen2",
-    "qwen3", "qwen3_moe", "seed_oss", "smollm3", "stablelm", "starcoder2",
-}  # fmt: skip
+NAME = "mio_local_shared_prompt_"  # of one kind of attention
+KINDS = ("sdpa", "eager")
+CACHES = {"past_key_values", "past_key_value", "layer_past", "cache_params"}  # what a layer calls the cache it takes
+ROWS: Here[Rows | None] = Here()
 
 
-class _Rows(torch.autograd.Function):
-    """Shared tokens to rows: (n * L, ...) to (2n * m, ...). A prompt's gradient is that of both its copies."""
+def _attention_of(kind: str) -> Any:
+    """Attention of one kind on the rows that its shared queries, keys and values stand for."""
 
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, rows: "Rows") -> torch.Tensor:
-        ctx.rows = rows
-        return x.index_select(0, rows.index)
+    def attend(
+        module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, Any]:
+        rows = _rows()
+        own = inspect.getmodule(type(module)) if kind == "eager" else None
+        inner = getattr(own, "eager_attention_forward", None) or ALL_ATTENTION_FUNCTIONS[kind]
+        query, key, value = (rows.spread(x.transpose(1, 2)).transpose(1, 2) for x in (query, key, value))
+        out, _ = inner(module, query, key, value, mask, **kwargs)
+        return rows.gather(out), None
 
-    @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        # two look-ups, as adding at an index is in no fixed order on a GPU
-        return grad.index_select(0, ctx.rows.own).add_(grad.index_select(0, ctx.rows.again)), None
-
-
-class _Shared(torch.autograd.Function):
-    """Rows to shared tokens: (2n * m, ...) to (n * L, ...); what the prompt's second copy gives is dropped."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, rows: "Rows") -> torch.Tensor:
-        ctx.rows, ctx.size = rows, len(x)
-        return x.index_select(0, rows.own)
-
-    @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return grad.new_zeros((ctx.size, *grad.shape[1:])).index_copy_(0, ctx.rows.own, grad), None
+    return attend
 
 
-class Rows:
-    """The layout of one batch, on the device."""
+def _mask_of(kind: str) -> Any:
+    """The mask that the model asks for, of full rows, in the form that this kind of attention takes."""
 
-    def __init__(self, spans: Spans, length: int, device: torch.device) -> None:
-        index, own, again = spans.rows(length)
-        self.shape = index.shape
-        self.index, self.own, self.again = (torch.from_numpy(i.ravel()).to(device) for i in (index, own, again))
-        self.places = torch.from_numpy(spans.places(length)).long().to(device)
+    def mask(batch_size: int, q_length: int, kv_length: int, **kwargs: Any) -> Any:
+        size = _rows().shape[1]
+        asked = {**kwargs, "q_offset": 0, "kv_offset": 0, "attention_mask": None}
+        return ALL_MASK_ATTENTION_FUNCTIONS[kind](batch_size=1, q_length=size, kv_length=size, **asked)
 
-    def spread(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, heads, L, width) to (2n, heads, m, width)."""
-        flat = x.transpose(1, 2).flatten(0, 1)
-        return _Rows.apply(flat, self).unflatten(0, self.shape).transpose(1, 2)  # pyright: ignore[reportOptionalMemberAccess]
+    return mask
 
-    def gather(self, x: torch.Tensor, n: int) -> torch.Tensor:
-        """(2n, m, ...) to (n, L, ...)."""
-        return _Shared.apply(x.flatten(0, 1), self).unflatten(0, (n, -1))  # pyright: ignore[reportOptionalMemberAccess]
+
+for _kind in KINDS:
+    AttentionInterface.register(NAME + _kind, _attention_of(_kind))
+    AttentionMaskInterface.register(NAME + _kind, _mask_of(_kind))
+
+
+def _rows() -> Rows:
+    rows = ROWS.get()
+    assert rows is not None
+    return rows
 
 
 class SharedPrompt:
-    """Switches a model's attention over while a batch of shared rows goes through it, backward pass included."""
+    """Switches a model over while a batch of shared rows goes through it, backward pass included."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
         self.inner = str(model.config._attn_implementation)
-        kind = str(getattr(model.config, "model_type", ""))
-        self.refusal = "" if kind in MODELS else f"{kind} is not known to attend in every block"
-        if not self.refusal and self.inner not in ("sdpa", "eager"):
+        found = mixers(model)
+        attention = {name for name, module in found.items() if _by_interface(module)}
+        self.others = [module for name, module in found.items() if name not in attention]
+        self.positions = "position_ids" in inspect.signature(model.forward).parameters
+        self.refusal = _refusal(model, found)
+        if not self.refusal and attention and not self.positions:
+            self.refusal = "it takes no positions"
+        if not self.refusal and not model._can_set_attn_implementation():
+            self.refusal = "it does not attend by transformers' interface"
+        if not self.refusal and attention and self.inner not in KINDS:
             self.refusal = f"attention by {self.inner}"
-        self.rows: Here[Rows | None] = Here()
-        if not self.refusal:
-            AttentionInterface.register(NAME, self._attend)
+
+    def fed(self, rows: Rows) -> dict[str, torch.Tensor]:
+        """What is fed beside the tokens. The mask, of ones, says that a row is one sequence though its positions go
+        back: transformers would split it there."""
+        if not self.positions:
+            return {}
+        return {"position_ids": rows.places, "attention_mask": torch.ones_like(rows.places)}
 
     @contextmanager
     def over(self, batch: Batch) -> Generator[None]:
-        """For a batch of shared rows, attention in the layout of the `rows` that each part puts here."""
+        """For a batch of shared rows, each mixer in the layout of the rows that a part puts into ROWS."""
         if batch.spans is None:
             yield
             return
-        self.model.set_attn_implementation(NAME)
-        try:
+        with ExitStack() as stack:
+            for mixer in self.others:
+                for handle in _hooks(mixer):
+                    stack.callback(handle.remove)
+            if self.inner in KINDS:
+                self.model.set_attn_implementation(NAME + self.inner)
+                stack.callback(self.model.set_attn_implementation, self.inner)
             yield
-        finally:
-            self.model.set_attn_implementation(self.inner)
-
-    def _attend(
-        self, module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: Any, **kwargs: Any
-    ) -> tuple[torch.Tensor, None]:
-        rows, n = self.rows.get(), len(query)
-        assert rows is not None
-        query, key, value = (rows.spread(x) for x in (query, key, value))
-        eager = self.inner == "eager"
-        mask = _mask(query, int(kwargs.get("sliding_window") or 0), additive=eager)
-        attend = sys.modules[type(module).__module__].eager_attention_forward if eager else sdpa_attention_forward
-        out, _ = attend(module, query, key, value, mask, **kwargs)
-        return rows.gather(out, n), None
 
 
-def _mask(query: torch.Tensor, window: int, *, additive: bool) -> torch.Tensor | None:
-    """The causal mask of full rows; none where attention by itself is causal."""
-    length = query.shape[2]
-    if not additive and not 0 < window < length:
-        return None
-    place = torch.arange(length, device=query.device)
-    back = place[:, None] - place[None]
-    seen = (back >= 0) & (back < window) if window else back >= 0
-    if not additive:
-        return seen[None, None]
-    low = torch.finfo(query.dtype).min
-    return torch.zeros(length, length, dtype=query.dtype, device=query.device).masked_fill_(~seen, low)[None, None]
+def mixers(model: torch.nn.Module) -> dict[str, torch.nn.Module]:
+    """By name, the innermost modules that take a cache: those that mix a row's tokens."""
+    taking = {
+        name: module for name, module in model.named_modules()
+        if CACHES & inspect.signature(type(module).forward).parameters.keys()
+    }  # fmt: skip
+    outer = {name[:end] for name in taking for end in range(len(name)) if name[end] == "."} | {""}
+    return {name: module for name, module in taking.items() if name not in outer}
+
+
+def _refusal(model: torch.nn.Module, found: dict[str, torch.nn.Module]) -> str:
+    """Why what mixes this model's tokens is not known, in words; empty where it is."""
+    if not found:
+        return "no layer takes a cache, so what mixes its tokens is not known"
+    stem = next(iter(found)).partition("layers.")[0]
+    for name, module in model.named_modules():
+        inside = any(name.startswith(f"{mixer}.") for mixer in found)
+        if isinstance(module, torch.nn.Conv1d) and name.startswith(stem) and not inside:
+            return f"{name} mixes tokens outside of what takes a cache"
+    return ""
+
+
+def _by_interface(module: torch.nn.Module) -> bool:
+    return "ALL_ATTENTION_FUNCTIONS" in inspect.unwrap(type(module).forward).__code__.co_names
+
+
+def _hooks(mixer: torch.nn.Module) -> list[Any]:
+    """Feed the mixer the 2n rows, and its linear layers each token once."""
+
+    def spread(_: Any, args: Any, kwargs: Any) -> Any:
+        rows = _rows()
+        return rows.spread_all(args), rows.spread_all(kwargs)
+
+    handles = [
+        mixer.register_forward_pre_hook(spread, with_kwargs=True),
+        mixer.register_forward_hook(lambda _, __, out: _rows().gather_all(out)),
+    ]
+    for layer in _linear(mixer):
+        handles.append(layer.register_forward_pre_hook(lambda _, args: _rows().gather_all(args)))
+        handles.append(layer.register_forward_hook(lambda _, __, out: _rows().spread_all(out)))
+    return handles
+
+
+def _linear(module: torch.nn.Module) -> list[torch.nn.Module]:
+    """The linear layers in a module, adapted or not."""
+    if isinstance(module, torch.nn.Linear | BaseTunerLayer):
+        return [module]
+    return [layer for child in module.children() for layer in _linear(child)]

@@ -160,17 +160,20 @@ def equal(one: Adapter, two: Adapter) -> bool:
     return one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
 
 
-def adapted(model, layers=0):
-    """With an adapter that moved, so that policy and reference differ."""
+def adapted(model, layers=0, leaves=()):
+    """With an adapter that moved, so that policy and reference differ; of the linear layers of some names alone, where
+    `leaves` are given."""
     lora = LORA.model_copy(update={"layers": layers})
-    slots = model.add_lora(lora, TRAIN, choose_layers(model.linear_layers(), lora))
+    names = choose_layers(model.linear_layers(), lora)
+    names = [name for name in names if not leaves or name.rpartition(".")[2] in leaves]
+    slots = model.add_lora(lora, TRAIN, names)
     fresh = draw_adapter(slots, 0)
     model.set_adapter(fresh)
     move(model, noisy(fresh))
     return model
 
 
-def by_torch(kind, layers=0, **config):
+def by_torch(kind, layers=0, *, leaves=(), grad_checkpoint=False, **config):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     from mio_cuda.backend import no_dropout
     from mio_cuda.model import CudaModel
@@ -179,10 +182,10 @@ def by_torch(kind, layers=0, **config):
     no_dropout(made)
     torch.manual_seed(0)
     net = transformers.AutoModelForCausalLM.from_config(made)
-    return adapted(CudaModel(net, torch.device("cpu"), grad_checkpoint=False), layers)
+    return adapted(CudaModel(net, torch.device("cpu"), grad_checkpoint=grad_checkpoint), layers, leaves)
 
 
-def by_mlx(kind, layers=0, *, grad_checkpoint=False, **config):
+def by_mlx(kind, layers=0, *, leaves=(), grad_checkpoint=False, **config):
     mx = pytest.importorskip("mlx.core")
     mlx_models = importlib.import_module(f"mlx_lm.models.{kind}")
     from mio_mlx.model import MlxModel
@@ -191,4 +194,4 @@ def by_mlx(kind, layers=0, *, grad_checkpoint=False, **config):
     mx.random.seed(0)
     net = mlx_models.Model(mlx_models.ModelArgs.from_dict({"model_type": kind, **SIZES, **MLX, **config}))
     mx.eval(net.parameters())
-    return adapted(MlxModel(net, grad_checkpoint=grad_checkpoint), layers)
+    return adapted(MlxModel(net, grad_checkpoint=grad_checkpoint), layers, leaves)

@@ -40,14 +40,14 @@ def passed(model, speed):
 
 OPT = {"ffn_dim": 48, "word_embed_proj_dim": 32}
 MODELS = {
-    "opt": (by_torch, "opt", 0, OPT, {"share_prompt"}),
+    "opt": (by_torch, "opt", 0, OPT, set()),
     "phi3, long factors": (by_torch, "phi3", 0, {"num_key_value_heads": 4, "rope_parameters": LONG,
                                                  "original_max_position_embeddings": 64,
                                                  "max_position_embeddings": 256}, set()),
     "llama, dynamic": (by_torch, "llama", 0, {"rope_parameters": DYNAMIC}, set()),
     "recurrent gemma": (by_torch, "recurrent_gemma", 0, {"num_hidden_layers": 3, "lru_width": 32,
-                                                         "attention_window_size": 16}, {"share_prompt"}),
-    "gemma 4": (by_torch, "gemma4_text", 3, GEMMA4, {"share_prompt", "frozen_once"}),
+                                                         "attention_window_size": 16}, set()),
+    "gemma 4": (by_torch, "gemma4_text", 3, GEMMA4, {"frozen_once"}),
     "gemma 4 by mlx": (by_mlx, "gemma4_text", 3, GEMMA4, {"frozen_once"}),
     "llama, dynamic by mlx": (by_mlx, "llama", 0, {"rope_scaling": {"type": "dynamic", "factor": 4.0}},
                               {"share_prompt"}),

@@ -1,0 +1,71 @@
+"""Shared rows [prompt | chosen | rejected] as the 2n rows [prompt | answer] that they stand for, and back."""
+
+from typing import Any
+
+import torch
+
+from mio_local.data.collate import Spans
+
+
+class _Rows(torch.autograd.Function):
+    """Shared tokens to rows: (n * L, ...) to (2n * m, ...). A prompt's gradient is that of both its copies."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, rows: "Rows") -> torch.Tensor:
+        ctx.rows = rows
+        return x.index_select(0, rows.index)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        # two look-ups, as adding at an index is in no fixed order on a GPU
+        return grad.index_select(0, ctx.rows.own).add_(grad.index_select(0, ctx.rows.again)), None
+
+
+class _Shared(torch.autograd.Function):
+    """Rows to shared tokens: (2n * m, ...) to (n * L, ...); what the prompt's second copy gives is dropped."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, rows: "Rows") -> torch.Tensor:
+        ctx.rows, ctx.size = rows, len(x)
+        return x.index_select(0, rows.own)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return grad.new_zeros((ctx.size, *grad.shape[1:])).index_copy_(0, ctx.rows.own, grad), None
+
+
+class Rows:
+    """The layout of one batch, on the device."""
+
+    def __init__(self, spans: Spans, length: int, device: torch.device) -> None:
+        index, own, again = spans.rows(length)
+        self.shape = index.shape
+        self.fed = (len(spans.prompt), length)
+        self.index, self.own, self.again = (torch.from_numpy(i.ravel()).to(device) for i in (index, own, again))
+        self.places = torch.from_numpy(spans.places(length)).long().to(device)
+
+    def spread(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, L, ...) to (2n, m, ...)."""
+        return _Rows.apply(x.flatten(0, 1), self).unflatten(0, self.shape)  # pyright: ignore[reportOptionalMemberAccess]
+
+    def gather(self, x: torch.Tensor) -> torch.Tensor:
+        """(2n, m, ...) to (n, L, ...)."""
+        return _Shared.apply(x.flatten(0, 1), self).unflatten(0, self.fed)  # pyright: ignore[reportOptionalMemberAccess]
+
+    def spread_all(self, given: Any) -> Any:
+        """What is of shape (n, L, ...) in tuples, lists and dicts, spread; the rest as it is."""
+        return _mapped(given, self.fed, self.spread)
+
+    def gather_all(self, given: Any) -> Any:
+        """What is of shape (2n, m, ...) in tuples, lists and dicts, gathered; the rest as it is."""
+        return _mapped(given, self.shape, self.gather)
+
+
+def _mapped(given: Any, shape: tuple[int, ...], change: Any) -> Any:
+    if isinstance(given, torch.Tensor):
+        return change(given) if given.shape[:2] == shape else given
+    if isinstance(given, dict):
+        return {key: _mapped(value, shape, change) for key, value in given.items()}
+    if type(given) in (tuple, list):
+        return type(given)(_mapped(value, shape, change) for value in given)
+    return given

@@ -1,0 +1,75 @@
+"""Prompts fed once for both answers, on architectures of all kinds: the log-probs and gradients of two plain rows."""
+
+import numpy as np
+import pytest
+
+from mio_local.recipe import PLAIN
+from tests.helpers.architectures import DENSE_BY_TORCH, HYBRIDS_BY_TORCH, LEAVES
+from tests.helpers.backends import MIO, batch_of, by_torch, forget, gradients
+from tests.helpers.families import pairs_of
+
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("two_lanes")]
+# prompts and answers of one token and of many, in a batch whose rows are padded by different amounts
+PAIRS = pairs_of(lengths=[(20, 20, 3), (3, 1, 17), (11, 9, 1), (1, 12, 5), (14, 1, 1), (1, 1, 2)])
+AHEAD = np.linspace(6, -6, 2 * len(PAIRS), dtype=np.float32)  # the reference moved, so that no log-ratio is 0
+SHARED = PLAIN.model_copy(update={"share_prompt": True})
+QUICK = {"exaone4", "gpt_oss", "ministral3", "mamba2", "qwen3_5_text", "lfm2", "recurrent_gemma"}
+
+
+def some_slow(kinds):
+    return [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in kinds]
+
+
+def passed(model, speed):
+    """log pi of scoring and of training, and the gradient."""
+    assert model.use(speed) == {}
+    batch = batch_of(PAIRS, shared=speed.share_prompt)
+    policy = model.logps(batch, reference=False)
+    trained = model.accumulate(batch, policy + AHEAD, MIO, 1 / len(PAIRS)).logps
+    gradient = gradients(model)
+    forget(model)
+    return np.concatenate([policy, trained]), gradient
+
+
+def shares_exactly(model, record):
+    """A sum of 160 nats is exact to 1.5e-5 in float32; a gradient beside the largest entry of its tensor."""
+    plain, expected = passed(model, PLAIN)
+    logps, gradient = passed(model, SHARED)
+    record("log-probs", float(np.abs(logps - plain).max()))
+    np.testing.assert_allclose(logps, plain, rtol=2e-7, atol=1e-5)
+    largest = {name: np.abs(value).max() for name, value in expected.items()}
+    assert min(largest.values()) > 1e-6
+    apart = {name: float(np.abs(gradient[name] - expected[name]).max() / largest[name]) for name in largest}
+    record("gradients", max(apart.values()))
+    assert max(apart.values()) < 1e-5, max(apart, key=apart.__getitem__)
+
+
+@pytest.mark.parametrize("grad_checkpoint", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", some_slow({**DENSE_BY_TORCH, **HYBRIDS_BY_TORCH}))
+def test_a_transformers_model_shares_exactly(kind, grad_checkpoint, record_property):
+    config = {**DENSE_BY_TORCH, **HYBRIDS_BY_TORCH}[kind]
+    shares_exactly(by_torch(kind, leaves=LEAVES, grad_checkpoint=grad_checkpoint, **config), record_property)
+
+
+@pytest.mark.parametrize("kind", ["lfm2", "mamba2", "qwen3_5_text"])
+def test_projections_see_a_prompt_once(kind):
+    """Also those of a mixer that runs on both rows of a pair."""
+    model = by_torch(kind, leaves=LEAVES, **HYBRIDS_BY_TORCH[kind])
+    torch = pytest.importorskip("torch")
+    seen = []
+    for module in model.model.modules():
+        if type(module) is torch.nn.Linear:
+            module.register_forward_hook(lambda _, args, __: seen.append(args[0].shape[:-1].numel()))
+    batch = batch_of(PAIRS, shared=True)
+    model.most = batch.inputs.size * model.lanes.count
+    model.use(SHARED)
+    model.logps(batch, reference=False)
+    assert seen[:-1]
+    assert max(seen[:-1]) == batch.inputs.size  # the last is the head
+
+
+@pytest.mark.parametrize(("kind", "told"), [("bloom", "interface"), ("falcon", "interface"), ("gptj", "interface"),
+                                            ("rwkv", "no layer takes a cache")])  # fmt: skip
+def test_what_mixes_tokens_in_its_own_way_says_so(kind, told):
+    config = {"n_embd": 32, "n_layer": 2, "n_head": 4, "rotary_dim": 4, "attention_hidden_size": 32}
+    assert told in by_torch(kind, **config).use(SHARED)["share_prompt"]
