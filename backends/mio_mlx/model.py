@@ -24,7 +24,7 @@ from mio_mlx import generation, linears, lora, lora_forward, stream_generate
 from mio_mlx.cpu_microbatches import Lanes, evaluate, on_cpu
 from mio_mlx.frozen_blocks import Below
 from mio_mlx.head import Head
-from mio_mlx.layers import activation, gated_delta
+from mio_mlx.layers import activation, kernels
 from mio_mlx.patching import replaced
 from mio_mlx.recompute import Recompute, keyed_dropouts, renew
 from mio_mlx.shared_prompt import SharedPrompt
@@ -253,7 +253,7 @@ class MlxModel:
         if self.recompute:
             self.recompute.on = True
         try:
-            with gated_delta.differentiable():
+            with kernels.differentiable():
                 yield
         finally:
             self.below.forget()

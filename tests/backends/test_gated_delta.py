@@ -14,6 +14,9 @@ from tests.helpers.families import pairs_of
 mx = pytest.importorskip("mlx.core")
 mlx_rule = importlib.import_module("mlx_lm.models.gated_delta")
 own = importlib.import_module("mio_mlx.layers.gated_delta")
+chunks = importlib.import_module("mio_mlx.layers.chunks")
+kernels = importlib.import_module("mio_mlx.layers.kernels")
+NAMES = ("gated_delta_ops", "gated_delta_kernel")
 
 BATCH, KEY_HEADS, HEADS, WIDTH, VALUES = 2, 2, 4, 32, 16
 HYBRID = {"num_hidden_layers": 4, "full_attention_interval": 4, "head_dim": 16, "max_position_embeddings": 512,
@@ -78,7 +81,7 @@ def test_the_inverse_of_keys_that_are_all_alike():
     """Where powers of A grow to binomials of 64, and a series of them would lose all digits."""
     for width in (8, 16, 64):
         strict = mx.tril(mx.ones((3, width, width)), k=-1)
-        product = own.unit_lower_inverse(strict) @ (strict + mx.eye(width))
+        product = chunks.unit_lower_inverse(strict) @ (strict + mx.eye(width))
         assert np.array_equal(product, np.tile(np.eye(width), (3, 1, 1)))
 
 
@@ -100,10 +103,10 @@ def test_a_hybrid_trains_without_its_kernel_and_with_the_same_gradient(kind, gra
     model = hybrid(kind, grad_checkpoint=grad_checkpoint)
     reference = model.logps(batch, reference=True)
     with monkeypatch.context() as patch:
-        patch.setattr(own, "differentiable", nullcontext)
+        patch.setattr(kernels, "differentiable", nullcontext)
         plain = model.accumulate(batch, reference, MIO, 1.0).logps
         expected = gradients(model)
-    for name in own.NAMES:
+    for name in NAMES:
         monkeypatch.setattr(mlx_rule, name, lambda *_: pytest.fail("mlx-lm's own rule, in a pass with a gradient"))
     model.gradient = None
     assert np.allclose(model.accumulate(batch, reference, MIO, 1.0).logps, plain, rtol=0, atol=1e-4)
@@ -114,7 +117,7 @@ def test_a_hybrid_trains_without_its_kernel_and_with_the_same_gradient(kind, gra
 def test_every_layer_of_mlx_lm_ends_in_what_is_replaced():
     for file in Path(mlx_rule.__file__).parent.glob("*.py"):
         if file.name != "gated_delta.py":
-            assert not any(name in file.read_text(encoding="utf-8") for name in own.NAMES), file.name
+            assert not any(name in file.read_text(encoding="utf-8") for name in NAMES), file.name
 
 
 def test_memory_grows_no_faster_than_the_row():

@@ -160,10 +160,10 @@ def equal(one: Adapter, two: Adapter) -> bool:
     return one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
 
 
-def adapted(model, layers=0, leaves=()):
+def adapted(model, layers=0, leaves=(), dropout=0.0):
     """With an adapter that moved, so that policy and reference differ; of the linear layers of some names alone, where
     `leaves` are given."""
-    lora = LORA.model_copy(update={"layers": layers})
+    lora = LORA.model_copy(update={"layers": layers, "dropout": dropout})
     names = choose_layers(model.linear_layers(), lora)
     names = [name for name in names if not leaves or name.rpartition(".")[2] in leaves]
     slots = model.add_lora(lora, TRAIN, names)
@@ -185,13 +185,17 @@ def by_torch(kind, layers=0, *, leaves=(), grad_checkpoint=False, **config):
     return adapted(CudaModel(net, torch.device("cpu"), grad_checkpoint=grad_checkpoint), layers, leaves)
 
 
-def by_mlx(kind, layers=0, *, leaves=(), grad_checkpoint=False, **config):
+def by_mlx(kind, layers=0, *, leaves=(), dropout=0.0, grad_checkpoint=False, **config):
+    """Weights with noise on them, as some layers of mlx-lm begin with zeros, of which a norm has no gradient."""
     mx = pytest.importorskip("mlx.core")
     mlx_models = importlib.import_module(f"mlx_lm.models.{kind}")
+    from mlx.utils import tree_map
+
     from mio_mlx.model import MlxModel
 
     mx.set_default_device(mx.Device(mx.cpu))
     mx.random.seed(0)
     net = mlx_models.Model(mlx_models.ModelArgs.from_dict({"model_type": kind, **SIZES, **MLX, **config}))
+    net.update(tree_map(lambda x: x + 0.02 * mx.random.normal(x.shape), net.parameters()))
     mx.eval(net.parameters())
-    return adapted(MlxModel(net, grad_checkpoint=grad_checkpoint), layers, leaves)
+    return adapted(MlxModel(net, grad_checkpoint=grad_checkpoint), layers, leaves, dropout)
