@@ -1,6 +1,7 @@
 """Gradient checkpointing for MLX blocks, without touching their classes, and dropout that survives it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
 import mlx.core as mx
@@ -55,6 +56,19 @@ class KeyedDropout(nn.Dropout):
         mask = mx.random.bernoulli(self._p_1, x.shape, self._key)
         return (mask * x) * (1 / self._p_1)
 
+    def renew(self, key: mx.array) -> None:
+        self._key = key  # a name with an underscore is no parameter
+
+    @contextmanager
+    def apart(self, number: int) -> Generator[None]:
+        """A key of its own for each numbered piece of a pass: pieces of one shape would drop the same."""
+        own = self._key
+        self._key = own + mx.array([0, number + 1], mx.uint32)
+        try:
+            yield
+        finally:
+            self._key = own
+
 
 def keyed_dropouts(model: nn.Module) -> list[KeyedDropout]:
     """The model's dropout layers that drop anything, changed to draw from keys."""
@@ -71,4 +85,4 @@ def renew(dropouts: list[KeyedDropout]) -> None:
     if dropouts:
         seed = mx.random.randint(0, 2**31 - 1, (2,)).astype(mx.uint32)
         for module, key in zip(dropouts, mx.random.split(seed, len(dropouts)), strict=True):
-            module._key = key  # a name with an underscore is no parameter
+            module.renew(key)

@@ -1,27 +1,26 @@
-"""One row [prompt | chosen | rejected] through an mlx-lm model: a mask keeps the answers apart.
+"""One row [prompt | chosen | rejected] through an mlx-lm model: what mixes its tokens keeps the answers apart.
 
 mlx-lm's models take neither a mask nor positions, but all ask the cache they are given for the one, and hand its offset
-to their rotary embedding. So a cache that stores nothing brings the mask, and the embedding is told the places.
+to their rotary embedding. So in attention a cache that stores nothing brings the mask, and the embedding is told the
+places. A recurrent layer is forked at the prompt's end.
 """
 
+import inspect
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import mlx.core as mx
-import mlx.nn as nn
-from mlx_lm.models import rope_utils
-from mlx_lm.models.cache import KVCache, RotatingKVCache, make_prompt_cache
+from mlx_lm.models.cache import ArraysCache, CacheList, KVCache, RotatingKVCache, make_prompt_cache
 
 from mio_local.data.collate import Spans
 from mio_mlx.cpu_microbatches import on_cpu
 from mio_mlx.layers.attention import NAME, causal
+from mio_mlx.layers.fork import Fork, forking, recurrent
 from mio_mlx.patching import namespaces, replace_calls, replaced
 
-SCALED = [kind for name, kind in vars(rope_utils).items() if isinstance(kind, type) and name.endswith("RoPE")]
-ROPES = (nn.RoPE, *SCALED)
 ONE_OFFSET = "DynamicNTKScalingRoPE"  # sets its frequencies by the one offset that it takes
-BY_COLUMN = {"mlx_lm.models.ministral3", "mlx_lm.models.mistral4"}  # scale queries by where in the row they lie
+BY_COLUMN = "_get_llama_4_attn_scale"  # scales queries by where in the row they lie
 
 
 class _Layout:
@@ -41,12 +40,20 @@ class _Layout:
             self._masks[window] = mask.reshape(len(mask), *[1] * (self._axes - 3), self._length, self._length)
         return self._masks[window]
 
+    def _window(self, mask: Any) -> int | None:
+        return next((window for window, made in self._masks.items() if made is mask), None)
+
+    def made(self, mask: Any) -> bool:
+        """Whether the mask is one of these, and not what a block made of it."""
+        return self._window(mask) is not None
+
     def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
         return keys, values
 
     def attend(self, queries: mx.array, keys: mx.array, values: mx.array, scale: float, mask: mx.array) -> mx.array:
         """(n, heads, L, width): each row in its two pieces, nothing where it is padding."""
-        window = next(window for window, made in self._masks.items() if made is mask)
+        window = self._window(mask)
+        assert window is not None
         fused = not on_cpu()
         rows: list[mx.array] = []
         for row, ends in enumerate(zip(*self._spans.ends, strict=True)):
@@ -64,12 +71,13 @@ class _Layout:
 
 
 def _piecewise(own: Any) -> Callable[..., mx.array]:
-    """Attention in pieces for a cache that is a layout; mlx-lm's `own` for another, and for attention sinks."""
+    """Attention in pieces for a cache that is a layout; mlx-lm's `own` for another, for attention sinks, and for scores
+    that a block adds, which it has masked itself."""
 
     def attend(
         queries: mx.array, keys: mx.array, values: mx.array, cache: Any, scale: float, mask: Any, sinks: Any = None
     ) -> mx.array:
-        if not isinstance(cache, _Layout) or sinks is not None:
+        if not isinstance(cache, _Layout) or sinks is not None or not cache.made(mask):
             return own(queries, keys, values, cache=cache, scale=scale, mask=mask, sinks=sinks)
         return cache.attend(queries, keys, values, scale, mask)
 
@@ -80,23 +88,29 @@ class SharedPrompt:
     """Gives a model's blocks masks and places while a batch of shared rows goes through it, backward pass included."""
 
     def __init__(self, model: Any) -> None:
-        self.blocks = len(model.layers)
+        self.caches = make_prompt_cache(model)
         self.modules = namespaces(model, NAME)
+        self.by_column = namespaces(model, BY_COLUMN)
         self.places: mx.array | None = None
-        plain = {KVCache.__name__, RotatingKVCache.__name__}
-        others = {type(cache).__name__ for cache in make_prompt_cache(model)} - plain
-        ropes = [module for _, module in model.named_modules() if isinstance(module, ROPES)]
+        kinds = {type(cache) for cache in _flat(self.caches)}
+        others = {kind.__name__ for kind in kinds - {KVCache, RotatingKVCache, ArraysCache}}
+        ropes = [module for _, module in model.named_modules() if _is_rope(module)]
+        layers = recurrent(model)
+        attends = kinds != {ArraysCache}
         # a block that computes its scores itself puts a mask to them in its own way: only Gemma 2's is known
         self.axes = 4 if self.modules else 5
-        if not self.modules and getattr(model, "model_type", "") != "gemma2":
+        if attends and not self.modules and getattr(model, "model_type", "") != "gemma2":
             others.add("attention of its own")
+        if ArraysCache in kinds and not layers:
+            others.add("a recurrence of its own")
         others |= {ONE_OFFSET} & {type(module).__name__ for module in ropes}
-        if BY_COLUMN & {type(module).__module__ for _, module in model.named_modules()}:
-            others.add("queries scaled by column")
-        self.refusal = f"its blocks have {min(others)}" if others else "" if ropes else "no rotary positions were found"
+        self.refusal = f"its blocks have {min(others)}" if others else ""
+        if not self.refusal and not ropes and not layers:
+            self.refusal = "no rotary positions were found"
         if self.refusal:
             return
         replace_calls(ropes, self._call)
+        replace_calls(layers, forking)
 
     def _call(self, cls: Any) -> Callable[..., Any]:
         """The rotary embedding `cls`, every token being a row of its own with its own offset."""
@@ -120,9 +134,45 @@ class SharedPrompt:
         if spans is None:
             yield None
             return
-        self.places = mx.array(spans.places(length).ravel())
+        layout = _Layout(spans, length, self.axes, streams)
+
+        def cache(own: Any) -> Any:
+            if isinstance(own, CacheList):
+                return [cache(one) for one in own.caches]
+            recurrent = isinstance(own, ArraysCache)
+            return Fork(spans, length, len(own.cache), streams, self._placed) if recurrent else layout
+
+        with (
+            self._placed(mx.array(spans.places(length).ravel())),
+            replaced(self.modules, NAME, _piecewise),
+            replaced(self.by_column, BY_COLUMN, self._scale),
+        ):
+            yield [cache(own) for own in self.caches]
+
+    @contextmanager
+    def _placed(self, places: mx.array) -> Generator[None]:
+        """Rotary embeddings see these places, (tokens,)."""
+        own, self.places = self.places, places
         try:
-            with replaced(self.modules, NAME, _piecewise):
-                yield [_Layout(spans, length, self.axes, streams)] * self.blocks
+            yield
         finally:
-            self.places = None
+            self.places = own
+
+    def _scale(self, own: Any) -> Callable[..., mx.array]:
+        """Factors of the queries, every token being a row of its own: (n, 1, L, 1)."""
+
+        def scale(size: int, _: Any, beta: float, longest: int) -> mx.array:
+            assert self.places is not None
+            return own(1, self.places, beta, longest).reshape(-1, 1, size, 1)
+
+        return scale
+
+
+def _flat(caches: Sequence[Any]) -> list[Any]:
+    return [one for cache in caches for one in (_flat(cache.caches) if isinstance(cache, CacheList) else [cache])]
+
+
+def _is_rope(module: Any) -> bool:
+    """Whether a module turns what it is given by its place."""
+    _, *parameters = inspect.signature(type(module).__call__).parameters
+    return parameters[:2] == ["x", "offset"]

@@ -104,11 +104,9 @@ def setup(request, folders):
 
 @pytest.mark.parametrize("lever", [*ONE, "all"])
 def test_a_lever_changes_no_number(setup, lever, record_property):
-    """Log-probs of policy and reference, and every entry of every gradient. By mlx-lm, LFM2 shares no prompt and says
-    so."""
+    """Log-probs of policy and reference, and every entry of every gradient."""
     model, speed = setup.model, ONE.get(lever, ALL)
-    alone = setup.name == "lfm2" and type(model).__name__ == "MlxModel" and speed.share_prompt
-    assert set(model.use(speed)) == ({"share_prompt"} if alone else set())
+    assert model.use(speed) == {}
     same(passed(model, batch_of(PAIRS, shared=model.speed.share_prompt)), setup.plain, record_property)
 
 

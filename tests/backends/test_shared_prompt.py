@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mio_local.recipe import PLAIN
-from tests.helpers.architectures import DENSE_BY_TORCH, HYBRIDS_BY_TORCH, LEAVES
-from tests.helpers.backends import MIO, batch_of, by_torch, forget, gradients
+from tests.helpers.architectures import DENSE_BY_MLX, DENSE_BY_TORCH, HYBRIDS_BY_MLX, HYBRIDS_BY_TORCH, LEAVES
+from tests.helpers.backends import MIO, batch_of, by_mlx, by_torch, forget, gradients
 from tests.helpers.families import pairs_of
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("two_lanes")]
@@ -13,7 +13,8 @@ pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("two
 PAIRS = pairs_of(lengths=[(20, 20, 3), (3, 1, 17), (11, 9, 1), (1, 12, 5), (14, 1, 1), (1, 1, 2)])
 AHEAD = np.linspace(6, -6, 2 * len(PAIRS), dtype=np.float32)  # the reference moved, so that no log-ratio is 0
 SHARED = PLAIN.model_copy(update={"share_prompt": True})
-QUICK = {"exaone4", "gpt_oss", "ministral3", "mamba2", "qwen3_5_text", "lfm2", "recurrent_gemma"}
+QUICK = {"exaone4", "gpt_oss", "ministral3", "mamba2", "qwen3_5_text", "qwen3_5", "lfm2", "recurrent_gemma",
+         "deepseek_v3", "falcon_h1", "jamba"}  # fmt: skip
 
 
 def some_slow(kinds):
@@ -49,6 +50,23 @@ def shares_exactly(model, record):
 def test_a_transformers_model_shares_exactly(kind, grad_checkpoint, record_property):
     config = {**DENSE_BY_TORCH, **HYBRIDS_BY_TORCH}[kind]
     shares_exactly(by_torch(kind, leaves=LEAVES, grad_checkpoint=grad_checkpoint, **config), record_property)
+
+
+@pytest.mark.parametrize("grad_checkpoint", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", some_slow({**DENSE_BY_MLX, **HYBRIDS_BY_MLX}))
+def test_an_mlx_model_shares_exactly(kind, grad_checkpoint, record_property):
+    config = {**DENSE_BY_MLX, **HYBRIDS_BY_MLX}[kind]
+    shares_exactly(by_mlx(kind, grad_checkpoint=grad_checkpoint, **config), record_property)
+
+
+def test_pieces_of_a_row_drop_apart():
+    """Two pairs that are the same, and an adapter on the forked layers alone: no two pieces drop the same."""
+    model = by_mlx("lfm2", leaves=("in_proj",), dropout=0.5, **HYBRIDS_BY_MLX["lfm2"])
+    assert model.use(SHARED) == {}
+    batch = batch_of([PAIRS[2]] * 2, shared=True)
+    reference = model.logps(batch, reference=True)
+    one, other = model.accumulate(batch, reference, MIO, 1.0).logps.reshape(2, 2).T
+    assert np.abs(one - other).min() > 1e-3
 
 
 @pytest.mark.parametrize("kind", ["lfm2", "mamba2", "qwen3_5_text"])

@@ -51,3 +51,56 @@ HYBRIDS_BY_TORCH = {
     "minimax": {**EXPERTS, "head_dim": 8, "block_size": 8, "layer_types": [LINEAR, FULL]},
     "recurrent_gemma": {"num_hidden_layers": 3, "lru_width": 32, "attention_window_size": 6},
 }  # fmt: skip
+
+MAMBA_MLX = {"conv_kernel": 4, "use_bias": False, "use_conv_bias": True, "time_step_rank": 4}
+GRANITE = {"attention_bias": False, "embedding_multiplier": 1.0, "attention_multiplier": 0.3, "logits_scaling": 1.0,
+           "residual_multiplier": 1.0, "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_proj_bias": False,
+           "mamba_d_state": 16, "mamba_d_conv": 4, "mamba_n_groups": 1, "mamba_conv_bias": True,
+           "layer_types": ["mamba", "attention"], **EXPERTS, "shared_intermediate_size": 48}  # fmt: skip
+LATENT = {"kv_lora_rank": 16, "q_lora_rank": 24, "qk_rope_head_dim": 8, "qk_nope_head_dim": 16, "v_head_dim": 16}
+BAILING = {"moe_intermediate_size": 24, "num_experts": 4, "num_experts_per_tok": 2, "num_shared_experts": 1,
+           "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1, "layer_group_size": 2, "group_norm_size": 2,
+           "routed_scaling_factor": 1.0, "norm_topk_prob": True, "num_key_value_heads": 4}  # fmt: skip
+LFM2 = {"norm_eps": 1e-5, "conv_bias": False, "conv_L_cache": 3, "layer_types": ["conv", FULL], "block_dim": 32,
+        "block_ff_dim": 48, "block_multiple_of": 8, "block_ffn_dim_multiplier": 1.0,
+        "block_auto_adjust_ff_dim": False}  # fmt: skip
+DENSE_BY_MLX = {
+    "hunyuan_v1_dense": {"attention_bias": False, "use_qk_norm": True,
+                         "rope_scaling": {"alpha": 1000.0, "factor": 1.0, "type": "dynamic"}},
+    "deepseek_v3": DENSE_BY_TORCH["deepseek_v3"] | {"n_shared_experts": 1, "rope_scaling": None,
+                                                    "norm_topk_prob": True},
+    "ministral3": {"layer_types": [FULL] * 2, "sliding_window": None,
+                   "rope_parameters": DENSE_BY_TORCH["ministral3"]["rope_parameters"]},
+    "gpt_oss": {**EXPERTS, **WINDOW, "rope_theta": 1e4, "rope_scaling": None},
+}  # fmt: skip
+HYBRIDS_BY_MLX = {
+    "mamba": {**MAMBA_MLX, "state_size": 8},
+    "mamba2": {**MAMBA_MLX, "num_heads": 4, "head_dim": 16, "state_size": 16, "layer_norm_epsilon": 1e-5, "n_groups": 1,
+               "time_step_limit": (0.0, float("inf"))},
+    "falcon_h1": {"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 16},
+    "nemotron_h": {**MAMBA_MLX, "attention_bias": False, "mamba_num_heads": 4, "mamba_head_dim": 16, "mlp_bias": False,
+                   "mamba_proj_bias": False, "ssm_state_size": 16, "n_groups": 1, "layer_norm_epsilon": 1e-5,
+                   "hybrid_override_pattern": ["M", "-", "*"]},
+    "granitemoehybrid": GRANITE,
+    "jamba": HYBRIDS_BY_TORCH["jamba"] | {"mamba_d_conv": 4, "mamba_expand": 2},
+    "qwen3_5": {"text_config": {"model_type": "qwen3_5_text", "vocab_size": 263, "hidden_size": 32,
+                                "intermediate_size": 48, "num_attention_heads": 4, "num_key_value_heads": 2,
+                                "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "rope_theta": 1e4,
+                                "tie_word_embeddings": False, "full_attention_interval": 4,
+                                "partial_rotary_factor": 0.5, **DELTA}},
+    "qwen3_next": {**DELTA, **DELTA_EXPERTS, "norm_topk_prob": True, "full_attention_interval": 4,
+                   "partial_rotary_factor": 0.5},
+    "olmo_hybrid": {**DELTA, "num_hidden_layers": 2, "layer_types": [LINEAR, FULL], "head_dim": 8,
+                    "linear_allow_neg_eigval": True, "attention_bias": False},
+    "kimi_linear": {**LATENT, "model_max_length": 512, "num_experts": 4, "num_experts_per_token": 2,
+                    "moe_intermediate_size": 24, "num_shared_experts": 1, "first_k_dense_replace": 1,
+                    "linear_attn_config": {"kda_layers": [1], "full_attn_layers": [2], "head_dim": 16, "num_heads": 4,
+                                           "short_conv_kernel_size": 4}},
+    "lfm2": LFM2,
+    "lfm2_moe": {**LFM2, "moe_intermediate_size": 24, "num_experts": 4, "num_experts_per_tok": 2,
+                 "norm_topk_prob": True, "use_expert_bias": True, "num_dense_layers": 1},
+    "rwkv7": {"norm_eps": 1e-5, "a_low_rank_dim": 8, "v_low_rank_dim": 8, "gate_low_rank_dim": 8,
+              "decay_low_rank_dim": 8},
+    "bailing_moe_linear": BAILING,
+    "bailing_hybrid": {**BAILING, **LATENT},
+}  # fmt: skip

@@ -52,7 +52,7 @@ MODELS = {
     "llama, dynamic by mlx": (by_mlx, "llama", 0, {"rope_scaling": {"type": "dynamic", "factor": 4.0}},
                               {"share_prompt"}),
     "ministral 3 by mlx": (by_mlx, "ministral3", 0, {"layer_types": ["full_attention"] * 2, "sliding_window": None,
-                                                     "rope_parameters": YARN}, {"share_prompt"}),
+                                                     "rope_parameters": YARN}, set()),
 }  # fmt: skip
 
 
