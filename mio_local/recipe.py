@@ -1,7 +1,6 @@
-"""The recipe: every setting of a run, its default, its range and its help text, in this one place.
+"""The recipe: every setting of a run, its default, its range and its help text, here and in `learning`.
 
 The TOML file, the command-line flags, the terminal app's form and the README's table are all read from these models.
-Loss names are checked against the registry when the recipe is used, so that adding a loss edits one file.
 """
 
 import re
@@ -10,23 +9,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ValidationError, field_validator
 
-from mio_local.errors import RecipeError, nearest, one_line
-from mio_local.objectives.losses import LOSSES
+from mio_local.errors import RecipeError, one_line
+from mio_local.learning import LoraSettings, LossSettings, Section, TrainSettings, setting
 from mio_local.storage.plain_files import read_plain
 from mio_local.validation import explained, shown, template_arguments
-
-
-class Section(BaseModel):
-    """A table of the recipe: frozen, and closed to unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
-
-
-def setting(default: Any, help: str, flag: str | None = None, **rule: Any) -> Any:
-    """One recipe key: its default, its help and, where it has one, its flag and its range."""
-    return Field(default, description=help, json_schema_extra={"flag": flag} if flag else None, **rule)
 
 
 class ModelSettings(Section):
@@ -73,68 +61,6 @@ class DataSettings(Section):
     def _values(cls, value: Any) -> Any:
         """Words that are JSON, as false and 3 are, become what they say."""
         return template_arguments(value) if isinstance(value, Mapping) else value
-
-
-class LoraSettings(Section):
-    rank: int = setting(16, "rank of the adapter", "--rank", ge=1)
-    alpha: float = setting(32.0, "numerator of the adapter's scale: alpha / rank", "--alpha", gt=0)
-    dropout: float = setting(0.0, "dropout before the adapter", ge=0, lt=1)
-    layers: int = setting(0, "adapt the last N blocks; 0 adapts all", "--layers", ge=0)
-    targets: list[str] = setting(
-        ["all-linear"], "linear layers by name (q_proj, mlp.down_proj, ...), or all-linear", "--targets", min_length=1
-    )
-    dora: bool = setting(False, "weight-decomposed LoRA (arXiv 2402.09353)", "--dora")
-    init_adapter: str = setting(
-        "", "run, or adapter's folder, to continue from, its rank, alpha and layers kept; the reference too",
-        "--init-adapter",
-    )
-
-
-class LossSettings(Section):
-    name: str = setting("mio", f"objective: {', '.join(LOSSES)}", "--loss")
-    beta: float = setting(0.1, "strength of the tie to the reference; MIO's target is ln 2 / beta nats", "--beta", gt=0)
-    reduction: Literal["auto", "sum", "mean"] = setting(
-        "auto", "log-prob of an answer: summed, or per token; auto is each objective's published form", "--reduction"
-    )
-
-    @field_validator("name")
-    @classmethod
-    def _registered(cls, name: str) -> str:
-        if name not in LOSSES:
-            raise ValueError(f"no such objective{nearest(name, LOSSES)}; there are {', '.join(LOSSES)}")
-        return name
-
-    @model_validator(mode="after")
-    def _published_form(self) -> Self:
-        if self.reduction == "auto":
-            object.__setattr__(self, "reduction", LOSSES[self.name].reduction)
-        return self
-
-
-class TrainSettings(Section):
-    epochs: float = setting(1.0, "passes over the data; ignored when steps is given", "--epochs", gt=0)
-    steps: int = setting(0, "optimiser steps; 0 counts them from epochs", "--steps", ge=0)
-    sft_epochs: float = setting(0.0, "supervised epochs first; their result is the reference", "--sft-epochs", ge=0)
-    sft_learning_rate: float = setting(1e-4, "peak learning rate of that run", "--sft-learning-rate", gt=0)
-    batch_size: int = setting(4, "pairs in one forward pass", "--batch-size", ge=1)
-    accumulate: int = setting(1, "forward passes in one optimiser step", "--accumulate", ge=1)
-    learning_rate: float = setting(1e-5, "peak learning rate (TRL's advice for LoRA is 1e-5)", "--learning-rate", gt=0)
-    schedule: Literal["constant", "linear", "cosine"] = setting("cosine", "decay after the warm-up", "--schedule")
-    warmup: float = setting(0.1, "warm-up: a share of the steps below 1, else a number of steps", "--warmup", ge=0)
-    weight_decay: float = setting(0.0, "AdamW weight decay", "--weight-decay", ge=0)
-    adam_beta1: float = setting(0.9, "AdamW first moment", ge=0, lt=1)
-    adam_beta2: float = setting(0.999, "AdamW second moment", ge=0, lt=1)
-    adam_eps: float = setting(1e-8, "AdamW epsilon", gt=0)
-    clip: float = setting(1.0, "largest gradient norm; 0 does not clip", "--clip", ge=0)
-    grad_checkpoint: bool = setting(
-        False, "recompute activations in the backward pass: less memory, about a third more time", "--grad-checkpoint"
-    )
-    seed: int = setting(0, "seed of the adapter, the order and the dropout", "--seed", ge=0, lt=2**31)
-    save_every: int = setting(100, "steps between checkpoints; 0 saves only at the end", "--save-every", ge=0)
-    keep: int = setting(2, "checkpoints kept beside the best one", ge=1)
-    track: Literal["none", "trackio", "wandb", "mlflow", "tensorboard"] = setting(
-        "none", "mirror the figures to this tracker, by its own library and login; nothing of the data", "--track"
-    )
 
 
 class EvalSettings(Section):
