@@ -30,11 +30,17 @@ class LoraSettings(Section):
     targets: list[str] = setting(
         ["all-linear"], "linear layers by name (q_proj, mlp.down_proj, ...), or all-linear", "--targets", min_length=1
     )
+    rslora: bool = setting(False, "rank-stabilised: scale alpha / sqrt(rank) (arXiv 2312.03732)", "--rslora")
     dora: bool = setting(False, "weight-decomposed LoRA (arXiv 2402.09353)", "--dora")
     init_adapter: str = setting(
         "", "run, or adapter's folder, to continue from, its rank, alpha and layers kept; the reference too",
         "--init-adapter",
     )
+
+    @property
+    def kind(self) -> str:
+        """What such an adapter is called."""
+        return f"{'rs' * self.rslora}{'DoRA' if self.dora else 'LoRA'}"
 
 
 class LossSettings(Section):

@@ -36,6 +36,7 @@ def add_lora(model: Any, settings: LoraSettings, names: Sequence[str]) -> PeftMo
         lora_alpha=settings.alpha,  # pyright: ignore[reportArgumentType] - annotated int, used as a number
         lora_dropout=settings.dropout,
         use_dora=settings.dora,
+        use_rslora=settings.rslora,
         **peft_layers(names, linear_layers(model), [name for name, _ in model.named_modules()]),
     )
     with warnings.catch_warnings():

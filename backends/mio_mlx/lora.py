@@ -12,26 +12,30 @@ from mlx.utils import tree_flatten, tree_unflatten
 from mlx_lm.models.switch_layers import QuantizedSwitchLinear, SwitchLinear
 from mlx_lm.tuner.utils import linear_to_lora_layers
 
-from mio_local.adapters.adapter import MLX, Adapter, Slot
+from mio_local.adapters.adapter import MLX, ORIGIN, Adapter, Slot
+from mio_local.adapters.convert import peft_config
 from mio_local.adapters.layer_names import mlx_config
 from mio_local.errors import ModelError
 from mio_local.recipe import LoraSettings
 from mio_mlx.linears import linear_layers
 
 
-def add_lora(model: Any, settings: LoraSettings, names: Sequence[str]) -> dict[str, Any]:
-    """Freeze the model and put mlx-lm's LoRA or DoRA layers on `names`. Returns the config that reloads them."""
+def add_lora(model: Any, settings: LoraSettings, names: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Freeze the model and put mlx-lm's LoRA or DoRA layers on `names`. Returns the config that reloads them, and the
+    file's metadata: the same in PEFT's words, where mlx-lm's do not tell all."""
     for name, module in model.named_modules():
         if settings.dora and name in set(names) and isinstance(module, (SwitchLinear, QuantizedSwitchLinear)):
             raise ModelError(f"--dora: mlx-lm has no DoRA for stacked experts ({name}); name other --targets")
         if settings.dora and name in set(names) and isinstance(module, nn.QuantizedLinear) and 32 % module.bits:
             raise ModelError(f"--dora: mlx-lm has no DoRA for {module.bits}-bit layers; use a 4- or 8-bit base")
-    config = mlx_config(settings, names, linear_layers(model))
+    present = linear_layers(model)
+    config = mlx_config(settings, names, present)
+    metadata = {ORIGIN: json.dumps(peft_config(settings, names, present))} if settings.rslora else {}
     model.freeze()
     linear_to_lora_layers(model, config["num_layers"], config["lora_parameters"], use_dora=settings.dora)
     if not tree_flatten(model.trainable_parameters()):
         raise ModelError("no trainable weight was found after adding the adapter")
-    return config
+    return config, metadata
 
 
 def leaves(tree: Any) -> list[tuple[str, mx.array]]:
@@ -85,8 +89,9 @@ def set_adapter(model: Any, adapter: Adapter) -> None:
     mx.eval(model.trainable_parameters())
 
 
-def save_adapter(model: Any, config: dict[str, Any], folder: Path) -> None:
+def save_adapter(model: Any, config: dict[str, Any], metadata: dict[str, str], folder: Path) -> None:
     """adapters.safetensors and adapter_config.json, as `mlx_lm.load(adapter_path=...)` reads them."""
     folder.mkdir(exist_ok=True)  # and none above it: a run that was moved away is not begun anew
-    mx.save_safetensors(str(folder / "adapters.safetensors"), dict(tree_flatten(model.trainable_parameters())))
+    weights = dict(tree_flatten(model.trainable_parameters()))
+    mx.save_safetensors(str(folder / "adapters.safetensors"), weights, metadata)
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -17,6 +17,7 @@ import numpy as np
 
 from mio_local.adapters.claims import claimed
 from mio_local.adapters.counterparts import NOT_TEXT, canonical, counterparts, renamed_like
+from mio_local.adapters.terms import kept, mlx_terms, peft_terms, scale_of
 from mio_local.errors import ModelError, RecipeError, nearest, one_line
 from mio_local.models.tensors import open_tensors
 from mio_local.models.weights import BLOCK
@@ -25,7 +26,6 @@ from mio_local.storage.digests import fault_of
 from mio_local.storage.json_files import parse, read_json
 
 Adapter = dict[str, np.ndarray]
-Settings = tuple[int, float, bool, float]  # rank, alpha, dora, dropout
 
 FILES = {"mlx": "adapters.safetensors", "peft": "adapter_model.safetensors"}
 MLX = {"lora_A": "lora_a", "lora_B": "lora_b", "magnitude": "m"}  # the canonical leaves in either format
@@ -104,6 +104,12 @@ class SavedAdapter:
     stored: Mapping[str, np.dtype] = field(default_factory=dict[str, np.dtype])
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     origin: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    rslora: bool = False
+
+    @property
+    def settings(self) -> LoraSettings:
+        """What a model is told that takes it."""
+        return LoraSettings(**kept(self))
 
     @property
     def base(self) -> str:
@@ -192,7 +198,10 @@ def read_adapter(folder: Path) -> SavedAdapter:
                 raise ModelError(f"{config_file}: not an adapter's settings: {one_line(error)}") from None
             if outside := [name for name in found.names if not BLOCK.match(name)]:
                 raise ModelError(f"{folder}: adapts {outside[0]}; only layers inside the model's blocks are supported")
-            return replace(found, origin=origin) if _same(found, origin) else found
+            if not _same(found, origin):
+                return found
+            # mlx-lm's settings have a scale alone, PEFT's say how it came about
+            return replace(_in_terms_of(found, origin) if found.kind == "mlx" else found, origin=origin)
     if list(folder.glob("adapter_model.bin")):
         raise ModelError(f"{folder}: adapter_model.bin is a pickle, which can run code; save it as safetensors first")
     raise ModelError(f"{folder}: holds neither adapters.safetensors (mlx-lm) nor adapter_model.safetensors (PEFT)")
@@ -219,24 +228,23 @@ def _tensors(file: Path) -> tuple[Adapter, dict[str, Any]]:
 def _same(saved: SavedAdapter, origin: Mapping[str, Any]) -> bool:
     """Whether the settings that came along say what the adapter's own do: those may have been edited since."""
     try:
-        rank, alpha, dora, dropout = (_peft_settings if saved.kind == "mlx" else _mlx_settings)(origin)
+        theirs = _in_terms_of(saved, origin)
         claimed("peft" if saved.kind == "mlx" else "mlx", origin, saved.names, saved.names)  # raises likewise
     except (KeyError, AttributeError, TypeError, ValueError, re.error):
         return False
-    near = np.allclose((alpha, dropout), (saved.alpha, saved.dropout), rtol=1e-9, atol=0)
-    return near and (rank, dora) == (saved.rank, saved.dora)
+    near = np.allclose((scale_of(theirs), theirs.dropout), (scale_of(saved), saved.dropout), rtol=1e-9, atol=0)
+    return near and (theirs.rank, theirs.dora) == (saved.rank, saved.dora)
+
+
+def _in_terms_of(saved: SavedAdapter, origin: Mapping[str, Any]) -> SavedAdapter:
+    """The adapter with its settings as the other format has them."""
+    terms = peft_terms(origin) if saved.kind == "mlx" else {"rslora": False, **mlx_terms(origin)}
+    return replace(saved, **terms)
 
 
 def inherit(recipe: Recipe, initial: SavedAdapter) -> Recipe:
     """The recipe with rank, alpha and kind of the adapter that the run continues from."""
-    update = {"rank": initial.rank, "alpha": initial.alpha, "dora": initial.dora}
-    return recipe.model_copy(update={"lora": recipe.lora.model_copy(update=update)})
-
-
-def _rank(value: Any) -> int:
-    if (rank := int(value)) < 1:
-        raise ValueError(f"rank {value}")
-    return rank
+    return recipe.model_copy(update={"lora": recipe.lora.model_copy(update=kept(initial))})
 
 
 def _from_mlx(tensors: Adapter, config: dict[str, Any], folder: Path) -> SavedAdapter:
@@ -253,14 +261,7 @@ def _from_mlx(tensors: Adapter, config: dict[str, Any], folder: Path) -> SavedAd
             raise ModelError(f"{folder}: {key} is no LoRA weight")
         # mlx-lm stores plain layers' factors transposed, and stacked experts' as they are
         weights[f"{layer}.{renamed[leaf]}"] = np.ascontiguousarray(value.T) if value.ndim == 2 else value
-    return SavedAdapter(folder, weights, *_mlx_settings(config), "mlx")
-
-
-def _mlx_settings(config: Mapping[str, Any]) -> Settings:
-    parameters = config["lora_parameters"]
-    rank = _rank(parameters["rank"])
-    dora, dropout = config.get("fine_tune_type") == "dora", float(parameters.get("dropout") or 0)
-    return rank, float(parameters["scale"]) * rank, dora, dropout
+    return SavedAdapter(folder, weights, kind="mlx", **mlx_terms(config))
 
 
 def _from_peft(tensors: Adapter, config: dict[str, Any], folder: Path) -> SavedAdapter:
@@ -285,11 +286,4 @@ def _from_peft(tensors: Adapter, config: dict[str, Any], folder: Path) -> SavedA
                 break
         else:
             raise ModelError(f"{folder}: {key} is no LoRA weight")
-    return SavedAdapter(folder, weights, *_peft_settings(config), "peft")
-
-
-def _peft_settings(config: Mapping[str, Any]) -> Settings:
-    rank, alpha = _rank(config["r"]), float(config["lora_alpha"])
-    if config.get("use_rslora"):
-        alpha *= rank**0.5  # rank-stabilised: scale = alpha / sqrt(rank)
-    return rank, alpha, bool(config.get("use_dora")), float(config.get("lora_dropout") or 0)
+    return SavedAdapter(folder, weights, kind="peft", **peft_terms(config))

@@ -16,6 +16,7 @@ import numpy as np
 from mio_local.adapters.adapter import FILES, MLX, ORIGIN, PEFT, SavedAdapter
 from mio_local.adapters.claims import claimed
 from mio_local.adapters.layer_names import mlx_config, peft_layers
+from mio_local.adapters.terms import Terms, scale_of
 from mio_local.errors import ModelError
 
 
@@ -38,7 +39,7 @@ def write_adapter(saved: SavedAdapter, kind: str, folder: Path, present: Sequenc
     elif saved.origin and (not present or claimed(kind, saved.origin, saved.names, present) == set(saved.names)):
         config, origin = dict(saved.origin), saved.config
     else:
-        own = mlx_config(saved, saved.names, present) if kind == "mlx" else peft_config(saved, present)
+        own = mlx_config(saved, saved.names, present) if kind == "mlx" else peft_config(saved, saved.names, present)
         config, origin = own, saved.config
     if kind == "peft" and base:
         config["base_model_name_or_path"] = base
@@ -48,20 +49,21 @@ def write_adapter(saved: SavedAdapter, kind: str, folder: Path, present: Sequenc
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def peft_config(saved: SavedAdapter, present: Sequence[str]) -> dict[str, Any]:
-    """What `PeftModel.from_pretrained` needs."""
+def peft_config(terms: Terms, names: Sequence[str], present: Sequence[str]) -> dict[str, Any]:
+    """What `PeftModel.from_pretrained` needs to put an adapter of these settings on `names`."""
+    alpha = round(terms.alpha) if terms.alpha == round(terms.alpha) else terms.alpha
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "inference_mode": True,
-        "r": saved.rank,
-        "lora_alpha": exact_alpha(saved.alpha / saved.rank, saved.rank),
-        "lora_dropout": saved.dropout,
-        "use_dora": saved.dora,
-        "use_rslora": False,
+        "r": terms.rank,
+        "lora_alpha": alpha if terms.rslora else exact_alpha(scale_of(terms), terms.rank),
+        "lora_dropout": terms.dropout,
+        "use_dora": terms.dora,
+        "use_rslora": terms.rslora,
         "bias": "none",
         "fan_in_fan_out": False,
-        **peft_layers(saved.names, present),
+        **peft_layers(names, present),
     }
 
 

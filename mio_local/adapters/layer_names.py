@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mio_local.adapters.adapter import SavedAdapter
+from mio_local.adapters.terms import Terms, scale_of
 from mio_local.models.weights import BLOCK
-from mio_local.recipe import LoraSettings
 
 
 def mlx_layers(names: Sequence[str], present: Sequence[str]) -> tuple[int, list[str]]:
@@ -19,9 +18,7 @@ def mlx_layers(names: Sequence[str], present: Sequence[str]) -> tuple[int, list[
     return (count, sorted(leaves)) if last == set(names) else (blocks, list(names))
 
 
-def mlx_config(
-    settings: LoraSettings | SavedAdapter, names: Sequence[str], present: Sequence[str]
-) -> dict[str, Any]:
+def mlx_config(settings: Terms, names: Sequence[str], present: Sequence[str]) -> dict[str, Any]:
     """What `mlx_lm.load(adapter_path=...)` needs to put an adapter of these settings on `names`."""
     blocks, keys = mlx_layers(names, present)
     return {
@@ -29,7 +26,7 @@ def mlx_config(
         "num_layers": blocks,
         "lora_parameters": {
             "rank": settings.rank,
-            "scale": settings.alpha / settings.rank,
+            "scale": scale_of(settings),
             "dropout": settings.dropout,
             "keys": keys,
         },

@@ -1,7 +1,7 @@
 """A base's weights with an adapter worked into them, one at a time, the adapter and the base as any backend has them.
 
-    LoRA:  W' = W + alpha / rank * B A                              (Hu et al. 2021, arXiv 2106.09685, equation 3)
-    DoRA:  W' = m * V / |V| by row, V = W + alpha / rank * B A      (Liu et al. 2024, arXiv 2402.09353, equation 5)
+    LoRA:  W' = W + scale * B A                              (Hu et al. 2021, arXiv 2106.09685, equation 3)
+    DoRA:  W' = m * V / |V| by row, V = W + scale * B A      (Liu et al. 2024, arXiv 2402.09353, equation 5)
 
 A stack of experts is merged expert by expert. The sums are in float32 whatever the weights' dtype, which they keep.
 """
@@ -15,6 +15,7 @@ import numpy as np
 
 from mio_local.adapters.adapter import SavedAdapter
 from mio_local.adapters.counterparts import counterparts
+from mio_local.adapters.terms import scale_of
 from mio_local.errors import ModelError
 from mio_local.models.locate import read_config
 
@@ -64,7 +65,7 @@ class Merge:
             own = np.lib.stride_tricks.as_strided(
                 dense[place.start :], (b.shape[0], a.shape[1]), (place.row * step, place.column * step)
             )
-            own += np.float32(self.saved.alpha / self.saved.rank) * (b @ a)
+            own += np.float32(scale_of(self.saved)) * (b @ a)
         return dense.reshape(weight.shape).astype(weight.dtype)
 
     def layer(self, layer: str, weight: np.ndarray, *, turned: bool = False) -> np.ndarray:
@@ -75,7 +76,7 @@ class Merge:
                 f"{self.saved.folder}: {layer} is adapted from {a.shape[-1]} to {b.shape[-2]}, "
                 f"the base's layer has {' x '.join(map(str, weight.shape))}: trained on another base?"
             )
-        dense = weight.astype(np.float32) + np.float32(self.saved.alpha / self.saved.rank) * (b @ a)
+        dense = weight.astype(np.float32) + np.float32(scale_of(self.saved)) * (b @ a)
         if self.saved.dora:
             dense *= (self.saved.weights[f"{layer}.magnitude"] / np.linalg.norm(dense, axis=1))[:, None]
         return np.ascontiguousarray(dense.T if turned else dense).astype(weight.dtype)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mio_local.adapters.adapter import Adapter, SavedAdapter, draw_adapter
+from mio_local.adapters.terms import scale_of
 from mio_local.backends import Model
 from mio_local.errors import ModelError
 from mio_local.recipe import LoraSettings, TrainSettings
@@ -42,8 +43,8 @@ def load_voices(model: Model, adapters: Mapping[str, SavedAdapter]) -> Voices:
     names = [name for name in present if any(name in one.names for one in saved)]
     alone = len(saved) == 1
     rank = max(one.rank for one in saved)
-    alpha = saved[0].alpha if alone else float(rank)
-    slots = model.add_lora(LoraSettings(rank=rank, alpha=alpha, dora=saved[0].dora), TrainSettings(), names)
+    together = LoraSettings(rank=rank, alpha=float(rank), dora=saved[0].dora)
+    slots = model.add_lora(saved[0].settings if alone else together, TrainSettings(), names)
     if alone:
         saved[0].check_shapes(slots)
     model.set_adapter(draw_adapter(slots, 0))
@@ -61,7 +62,7 @@ def widened(saved: SavedAdapter, base: Adapter, rank: int) -> Adapter:
         if key.endswith(".lora_A"):
             grown = np.pad(value, [(0, 0)] * (value.ndim - 2) + [more, (0, 0)])
         elif key.endswith(".lora_B"):
-            grown = np.pad(value * np.float32(saved.alpha / saved.rank), [(0, 0)] * (value.ndim - 1) + [more])
+            grown = np.pad(value * np.float32(scale_of(saved)), [(0, 0)] * (value.ndim - 1) + [more])
         else:
             grown = value
         if grown.shape != base[key].shape:

@@ -9,7 +9,7 @@ from mio_local.adapters.adapter import SavedAdapter, draw_adapter, read_adapter
 from mio_local.backends import Backend, Model, load_backend, resolve_backend
 from mio_local.errors import BackendError, ModelError, RunError, nearest
 from mio_local.models.locate import model_folder
-from mio_local.recipe import BackendSettings, LoraSettings, ModelSettings, Recipe, TrainSettings, build, read_toml
+from mio_local.recipe import BackendSettings, ModelSettings, Recipe, TrainSettings, build, read_toml
 from mio_local.runs.directory import Run, find
 from mio_local.runs.naming import missing
 from mio_local.training.integrity import check_base
@@ -60,8 +60,7 @@ class Source(Base):
         loaded = backend.load(self.base, self.model, self.device(backend), grad_checkpoint=False, seed=0)
         saved = self.saved.fitted(loaded.linear_layers())
         first = reference.fitted(loaded.linear_layers()) if reference else None
-        settings = LoraSettings(rank=saved.rank, alpha=saved.alpha, dora=saved.dora)
-        slots = loaded.add_lora(settings, TrainSettings(), saved.names)
+        slots = loaded.add_lora(saved.settings, TrainSettings(), saved.names)
         saved.check_shapes(slots)
         loaded.set_adapter(first.weights if first else draw_adapter(slots, 0))
         loaded.set_adapter(saved.weights, reference=False)

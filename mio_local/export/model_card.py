@@ -57,7 +57,7 @@ def card(
         recipe=recipe,
         stage=_stage(recipe, began=began),
         began=began,
-        kind="DoRA" if recipe.lora.dora else "LoRA",
+        kind=recipe.lora.kind,
         layers=len(listed(info.get("adapted_layers"))),
         revision=text(info.get("model_revision")),
         digest=text(info.get("data_digest"))[:16],

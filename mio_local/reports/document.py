@@ -177,7 +177,7 @@ def _facts(recipe: Recipe, facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("data", recipe.data.source + (f" ({', '.join(pairs)})" if pairs else "")),
         ("objective", f"{loss.name.upper()}, beta {loss.beta:g}, "
          + ("log-probs summed over an answer" if loss.reduction == "sum" else "log-probs per token")),
-        ("adapter", f"{'DoRA' if lora.dora else 'LoRA'} of rank {lora.rank}, alpha {lora.alpha:g}"
+        ("adapter", f"{lora.kind} of rank {lora.rank}, alpha {lora.alpha:g}"
          + (f", {count:,} weights" if isinstance(count, int) else "")),
         ("training", f"batch {train.batch_size} × {train.accumulate}, learning rate {train.learning_rate:g} "
          f"{train.schedule}, seed {train.seed}"),

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -83,7 +84,9 @@ def _adapter(adapter: SavedAdapter | None) -> dict[str, Any] | None:
         name: [str(weight.dtype), list(weight.shape), hashlib.sha256(np.ascontiguousarray(weight).data).hexdigest()]
         for name, weight in adapter.weights.items()
     }
-    return {"rank": adapter.rank, "alpha": adapter.alpha, "dora": adapter.dora, "weights": weights}
+    # a rank-stabilised one by the alpha of the same scale
+    alpha = adapter.alpha * math.sqrt(adapter.rank) if adapter.rslora else adapter.alpha
+    return {"rank": adapter.rank, "alpha": alpha, "dora": adapter.dora, "weights": weights}
 
 
 def _digests(place: Path, files: Sequence[Path], report: Report, *, anew: bool = False) -> dict[str, str]:

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from mio_local.adapters.adapter import Slot, choose_layers, draw_adapter, read_adapter
+from mio_local.adapters.adapter import Slot, choose_layers, draw_adapter, inherit, read_adapter
+from mio_local.adapters.terms import kept, scale_of
 from mio_local.errors import ModelError, RecipeError
-from mio_local.recipe import LoraSettings
+from mio_local.recipe import PLAIN, LoraSettings, Recipe, SpeedSettings
 from tests.helpers.backends import (
     BACKENDS,
     LORA,
@@ -33,6 +34,7 @@ KINDS = {
     "last block": LORA.model_copy(update={"layers": 1}),
     "targets": LORA.model_copy(update={"targets": ["q_proj", "mlp.down_proj"]}),
     "dora": LORA.model_copy(update={"dora": True, "layers": 1, "targets": ["v_proj", "up_proj"]}),
+    "rank-stabilised": LORA.model_copy(update={"rslora": True, "rank": 3, "alpha": 5.0}),
     "one name": LORA.model_copy(update={"rank": 3, "alpha": 5.0, "targets": ["o_proj"]}),
 }
 IDS = list(range(5, 30))
@@ -73,7 +75,7 @@ def test_its_own_library_loads_it(trained, tiny_model):
 def test_read_back_to_the_bit(trained):
     _, settings, model, folder = trained
     saved = read_adapter(folder)
-    assert (saved.rank, saved.alpha, saved.dora) == (settings.rank, settings.alpha, settings.dora)
+    assert kept(saved) == kept(settings)
     assert equal(saved.weights, model.get_adapter())
 
 
@@ -207,8 +209,36 @@ def saved(tiny_model, tmp_path):
 
 
 def test_rank_stabilised_scale(saved):
-    """rsLoRA scales by alpha / sqrt(rank) = 8 / 2 = 4, which alpha / rank says as alpha 16."""
-    assert read_adapter(saved(use_rslora=True)).alpha == pytest.approx(16)
+    """rsLoRA scales by alpha / sqrt(rank) = 8 / 2 = 4; LoRA by 8 / 4."""
+    assert scale_of(read_adapter(saved(use_rslora=True))) == 4
+    assert scale_of(read_adapter(saved(use_rslora=False))) == 2
+
+
+@both
+def test_rank_stabilised_training_is_pefts_own(backend, tiny_model):
+    """The first loss and its gradient norm with PEFT's rsLoRA in PEFT's own forward pass, B being noise; at 1 / rank
+    they are others."""
+    rslora = LORA.model_copy(update={"rslora": True})
+    theirs = start("cuda", tiny_model, lora=rslora)
+    weights = noisy(theirs.get_adapter())
+    bare = start("cuda", tiny_model).get_adapter()  # the reference: no effect
+    found = {}
+    for name, model in (("peft", theirs), ("ours", start(backend, tiny_model, lora=rslora)),
+                        ("plain", start(backend, tiny_model))):  # fmt: skip
+        model.set_adapter(bare)
+        model.set_adapter(weights, reference=False)
+        model.use(PLAIN if name == "peft" else SpeedSettings())
+        found[name] = step(model, [batch_of(examples())])
+    assert found["ours"] == pytest.approx(found["peft"], rel=1e-4)
+    assert found["plain"] != pytest.approx(found["peft"], rel=1e-2)
+
+
+@both
+def test_a_run_that_continues_keeps_the_kind_and_says_so(backend, tiny_model, tmp_path):
+    settings = LORA.model_copy(update={"rslora": True, "rank": 3, "alpha": 5.0})
+    start(backend, tiny_model, lora=settings).save_adapter(tmp_path)
+    recipe = inherit(Recipe(), read_adapter(tmp_path))
+    assert (recipe.lora.rslora, recipe.lora.rank, recipe.lora.alpha) == (True, 3, 5.0)
 
 
 @pytest.mark.parametrize("change", [{"rank_pattern": {"q_proj": 2}}, {"modules_to_save": ["lm_head"]},

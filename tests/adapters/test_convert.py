@@ -24,6 +24,7 @@ KINDS = {
     "last two": LORA.model_copy(update={"layers": 2}),
     "attention": LORA.model_copy(update={"targets": ATTENTION, "rank": 3, "alpha": 5.0}),
     "attention of the last": LORA.model_copy(update={"targets": ATTENTION, "layers": 1}),
+    "rank-stabilised": LORA.model_copy(update={"rslora": True, "rank": 3}),
     "dora": LORA.model_copy(update={"dora": True}),
     "dora, last two": LORA.model_copy(update={"dora": True, "layers": 2, "targets": ["v_proj", "down_proj"]}),
 }

@@ -66,7 +66,7 @@ def start(
     model = load(name, folder, settings, checkpoint)
     names = choose_layers(model.linear_layers(), lora)
     if isinstance(adapter, SavedAdapter):
-        lora = lora.model_copy(update={"rank": adapter.rank, "alpha": adapter.alpha, "dora": adapter.dora})
+        lora = adapter.settings
         names, adapter = adapter.names, adapter.weights
     slots = model.add_lora(lora, train, names)
     model.set_adapter(draw_adapter(slots, 0) if adapter is None else adapter)

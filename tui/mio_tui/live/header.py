@@ -111,7 +111,7 @@ def _facts(status: dict[str, Any], history: History | None) -> list[str]:
     facts = [f"{recipe.loss.name.upper()}{beta}", recipe.model.name.rstrip("/").rpartition("/")[2], data]
     if recipe.loss.reduction != LOSSES[recipe.loss.name].reduction:
         facts[0] += f" by {recipe.loss.reduction}"
-    return [*(fact for fact in facts if fact), f"LoRA r{recipe.lora.rank}"]
+    return [*(fact for fact in facts if fact), f"{recipe.lora.kind} r{recipe.lora.rank}"]
 
 
 def _times(status: dict[str, Any], reading: Reading, now: float) -> list[str]:

@@ -78,7 +78,7 @@ class RunPreview(Vertical):
             return
         recipe = watched.history.recipe
         lora, train = recipe.lora, recipe.train
-        what.append(f"\n{recipe.loss.name.upper()} β {recipe.loss.beta:g} · LoRA r{lora.rank} α{lora.alpha:g}")
+        what.append(f"\n{recipe.loss.name.upper()} β {recipe.loss.beta:g} · {lora.kind} r{lora.rank} α{lora.alpha:g}")
         what.append(f" · lr {train.learning_rate:g}\n").append_text(line(_short(recipe.model.name), 120))
         what.append("\n").append_text(line(_short(recipe.data.source), 120))
         if reason := str(watched.status.get("reason") or ""):

@@ -17,7 +17,7 @@ def facts(draft: Draft, data: Data) -> dict[str, str]:
     found = {
         "loss.beta": said(lambda: beta_words(draft)),
         "train.accumulate": said(lambda: f"{batch} × {accumulate} = {update} pairs per update"),
-        "lora.alpha": said(lambda: f"scale alpha / rank = {number(value('lora.alpha') / value('lora.rank'), '.3g')}"),
+        "lora.alpha": said(lambda: scale_words(draft)),
     }
     epochs, steps, pairs = float(value("train.epochs")), int(value("train.steps")), data.pairs if data.summary else 0
     each = -(-pairs // update)
@@ -44,6 +44,13 @@ def said(words: Callable[[], str]) -> str:
         return words()
     except (ArithmeticError, ValueError):  # the latter from writing out thousands of digits
         return NONE
+
+
+def scale_words(draft: Draft) -> str:
+    """What the adapter is multiplied by."""
+    rank, stable = draft.value("lora.rank"), draft.value("lora.rslora")
+    scale = draft.value("lora.alpha") / (math.sqrt(rank) if stable else rank)
+    return f"scale alpha / {'sqrt(rank)' if stable else 'rank'} = {number(scale, '.3g')}"
 
 
 def beta_words(draft: Draft) -> str:
