@@ -5,7 +5,7 @@ Names of objectives are checked against their registry, so that adding one edits
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from mio_local.errors import nearest
 from mio_local.objectives.losses import LOSSES
@@ -17,9 +17,11 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
-def setting(default: Any, help: str, flag: str | None = None, **rule: Any) -> Any:
-    """One recipe key: its default, its help and, where it has one, its flag and its range."""
-    return Field(default, description=help, json_schema_extra={"flag": flag} if flag else None, **rule)
+def setting(default: Any, help: str, flag: str | None = None, beside: str = "", **rule: Any) -> Any:
+    """One recipe key: its default, its help and, where it has one, its flag and its range. `beside`: the key of its
+    table on whose value it depends what it takes."""
+    more: dict[str, Any] = ({"flag": flag} if flag else {}) | ({"beside": beside} if beside else {})
+    return Field(default, description=help, json_schema_extra=more or None, **rule)
 
 
 class LoraSettings(Section):
@@ -49,6 +51,15 @@ class LossSettings(Section):
     reduction: Literal["auto", "sum", "mean"] = setting(
         "auto", "log-prob of an answer: summed, or per token; auto is each objective's published form", "--reduction"
     )
+    label_smoothing: float = setting(
+        0.0, "share of the pairs taken to be the wrong way round: dpo becomes conservative DPO, robust corrects for it",
+        "--label-smoothing", beside="name", ge=0, lt=0.5,
+    )  # fmt: skip
+
+    @property
+    def smoothing(self) -> str:
+        """`label_smoothing` in words, where there is any: the tail of a line."""
+        return f", label smoothing {self.label_smoothing:g}" if self.label_smoothing else ""
 
     @field_validator("name")
     @classmethod
@@ -56,6 +67,15 @@ class LossSettings(Section):
         if name not in LOSSES:
             raise ValueError(f"no such objective{nearest(name, LOSSES)}; there are {', '.join(LOSSES)}")
         return name
+
+    @field_validator("label_smoothing")
+    @classmethod
+    def _taken(cls, value: float, info: ValidationInfo) -> float:
+        known = LOSSES.get(info.data.get("name", ""))
+        if value and known and not known.smoothed:
+            others = " or ".join(f"--loss {name}" for name, loss in LOSSES.items() if loss.smoothed)
+            raise ValueError(f"{info.data['name']} has no form for wrong labels; use {others}")
+        return value
 
     @model_validator(mode="after")
     def _published_form(self) -> Self:

@@ -83,7 +83,7 @@ def show(arguments: argparse.Namespace) -> int:
         out.print(printing.verdict_line(judged))
     target = answer_target(loss.name, loss.beta, loss.reduction)
     facts = [
-        ("objective", f"{loss.name}, beta {loss.beta:g}, {loss.reduction}"
+        ("objective", f"{loss.name}, beta {loss.beta:g}{loss.smoothing}, {loss.reduction}"
          + (f"; chosen is drawn to {target:+.2f} nats" if target is not None else "")),
         ("model", f"{recipe.model.name}  {text(info.get('model_revision'))}".rstrip()),
         ("data", recipe.data.source),

@@ -14,7 +14,7 @@ from mio_local.errors import MioError, RecipeError, lacks_memory, one_line
 from mio_local.memory.estimate import estimate
 from mio_local.memory.fitting import allowed, remedy, resident
 from mio_local.models.shapes import Shape, known_shape
-from mio_local.objectives.losses import objective
+from mio_local.objectives.losses import objective_of
 from mio_local.recipe import Recipe
 
 TOLERANCE = 1.25  # an estimate this much above a limit is believed; below, the step is tried and measured
@@ -110,7 +110,7 @@ class Rehearsal:
             return
         loss, size = self.recipe.loss, self.recipe.train.batch_size
         pairs = [self.train[number] for number in by_length(self.train)[-size:]]
-        goal = objective(loss.name, loss.beta, loss.reduction)
+        goal = objective_of(loss)
         model.rehearse(collate(pairs, range(len(pairs)), pad, shared=shared), goal)
         if held := [
             self.held_out[number] for number in by_length(self.held_out)[-(self.recipe.eval.batch_size or size) :]

@@ -54,7 +54,8 @@ class PairLogps:
 
 
 class LossTerms(Protocol):
-    """An objective by name, its beta, and its reduction: "sum" or "mean"."""
+    """An objective by name, its beta, its reduction ("sum" or "mean"), and the share of pairs that it takes to be the
+    wrong way round."""
 
     @property
     def name(self) -> str: ...
@@ -62,6 +63,8 @@ class LossTerms(Protocol):
     def beta(self) -> float: ...
     @property
     def reduction(self) -> str: ...
+    @property
+    def label_smoothing(self) -> float: ...
 
 
 def mio(xp: ArrayNamespace, p: PairLogps, beta: float) -> Array:
@@ -76,6 +79,20 @@ def mio(xp: ArrayNamespace, p: PairLogps, beta: float) -> Array:
 def dpo(xp: ArrayNamespace, p: PairLogps, beta: float) -> Array:
     """DPO (arXiv 2305.18290, Eq. 7), the negative Donsker-Varadhan bound plus ln 2: sp(-(z_w - z_l))."""
     return softplus(xp, -beta * (p.a - p.d))
+
+
+def conservative_dpo(xp: ArrayNamespace, p: PairLogps, beta: float, smoothing: float) -> Array:
+    """Conservative DPO (Mitchell 2023, https://ericmitchell.ai/cdpo.pdf, Eq. 3): DPO's mean over a label that is wrong
+    with probability `smoothing`, (1 - e) sp(-h) + e sp(h) with h = z_w - z_l. Smallest at h = ln((1 - e) / e)."""
+    h = beta * (p.a - p.d)
+    return (1 - smoothing) * softplus(xp, -h) + smoothing * softplus(xp, h)
+
+
+def robust_dpo(xp: ArrayNamespace, p: PairLogps, beta: float, smoothing: float) -> Array:
+    """Robust DPO (arXiv 2403.00409), as TRL's `robust`: ((1 - e) sp(-h) - e sp(h)) / (1 - 2 e), whose mean over
+    labels that are wrong with probability e is DPO's loss of the right ones."""
+    h = beta * (p.a - p.d)
+    return ((1 - smoothing) * softplus(xp, -h) - smoothing * softplus(xp, h)) / (1 - 2 * smoothing)
 
 
 def ipo(xp: ArrayNamespace, p: PairLogps, beta: float) -> Array:
@@ -94,7 +111,8 @@ class Loss:
 
     `reduction`: the published form. `start(beta)`: its value while the policy equals the reference, or None where that
     depends on the data. `target(beta)`: the log-ratio that the chosen answer is drawn to, in nats, or None.
-    `rejected`: whether the rejected answer is trained on too.
+    `rejected`: whether the rejected answer is trained on too. `smoothed`: its form for labels of which a share is
+    wrong, or None.
     """
 
     per_pair: Callable[[ArrayNamespace, PairLogps, float], Array]
@@ -102,11 +120,13 @@ class Loss:
     start: Callable[[float], float | None] = lambda beta: None
     target: Callable[[float], float | None] = lambda beta: None
     rejected: bool = True
+    smoothed: Callable[[ArrayNamespace, PairLogps, float, float], Array] | None = None
 
 
 LOSSES: dict[str, Loss] = {
     "mio": Loss(mio, "sum", start=lambda beta: math.log(4), target=lambda beta: math.log(2) / beta),
-    "dpo": Loss(dpo, "sum", start=lambda beta: math.log(2)),
+    "dpo": Loss(dpo, "sum", start=lambda beta: math.log(2), smoothed=conservative_dpo),
+    "robust": Loss(dpo, "sum", start=lambda beta: math.log(2), smoothed=robust_dpo),
     "ipo": Loss(ipo, "mean", start=lambda beta: 1 / (4 * beta**2)),
     "sft": Loss(sft, "mean", rejected=False),
 }
@@ -114,10 +134,18 @@ LOSSES: dict[str, Loss] = {
 Objective = Callable[[ArrayNamespace, PairLogps], Array]  # summed log-probs of n pairs -> n losses
 
 
-def objective(name: str, beta: float, reduction: str) -> Objective:
-    """The objective that a backend differentiates: log-probs summed over each answer in, one loss per pair out."""
-    per_pair = LOSSES[name].per_pair
+def objective(name: str, beta: float, reduction: str, label_smoothing: float = 0.0) -> Objective:
+    """The objective that a backend differentiates: log-probs summed over each answer in, one loss per pair out. One
+    that has no smoothed form takes no `label_smoothing`."""
+    per_pair, smoothed = LOSSES[name].per_pair, LOSSES[name].smoothed
+    if label_smoothing and smoothed:
+        return lambda xp, p: smoothed(xp, p.reduced(reduction), beta, label_smoothing)
     return lambda xp, p: per_pair(xp, p.reduced(reduction), beta)
+
+
+def objective_of(loss: LossTerms) -> Objective:
+    """The objective of these terms."""
+    return objective(loss.name, loss.beta, loss.reduction, loss.label_smoothing)
 
 
 def dpo_beta(mio_beta: float) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 
 from mio_local.arrays import NUMPY
 from mio_local.objectives.intervals import standard_error
-from mio_local.objectives.losses import LossTerms, PairLogps, dpo, mio, objective
+from mio_local.objectives.losses import LossTerms, PairLogps, dpo, mio, objective_of
 
 Metrics = dict[str, float]
 QUANTILES = (0.1, 0.5, 0.9)
@@ -63,7 +63,7 @@ def _values(
 ) -> dict[str, np.ndarray]:
     """Each figure for each pair: `p` summed, `token` per token, `q` in the loss's reduction."""
     return {
-        "loss": objective(loss.name, loss.beta, loss.reduction)(NUMPY, p),
+        "loss": objective_of(loss)(NUMPY, p),
         "logps/chosen": p.chosen,
         "logps/rejected": p.rejected,
         "logps/chosen_per_token": token.chosen,

@@ -175,7 +175,7 @@ def _facts(recipe: Recipe, facts: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         ("model", recipe.model.name + (f" at {recipe.model.quantize} bits" if recipe.model.quantize else "")),
         ("data", recipe.data.source + (f" ({', '.join(pairs)})" if pairs else "")),
-        ("objective", f"{loss.name.upper()}, beta {loss.beta:g}, "
+        ("objective", f"{loss.name.upper()}, beta {loss.beta:g}{loss.smoothing}, "
          + ("log-probs summed over an answer" if loss.reduction == "sum" else "log-probs per token")),
         ("adapter", f"{lora.kind} of rank {lora.rank}, alpha {lora.alpha:g}"
          + (f", {count:,} weights" if isinstance(count, int) else "")),

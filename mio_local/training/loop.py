@@ -14,7 +14,7 @@ import numpy as np
 from mio_local.adapters.adapter import Adapter
 from mio_local.errors import RunError, one_line
 from mio_local.memory.rehearsal import telling
-from mio_local.objectives.losses import PairLogps, objective
+from mio_local.objectives.losses import PairLogps, objective_of
 from mio_local.objectives.metrics import Metrics, held_out_metrics, join, pair_metrics
 from mio_local.objectives.schedule import learning_rate
 from mio_local.runs.control import COMMANDS, Control
@@ -62,7 +62,7 @@ class Loop:
         self.settings = job.recipe.train
         self.order = job.order
         self.total = job.total_steps
-        self.objective = objective(job.recipe.loss.name, job.recipe.loss.beta, job.recipe.loss.reduction)
+        self.objective = objective_of(job.recipe.loss)
         self.reference = Reference(job.model, job.store)
         self.eval_batches = held_out_batches(job)
         self.sampler = Sampler(job)

@@ -36,7 +36,7 @@ def measure(backend: str, folder: Path, batch: int, length: int, checkpoint: boo
     from mio_local.data.examples import Example
     from mio_local.memory.estimate import estimate
     from mio_local.models.shapes import read_shape
-    from mio_local.objectives.losses import objective
+    from mio_local.objectives.losses import objective_of
     from mio_local.recipe import PLAIN, build
     from mio_local.training.optimizations import settle
 
@@ -56,7 +56,7 @@ def measure(backend: str, folder: Path, batch: int, length: int, checkpoint: boo
     held = recipe.eval.batch_size or batch
     ids = rng.integers(0, shape.vocabulary, (held + STEPS * batch, 2 * length - half)).tolist()
     pairs = [Example(row[:half], row[half:length], row[length:], False, False, False, "") for row in ids]
-    goal = objective(recipe.loss.name, recipe.loss.beta, recipe.loss.reduction)
+    goal = objective_of(recipe.loss)
     quarter = half // 2
     short = [replace(pair, prompt=pair.prompt[:quarter], chosen=pair.chosen[:quarter], rejected=pair.rejected[:quarter])
              for pair in pairs[:2]]  # fmt: skip

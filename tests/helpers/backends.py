@@ -86,11 +86,12 @@ def batch_of(found: Sequence[Example], pairs: Sequence[int] | None = None, *, sh
 
 
 def step(
-    model: Model, batches: Sequence[Batch], loss: str = "mio", beta: float = 0.1, rate: float = 1e-2
+    model: Model, batches: Sequence[Batch], loss: str = "mio", beta: float = 0.1, rate: float = 1e-2,
+    smoothing: float = 0.0,
 ) -> tuple[float, float]:
     """One optimiser step over the batches' pairs, as the trainer takes it: mean loss and gradient norm."""
     pairs = sum(batch.size for batch in batches)
-    goal = objective(loss, beta, LOSSES[loss].reduction)
+    goal = objective(loss, beta, LOSSES[loss].reduction, smoothing)
     total = 0.0
     for batch in batches:
         total += model.accumulate(batch, model.logps(batch, reference=True), goal, 1 / pairs).loss

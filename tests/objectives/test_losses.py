@@ -46,7 +46,7 @@ def random_pairs(n=32, seed=0):
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 def test_value_before_the_first_step(space, beta, reduction):
     """a = d = 0: MIO 2 sp(0) = ln 4, DPO sp(0) = ln 2, IPO (0 - 1/(2 beta))^2 = 1/(4 beta^2)."""
-    expected = {"mio": 1.3862943611198906, "dpo": 0.6931471805599453, "ipo": 1 / (4 * beta**2)}
+    expected = {"mio": 1.3862943611198906, "dpo": LN2, "robust": LN2, "ipo": 1 / (4 * beta**2)}
     fields = random_pairs()
     fields[:2] = fields[2:4]
     for name, value in expected.items():
@@ -58,6 +58,7 @@ def test_value_before_the_first_step(space, beta, reduction):
 FORMULAS = {  # of z_w, z_l, beta and the chosen log-prob, with Python's own floats
     "mio": lambda z_w, z_l, beta, chosen: sp(-z_w) + sp(z_w) / 2 + sp(z_l) / 2,
     "dpo": lambda z_w, z_l, beta, chosen: sp(-(z_w - z_l)),
+    "robust": lambda z_w, z_l, beta, chosen: sp(-(z_w - z_l)),
     "ipo": lambda z_w, z_l, beta, chosen: (z_w / beta - z_l / beta - 1 / (2 * beta)) ** 2,
     "sft": lambda z_w, z_l, beta, chosen: -chosen,
 }

@@ -21,7 +21,8 @@ transformers = pytest.importorskip("transformers")
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 STEPS, RATE, BETA = 6, 5e-3, 0.1
-THEIRS = {"mio": "nca_pair", "dpo": "sigmoid", "ipo": "ipo"}
+THEIRS = {"mio": "nca_pair", "dpo": "sigmoid", "ipo": "ipo", "robust": "robust"}
+SMOOTHING = {"robust": 0.1}
 
 
 class Recorded(trl.DPOTrainer):
@@ -61,7 +62,8 @@ def reference_run(request, tiny_model, adapter, rows, tmp_path_factory):
     settings = trl.DPOConfig(
         output_dir=str(tmp_path_factory.mktemp("trl")), max_steps=STEPS, per_device_train_batch_size=len(rows),
         learning_rate=RATE, lr_scheduler_type="constant", optim="adamw_torch", weight_decay=0.0, max_grad_norm=1.0,
-        beta=BETA, loss_type=[THEIRS[request.param]], max_length=None, bf16=False, gradient_checkpointing=False,
+        beta=BETA, label_smoothing=SMOOTHING.get(request.param, 0.0), loss_type=[THEIRS[request.param]],
+        max_length=None, bf16=False, gradient_checkpointing=False,
         use_cpu=True, logging_steps=1, report_to=[], save_strategy="no", disable_tqdm=True,
     )  # fmt: skip
     trainer = Recorded(
@@ -93,7 +95,7 @@ def test_losses_and_first_gradient_norm(backend, reference_run, tiny_model, adap
     found = [Example(row["prompt_ids"], row["chosen_ids"], row["rejected_ids"], False, False, False, "here")
              for row in ids]
     batch = collate(found, range(len(found)), pad=0)
-    ours = [step(model, [batch], name, BETA, RATE) for _ in range(STEPS)]
+    ours = [step(model, [batch], name, BETA, RATE, SMOOTHING.get(name, 0.0)) for _ in range(STEPS)]
     deviation = np.abs(np.array([loss for loss, _ in ours]) - losses).max()
     record_property("max deviation of the loss", float(deviation))
     record_property("relative deviation of the first gradient norm", abs(ours[0][1] / norms[0] - 1))

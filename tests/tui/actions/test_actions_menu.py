@@ -117,6 +117,9 @@ def test_the_other_objective_begins_with_the_same_gradient():
     assert dpo == {"loss": {"name": "dpo", "beta": 0.1}, "train": {"steps": 3}}
     assert with_objective(dpo, "mio")["loss"] == {"name": "mio", "beta": 0.2}
     assert with_objective({"loss": {"name": "ipo", "beta": 3.0}}, "mio")["loss"] == {"name": "mio"}
+    smoothed = {"loss": {"name": "dpo", "label_smoothing": 0.1}}
+    assert with_objective(smoothed, "mio")["loss"] == {"name": "mio"}  # which has no form for it
+    assert with_objective(smoothed, "robust")["loss"] == {"name": "robust", "label_smoothing": 0.1}
     assert mio["loss"]["name"] == "mio"
 
 

@@ -253,3 +253,25 @@ def test_another_model_and_another_source_bring_their_own() -> None:
 def test_tables_that_are_no_recipe_are_refused() -> None:
     with pytest.raises(RecipeError, match="unknown key"):
         Draft({"loss": {"gamma": 1}})
+
+
+def test_what_one_key_takes_may_depend_on_another() -> None:
+    """Label smoothing is for some objectives: it is judged beside the one that is chosen, whichever comes first."""
+    draft = Draft()
+    draft.set("loss.label_smoothing", "0.1")
+    assert draft.errors() == {"loss.label_smoothing": "0.1: mio has no form for wrong labels; use --loss dpo or "
+                                                      "--loss robust"}  # fmt: skip
+    with pytest.raises(RecipeError, match="mio has no form for wrong labels"):
+        draft.recipe()
+    draft.set("loss.name", "robust")
+    assert draft.errors() == {}
+    assert draft.recipe().loss.label_smoothing == draft.value("loss.label_smoothing") == 0.1
+    assert draft.tables()["loss"] == {"name": "robust", "label_smoothing": 0.1}
+    assert "--loss robust" in draft.commands()[0]
+    assert "--label-smoothing 0.1" in draft.commands()[0]
+    draft.set("loss.label_smoothing", "0.1, 0.2")
+    assert draft.errors() == {}
+    assert [each.loss.label_smoothing for each in draft.recipes()] == [0.1, 0.2]
+    draft.both = True
+    with pytest.raises(RecipeError, match="mio has no form for wrong labels"):
+        draft.recipes()

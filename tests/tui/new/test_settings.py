@@ -73,7 +73,7 @@ async def test_a_choice_is_turned_by_keys_and_by_the_mouse(folder: Path) -> None
         await pilot.press("left", "left")
         assert [recipe.loss.name for recipe in screen.state.draft.recipes()] == ["mio", "dpo"]
         await pilot.click(objective, offset=(19, 0))
-        assert screen.state.draft.recipe().loss.name == "ipo"
+        assert screen.state.draft.recipe().loss.name == "robust"
         assert not screen.state.draft.both
 
 

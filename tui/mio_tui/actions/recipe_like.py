@@ -14,7 +14,7 @@ KEPT = ("template", "template_args", "system", "thoughts", "score", "max_tokens"
 def with_objective(tables: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The tables of a recipe with another objective: between MIO and DPO with the beta that begins with the same
     gradient, else with the default."""
-    from mio_local.objectives.losses import dpo_beta  # with numpy: not before the first screen
+    from mio_local.objectives.losses import LOSSES, dpo_beta  # with numpy: not before the first screen
 
     made = deepcopy(dict(tables))
     loss = dict(made.get("loss") or {})
@@ -23,6 +23,8 @@ def with_objective(tables: Mapping[str, Any], name: str) -> dict[str, Any]:
     factor = {("mio", "dpo"): dpo_beta(1.0), ("dpo", "mio"): 1 / dpo_beta(1.0)}.get((before, name))
     if factor and isinstance(beta, int | float):
         loss["beta"] = beta * factor
+    if not LOSSES[name].smoothed:
+        loss.pop("label_smoothing", None)
     made["loss"] = loss | {"name": name}
     return made
 

@@ -87,7 +87,7 @@ class Draft:
         """What is wrong with a key's value, in the recipe's words; empty where nothing is."""
         if self.several(key):
             return several.error(key, self.values)
-        return parsed(key, self.values[key])[1] if key in self.values else ""
+        return parsed(key, self.values[key], self.values)[1] if key in self.values else ""
 
     def several(self, key: str) -> list[str]:
         """The values of a key that has several, as they were typed."""
@@ -108,7 +108,7 @@ class Draft:
 
     def value(self, key: str) -> Any:
         """The value of a key as the recipe has it; its default where what is typed is wrong."""
-        found = parsed(key, self._first(key))[0] if key in self.values else ()
+        found = parsed(key, self._first(key), self.values)[0] if key in self.values else ()
         return found[0] if found else KEYS[key].default
 
     def section(self, name: str) -> dict[str, Any]:
@@ -118,8 +118,9 @@ class Draft:
     def recipe(self, changed: Mapping[str, Any] | None = None) -> Recipe:
         """The recipe, with the keys in `changed` laid over it. Raises RecipeError."""
         overrides: dict[str, tuple[str, Any]] = {}
-        for key, value in {**{key: self._first(key) for key in self.values}, **(changed or {})}.items():
-            found, message = parsed(key, value)
+        values = {**{key: self._first(key) for key in self.values}, **(changed or {})}
+        for key, value in values.items():
+            found, message = parsed(key, value, values)
             if not found:
                 raise RecipeError(f"{key} {message}")
             overrides[key] = (key, found[0])
@@ -139,7 +140,8 @@ class Draft:
             raise RecipeError(f"train.sft_epochs: not with several values of {' and '.join(swept)}; train those first")
         found: dict[str, dict[str, Any]] = {}
         for values in itertools.product(*swept.values()):
-            changed = {key: parsed(key, value)[0][0] for key, value in zip(swept, values, strict=True)}  # pyright: ignore
+            pairs = zip(swept, values, strict=True)
+            changed = {key: parsed(key, value, self.values)[0][0] for key, value in pairs}  # pyright: ignore
             end = several.ending(changed)
             if not self.both:
                 found[end] = changed
@@ -156,7 +158,7 @@ class Draft:
         made: dict[str, dict[str, Any]] = {}
         for key in (key for key in KEYS if key in self.values):
             section, _, name = key.partition(".")
-            found, _ = parsed(key, self._first(key))
+            found, _ = parsed(key, self._first(key), self.values)
             made.setdefault(section, {})[name] = found[0] if found else self.values[key]
         return made
 
@@ -225,7 +227,7 @@ class Draft:
             for key, value in values.items():
                 if value == KEYS[key].default:
                     continue
-                if parsed(key, as_text(value))[0] != (value,):
+                if parsed(key, as_text(value), values)[0] != (value,):
                     return []
                 words += flag_words(key, value)
             words += ["--name", name] * bool(name) + ["--runs", folder] * bool(folder)

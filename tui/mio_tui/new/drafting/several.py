@@ -24,7 +24,7 @@ def parts(key: str, value: Any) -> list[str]:
 def error(key: str, values: Mapping[str, Any]) -> str:
     """What is wrong with the several values of a key among those of a draft; empty where nothing is."""
     typed = parts(key, values[key])
-    judged = [parsed(key, part) for part in typed]
+    judged = [parsed(key, part, values) for part in typed]
     if wrong := next((message for _, message in judged if message), ""):
         return wrong
     if len({ending({key: found[0]}) for found, _ in judged if found}) < len(typed):

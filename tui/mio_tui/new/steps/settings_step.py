@@ -97,7 +97,7 @@ class SettingsStep(Step):
 
     def _fields(self) -> Iterator[Widget]:
         draft = self.state.draft
-        objectives = [(name, name.upper()) for name in LOSSES] + [(BOTH, "MIO then DPO")]
+        objectives = [(name, name.upper()) for name in LOSSES] + [(BOTH, "MIO+DPO")]
         yield from (Place(MODEL, "model"), Place(DATA, "data"))
         yield Field("loss.name", MAIN["loss.name"], self._objective(), options=objectives)
         yield Field(EFFORT, "effort", effort_of(draft), options=EFFORTS)
