@@ -59,7 +59,8 @@ class Model(Protocol):
     """A loaded base model with one trainable adapter. The reference is the model with the adapter as first set."""
 
     def add_lora(self, settings: LoraSettings, train: TrainSettings, names: Sequence[str]) -> list[Slot]:
-        """Put an adapter of zero effect on the named linear layers, and an AdamW over it. Returns its slots' shapes."""
+        """Put an adapter of zero effect on the named linear layers, and the recipe's optimiser over it. Returns its
+        slots' shapes."""
         ...
 
     half: bool  # whether it computes in 16 bits
@@ -150,6 +151,7 @@ class Backend(Protocol):
 
     name: str
     versions: dict[str, str]
+    optimizers: tuple[str, ...]  # by the recipe's names, those that are installed
     unused: tuple[str, ...]  # packages that its libraries import where they are, and that it does nothing with
 
     def probe(self, device: str) -> Device:
@@ -258,7 +260,7 @@ def resolve_backend(recipe: Recipe) -> tuple[Backend, Recipe, Device]:
     """The backend, the recipe with it and its device named, and that device. Only `auto` falls back to PyTorch on the
     CPU. Raises BackendError."""
     backend = load_backend(recipe.backend.name)
-    device = recipe.backend.device
+    device, wanted = recipe.backend.device, recipe.train.optimizer
     try:
         found = backend.probe(device)
     except BackendError:
@@ -270,6 +272,9 @@ def resolve_backend(recipe: Recipe) -> tuple[Backend, Recipe, Device]:
             backend, found = _on_gpu("cuda")
     if device == "auto":
         device = found.kind
+    if wanted not in backend.optimizers:
+        there = ", ".join(backend.optimizers)
+        raise BackendError(f"--optimizer {wanted}: the {backend.name} backend has none here; there are {there}")
     settings = recipe.backend.model_copy(update={"name": backend.name, "device": device})
     return backend, recipe.model_copy(update={"backend": settings}), found
 

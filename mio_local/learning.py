@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from mio_local.errors import nearest
 from mio_local.objectives.losses import LOSSES
+from mio_local.objectives.optimizers import OPTIMIZERS, Name, arguments_of
 
 
 class Section(BaseModel):
@@ -94,10 +95,21 @@ class TrainSettings(Section):
     learning_rate: float = setting(1e-5, "peak learning rate (TRL's advice for LoRA is 1e-5)", "--learning-rate", gt=0)
     schedule: Literal["constant", "linear", "cosine"] = setting("cosine", "decay after the warm-up", "--schedule")
     warmup: float = setting(0.1, "warm-up: a share of the steps below 1, else a number of steps", "--warmup", ge=0)
-    weight_decay: float = setting(0.0, "AdamW weight decay", "--weight-decay", ge=0)
-    adam_beta1: float = setting(0.9, "AdamW first moment", ge=0, lt=1)
-    adam_beta2: float = setting(0.999, "AdamW second moment", ge=0, lt=1)
-    adam_eps: float = setting(1e-8, "AdamW epsilon", gt=0)
+    optimizer: Name = setting(
+        "adamw", "adamw; adamw_8bit (bitsandbytes: moments of a byte each); lion (wants a third of the rate or less); "
+        "muon (wants a higher one)", "--optimizer"
+    )  # fmt: skip
+    optimizer_args: dict[str, float] = setting(
+        {}, "the optimiser's own: lion's beta1=0.9,beta2=0.99, muon's momentum=0.95", beside="optimizer"
+    )
+    loraplus_lr_ratio: float = setting(
+        1.0, "LoRA+ (arXiv 2402.12354): B's learning rate over A's, as 16; 1 is plain", "--loraplus-lr-ratio", ge=1
+    )
+    weight_decay: float = setting(0.0, "share of the weights, times the rate, that a step takes away", "--weight-decay",
+                                  ge=0)
+    adam_beta1: float = setting(0.9, "AdamW first moment", beside="optimizer", ge=0, lt=1)
+    adam_beta2: float = setting(0.999, "AdamW second moment", beside="optimizer", ge=0, lt=1)
+    adam_eps: float = setting(1e-8, "AdamW epsilon", beside="optimizer", gt=0)
     clip: float = setting(1.0, "largest gradient norm; 0 does not clip", "--clip", ge=0)
     grad_checkpoint: bool = setting(
         False, "recompute activations in the backward pass: less memory, about a third more time", "--grad-checkpoint"
@@ -108,3 +120,26 @@ class TrainSettings(Section):
     track: Literal["none", "trackio", "wandb", "mlflow", "tensorboard"] = setting(
         "none", "mirror the figures to this tracker, by its own library and login; nothing of the data", "--track"
     )
+
+    @property
+    def stepping(self) -> str:
+        """The optimiser in words, where it is not plain AdamW: the tail of a line."""
+        ratio = f", LoRA+ ratio {self.loraplus_lr_ratio:g}" if self.loraplus_lr_ratio != 1 else ""
+        return (f", {self.optimizer}" if self.optimizer != "adamw" else "") + ratio
+
+    @field_validator("optimizer_args")
+    @classmethod
+    def _its_own(cls, value: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        if "optimizer" in info.data:
+            arguments_of(info.data["optimizer"], value)
+        return value
+
+    @field_validator("adam_beta1", "adam_beta2", "adam_eps")
+    @classmethod
+    def _adams(cls, value: float, info: ValidationInfo) -> float:
+        """A frozen recipe has the defaults written out, for any optimiser."""
+        name, key = info.data.get("optimizer"), str(info.field_name)
+        if name and not OPTIMIZERS[name].adam and value != cls.model_fields[key].default:
+            own = " and ".join(OPTIMIZERS[name].arguments)
+            raise ValueError(f"{name} does not read it; its own are {own}, by --set train.optimizer_args={own[:5]}=...")
+        return value

@@ -20,6 +20,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
 )
 
+from mio_cuda.optimizer import available
 from mio_local.adapters.merge import ExpertPlace
 from mio_local.backends import MATRIX, Device, importing, rates, require
 from mio_local.errors import BackendError, ModelError, one_line
@@ -40,6 +41,7 @@ class CudaBackend:
 
     def __init__(self) -> None:
         require("peft")
+        self.optimizers = available()
         self.versions = {package: version(package) for package in ("torch", "transformers", "peft")}
 
     def probe(self, device: str) -> Device:

@@ -15,6 +15,7 @@ from mio_cuda import generation, linears, lora, lora_forward, stream_generate
 from mio_cuda.cpu_microbatches import Lanes, changing
 from mio_cuda.frozen_blocks import Below
 from mio_cuda.head import Head
+from mio_cuda.optimizer import Updates
 from mio_cuda.shared_prompt import ROWS, SharedPrompt
 from mio_cuda.shared_rows import Rows
 from mio_cuda.xp import XP
@@ -26,6 +27,8 @@ from mio_local.data.loglikelihood import Row, Score, scores
 from mio_local.objectives.losses import Objective, PairLogps
 from mio_local.recipe import PLAIN, LoraSettings, SpeedSettings, TrainSettings
 from mio_local.sampling import Sampling
+
+OPTIMIZER = "optimizer."  # before the names of what it keeps, in a checkpoint
 
 
 class CudaModel:
@@ -58,13 +61,7 @@ class CudaModel:
         self.clip = train.clip
         self.parameters = lora.trainable(self.model)
         self.int8 = [module for module in self.model.modules() if hasattr(module, "init_8bit_state")]
-        self.optimizer = torch.optim.AdamW(
-            list(self.parameters.values()),
-            lr=train.learning_rate,
-            betas=(train.adam_beta1, train.adam_beta2),
-            eps=train.adam_eps,
-            weight_decay=train.weight_decay,
-        )
+        self.optimizer = Updates(train, self.parameters)
         base = self.model.get_base_model()
         # side by side, dropout would draw in another order each time, and the activations of several parts be alive
         single = self.device.type != "cpu" or settings.dropout > 0 or self.grad_checkpoint
@@ -181,9 +178,7 @@ class CudaModel:
                 torch.nn.utils.clip_grads_with_norm_(
                     list(self.parameters.values()), self.clip, torch.tensor(norm, device=self.device)
                 )
-            for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate
-            self.optimizer.step()
+            self.optimizer.step(learning_rate)
         self.optimizer.zero_grad(set_to_none=True)
         return norm
 
@@ -232,9 +227,7 @@ class CudaModel:
     def save_state(self, folder: Path) -> None:
         tensors = {f"adapter.{name}": p.detach().contiguous() for name, p in self.parameters.items()}
         tensors |= {f"reference.{name}": value.contiguous() for name, value in self.reference.items()}
-        for name, parameter in self.parameters.items():
-            for key, value in self.optimizer.state.get(parameter, {}).items():
-                tensors[f"optimizer.{key}.{name}"] = value.contiguous()
+        tensors |= {f"{OPTIMIZER}{key}": value for key, value in self.optimizer.tensors().items()}
         tensors["rng.cpu"] = torch.get_rng_state()
         if self.device.type == "cuda":
             tensors["rng.cuda"] = torch.cuda.get_rng_state(self.device)
@@ -246,10 +239,8 @@ class CudaModel:
             for name, parameter in self.parameters.items():
                 parameter.copy_(tensors[f"adapter.{name}"])
                 self.reference[name].copy_(tensors[f"reference.{name}"])
-                for key in ("step", "exp_avg", "exp_avg_sq"):
-                    if (value := tensors.get(f"optimizer.{key}.{name}")) is not None:
-                        # AdamW keeps its step on the CPU, the moments beside the weights
-                        self.optimizer.state[parameter][key] = value if key == "step" else value.to(self.device)
+        kept = {key.removeprefix(OPTIMIZER): value for key, value in tensors.items() if key.startswith(OPTIMIZER)}
+        self.optimizer.restore(kept)
         torch.set_rng_state(tensors["rng.cpu"])
         if self.device.type == "cuda" and "rng.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["rng.cuda"], self.device)

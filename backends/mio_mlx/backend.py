@@ -18,6 +18,7 @@ from mio_local.errors import BackendError, ModelError, one_line
 from mio_local.models.locate import read_config
 from mio_local.process import check_address_space
 from mio_local.recipe import ModelSettings
+from mio_mlx.optimizer import AVAILABLE
 
 if TYPE_CHECKING:
     from mio_mlx.model import MlxModel
@@ -30,6 +31,7 @@ class MlxBackend:
 
     name = "mlx"
     unused = ("torch",)
+    optimizers = AVAILABLE
 
     def __init__(self) -> None:
         require("transformers", "mlx_lm")

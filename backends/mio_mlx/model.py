@@ -7,7 +7,6 @@ from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
-import mlx.optimizers as optim
 import numpy as np
 from mlx.utils import tree_map, tree_unflatten
 
@@ -25,6 +24,7 @@ from mio_mlx.cpu_microbatches import Lanes, evaluate, on_cpu
 from mio_mlx.frozen_blocks import Below
 from mio_mlx.head import Head
 from mio_mlx.layers import activation, kernels
+from mio_mlx.optimizer import Updates
 from mio_mlx.patching import replaced
 from mio_mlx.recompute import Recompute, keyed_dropouts, renew
 from mio_mlx.shared_prompt import SharedPrompt
@@ -57,14 +57,7 @@ class MlxModel:
             raise ModelError("mlx-lm's gemma3n gives other logits without a cache than with one; use --backend cuda")
         self.adapter_config, self.adapter_metadata = lora.add_lora(self.model, settings, names)
         self.clip = train.clip
-        self.optimizer = optim.AdamW(
-            learning_rate=train.learning_rate,
-            betas=[train.adam_beta1, train.adam_beta2],
-            eps=train.adam_eps,
-            weight_decay=train.weight_decay,
-            bias_correction=True,  # off by default here, always on in torch
-        )
-        self.optimizer.init(self.model.trainable_parameters())
+        self.optimizer = Updates(train, self.model.trainable_parameters())
         self.model.eval()  # new layers come in training mode
         self.dropouts = keyed_dropouts(self.model)
         self.value_and_grad = nn.value_and_grad(self.model, self._objective)
@@ -149,9 +142,7 @@ class MlxModel:
             if self.clip:
                 factor = min(1.0, self.clip / (norm + 1e-6))
                 self.gradient = tree_map(lambda g: g * factor, self.gradient)
-            self.optimizer.learning_rate = learning_rate
-            self.optimizer.update(self.model, self.gradient)
-            mx.eval(self.model.trainable_parameters(), self.optimizer.state)
+            self.optimizer.step(self.model, self.gradient, learning_rate)
         self.gradient = None
         return norm
 

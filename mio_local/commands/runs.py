@@ -90,7 +90,8 @@ def show(arguments: argparse.Namespace) -> int:
         ("adapter", f"{recipe.lora.kind} of rank {recipe.lora.rank}, alpha {recipe.lora.alpha:g}"
          f" on {len(listed(info.get('adapted_layers')))} layers"),
         ("training", f"batch {recipe.train.batch_size} x {recipe.train.accumulate}, "
-         f"learning rate {recipe.train.learning_rate:g} {recipe.train.schedule}, seed {recipe.train.seed}"),
+         f"learning rate {recipe.train.learning_rate:g} {recipe.train.schedule}{recipe.train.stepping}, "
+         f"seed {recipe.train.seed}"),
         ("backend", f"{recipe.backend.name}, {recipe.backend.device}"),
         ("started", _day(number(info, "created"))
          + (f", resumed {sessions - 1} times" if (sessions := len(listed(info.get("sessions")))) > 1 else "")),

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 
 from mio_local.memory.activations import FLOAT, Plan, block, kept, kept_by_block, squares
 from mio_local.models.shapes import Shape
+from mio_local.objectives.optimizers import OPTIMIZERS
 from mio_local.recipe import PLAIN, Recipe
 
-ADAPTER_COPIES = 5  # weights, gradient, AdamW's two moments, the reference: float32 all
+ADAPTER_COPIES = 3  # weights, gradient, the reference: float32 all
 
 # Logits of the answers' tokens alone, part by part: numbers in one part, as in the backends' heads, and float32 buffers
 # of a part. PyTorch: the logits and their powers. MLX: 4 to 6 were seen, as evaluation runs ahead.
@@ -118,7 +119,8 @@ def adapter(plan: Plan) -> float:
         trainable += one * (stacked if shape.experts > 1 and name.startswith("mlp") else 1)
     pending = 1 if plan.backend == "mlx" and summed(plan) else 0
     cast = plan.activation if plan.lean and plan.activation < FLOAT else 0  # a copy in the model's own type
-    return trainable * plan.adapted_blocks * (FLOAT * (ADAPTER_COPIES + pending) + cast)
+    each = FLOAT * (ADAPTER_COPIES + pending) + OPTIMIZERS[plan.recipe.train.optimizer].kept + cast
+    return trainable * plan.adapted_blocks * each
 
 
 def summed(plan: Plan) -> bool:
@@ -176,7 +178,7 @@ def at_comparing(plan: Plan) -> Moment:
     plain = replace(plan, recipe=plan.recipe.model_copy(update={"speed": PLAIN}), longest=half, answer=plan.answer // 2)
     fed = plain.fed(2)
     passing = fed * FORWARD[plan.backend].bytes(plan.shape, plain.seen)
-    copies = adapter(plain) * 2 / ADAPTER_COPIES
+    copies = adapter(plain) * 2 * FLOAT / (ADAPTER_COPIES * FLOAT + OPTIMIZERS[plan.recipe.train.optimizer].kept)
     return {"adapter": copies, "activations": passing, "logits": logits(plain, fed, gradient=False)}
 
 

@@ -180,7 +180,7 @@ def _facts(recipe: Recipe, facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("adapter", f"{lora.kind} of rank {lora.rank}, alpha {lora.alpha:g}"
          + (f", {count:,} weights" if isinstance(count, int) else "")),
         ("training", f"batch {train.batch_size} × {train.accumulate}, learning rate {train.learning_rate:g} "
-         f"{train.schedule}, seed {train.seed}"),
+         f"{train.schedule}{train.stepping}, seed {train.seed}"),
         ("backend", f"{recipe.backend.name}, {text(facts.get('device', recipe.backend.device))}"),
     ]  # fmt: skip
 
