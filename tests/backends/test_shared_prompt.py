@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mio_local.recipe import PLAIN
-from tests.helpers.architectures import DENSE_BY_MLX, DENSE_BY_TORCH, HYBRIDS_BY_MLX, HYBRIDS_BY_TORCH, LEAVES
+from tests.backends.small_configs import DENSE_BY_MLX, DENSE_BY_TORCH, HYBRIDS_BY_MLX, HYBRIDS_BY_TORCH, LEAVES
 from tests.helpers.backends import MIO, batch_of, by_mlx, by_torch, forget, gradients
 from tests.helpers.families import pairs_of
 
