@@ -6,7 +6,7 @@ from rich.cells import cell_len
 
 from mio_tui.chart import Curve, Guide
 from mio_tui.chart.frame import Frame, clean, shorten
-from mio_tui.chart.scene import Scene, paint, place
+from mio_tui.chart.scene import Scene, paint
 
 STEPS = np.arange(1000.0)
 
@@ -22,34 +22,53 @@ def painted(*curves: Curve, size: tuple[int, int] = (80, 20), **more: object) ->
     return ["".join(text for text, _ in frame.runs(row)) for row in range(size[1])]
 
 
-def test_placed_labels_are_all_different_in_order_and_inside():
-    rng = np.random.default_rng(0)
-    for _ in range(500):
-        rows = int(rng.integers(1, 30))
-        wanted = rng.integers(-1, rows + 1, int(rng.integers(0, rows + 1))).tolist()
-        found = place(wanted, rows)
-        assert len(set(found)) == len(found)
-        assert all(0 <= row < rows for row in found)
-        assert [found[i] for i in np.argsort(wanted, kind="stable")] == sorted(found)
-    assert place([3, 3, 9], 20) == [3, 4, 9]
-    assert place([19, 19], 20) == [18, 19]
+def row_of(y: float, rows: int, low: float, high: float) -> int:
+    """The row of a value, of equal rows from high to low."""
+    return min(int((high - y) / (high - low) * rows), rows - 1)
 
 
-def test_labels_stand_beside_the_lines_and_never_on_one_another():
-    curves = [curve(name, np.full(900, 0.3 + i / 1000), color="a") for i, name in enumerate("abcdef")]
+def test_a_label_stands_on_the_row_of_its_value_or_nowhere():
+    """A fallen rejected curve squeezes the others into one row; a label that was moved away reads as another value."""
+    curves = [curve("rejected", np.linspace(0, -70.2, 900), dash=True), curve("chosen", np.full(900, -0.4))]
+    guides = [Guide(0.4, "target", "+0.40"), Guide(0, "start")]
+    for width in (80, 110, 140):
+        rows = painted(*curves, guides=guides, y=(-80.0, 10.0), size=(width, 20))
+        expected = {row_of(y, 19, -80, 10) for y in (-0.4, 0.4, 0.0)}
+        assert expected == {2}
+        found = {row: rows[row].rpartition("  ")[2] for row in range(19) if any(map(str.isalpha, rows[row]))}
+        assert set(found) == {2, row_of(-70.2, 19, -80, 10)}
+        assert "chosen -0.40" in found[2]
+        assert ("target +0.40" in found[2] and "start" in found[2]) or "…" in found[2]
+    assert rows[2].rstrip().endswith("chosen -0.40, target +0.40, start")
+
+
+def test_curves_that_share_a_row_share_its_label_with_their_names_cut():
+    curves = [curve(name, np.full(900, 0.3 + i / 1000)) for i, name in enumerate(("rejected", "chosen"))]
     rows = painted(*curves, guides=[Guide(0.3, "start")])
-    for name in "abcdef":
-        assert sum(row.rstrip().endswith(f" {name} +0.30") for row in rows) == 1, rows
-    assert sum("start" in row for row in rows) == 1
+    assert [row for row in rows if "+0.30" in row] == [rows[row_of(0.3, 19, -1, 1)]]
+    assert rows[row_of(0.3, 19, -1, 1)].rstrip().endswith(" cho… +0.30, rej… +0.30 …")
+    assert not any("start" in row for row in rows)
+
+
+def test_more_curves_than_a_row_can_name_are_told_by_an_ellipsis():
+    curves = [curve(name, np.full(900, 0.3 + i / 1000), color="a") for i, name in enumerate("abcdef")]
+    rows = painted(*curves)
+    assert sum("+0.30" in row for row in rows) == 1
+    assert rows[row_of(0.3, 19, -1, 1)].rstrip().endswith(" f +0.30, e +0.30 …")
     assert not any(ord(character) >= 0x2801 for row in rows for character in row[72:])  # no dot where labels stand
     assert all(len(row) == 80 for row in rows)
 
 
-def test_more_labels_than_rows_leave_out_guides_first():
-    rows = painted(curve("one"), curve("two"), guides=[Guide(0.5, "start")], size=(80, 2))
-    assert any("one" in row for row in rows)
-    assert any("two" in row for row in rows)
-    assert not any("start" in row for row in rows)
+def test_where_there_is_room_for_one_label_it_is_the_one_on_top():
+    curves = [curve(name, np.full(900, 0.3 + i / 1000), color="a") for i, name in enumerate("AB")]
+    rows = painted(*curves, size=(37, 12))
+    assert [row.rstrip()[-7:] for row in rows if "+0.30" in row] == ["B +0.30"]
+
+
+def test_a_row_of_a_curve_and_a_guide_leaves_out_the_guide_first():
+    rows = painted(curve("one"), curve("two"), guides=[Guide(0.9, "beginning")], size=(80, 2))
+    assert rows[0].rstrip().endswith("two +1.00, one +1.00 …")
+    assert not any("beginning" in row for row in rows)
 
 
 def test_narrow_chart_drops_its_labels_and_gives_the_room_to_the_curve():
@@ -59,8 +78,8 @@ def test_narrow_chart_drops_its_labels_and_gives_the_room_to_the_curve():
 
 
 def test_guide_out_of_the_range_is_an_arrow_at_the_edge():
-    rows = painted(curve(), guides=[Guide(6.9, "target +6.9"), Guide(-8, "floor")])
-    assert rows[0].rstrip().endswith("target +6.9 ↑")
+    rows = painted(curve(), guides=[Guide(6.9, "target", "+6.9"), Guide(-8, "floor")], size=(100, 20))
+    assert rows[0].rstrip().endswith("chosen +1.00, target +6.9 ↑")
     assert rows[-2].rstrip().endswith("floor ↓")
 
 

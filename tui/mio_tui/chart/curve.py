@@ -39,10 +39,11 @@ class Curve:
 
 @dataclass(frozen=True)
 class Guide:
-    """A horizontal dotted line, labelled at the right."""
+    """A horizontal dotted line, labelled at the right by `name` and, where the axis does not tell it, its `value`."""
 
     y: float
     name: str
+    value: str = ""
 
 
 def smoothed(y: Floats, points: int) -> Floats:

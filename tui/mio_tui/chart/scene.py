@@ -22,6 +22,7 @@ from mio_tui.chart.axes import (
 )
 from mio_tui.chart.curve import Curve, Guide, nearest
 from mio_tui.chart.frame import Frame, shorten
+from mio_tui.chart.labels import Label, on_rows, width_of
 from mio_tui.chart.raster import ACROSS, BRAILLE, DOWN, Window, cells, guide, line
 
 COLORS = ("plain", "chosen", "rejected", "a", "b", "c", "d")
@@ -84,34 +85,22 @@ def paint(scene: Scene, width: int, height: int) -> tuple[Frame, Area, int]:
     gutter = max([4, *(cell_len(text) for _, text in y_ticks)]) + 1
     if width - gutter < 8 or rows < 2:
         gutter = 0
-    labels = _labels(scene, rows, (width - gutter) // 3)
-    margin = max([scene.margin, *(cell_len(text) + 1 for _, text, _ in labels)]) if labels else scene.margin
+    labels = _labels(scene, rows, min((width - gutter) // 3, max(width - gutter - _LEAST_PLOT - 1, 0)))
+    margin = max([scene.margin, *(width_of(pieces) + 1 for _, pieces in labels)])
     if scene.bare or width - gutter - margin < _LEAST_PLOT:
         labels, margin = [], 0
     area = Area(gutter, top, max(width - gutter - margin, 0), max(rows, 0))
     if area.width and area.height:
         _axes(frame, scene, area, y_ticks)
         _plot(frame, scene, area)
-        for row, text, style in labels:
-            frame.put(area.left + area.width + 1, top + row, text, style)
+        for row, pieces in labels:
+            column = area.left + area.width + 1
+            for text, style in pieces:
+                frame.put(column, top + row, text, style)
+                column += cell_len(text)
     if top:
         _header(frame, scene, area, width)
     return frame, area, margin
-
-
-def place(wanted: Sequence[int], rows: int) -> list[int]:
-    """Rows below `rows`, all different and in the order of `wanted`, near it; at most `rows` of them fit."""
-    order = sorted(range(len(wanted)), key=lambda index: wanted[index])
-    found = [0] * len(wanted)
-    free = 0
-    for index in order:
-        found[index] = max(wanted[index], free)
-        free = found[index] + 1
-    limit = rows - 1
-    for index in reversed(order):
-        found[index] = min(found[index], limit)
-        limit = found[index] - 1
-    return found
 
 
 def style_of(curve: Curve) -> int:
@@ -142,26 +131,24 @@ def _y_ticks(scene: Scene, rows: int) -> list[tuple[int, str]]:
     return list({_row(scene, value, rows): text for value, text in marked}.items())
 
 
-def _labels(scene: Scene, rows: int, most: int) -> list[tuple[int, str, int]]:
-    """(row, text, style) of each label: those of curves come first, those that find no row are left out."""
-    found: list[tuple[int, str, int]] = []
+def _labels(scene: Scene, rows: int, most: int) -> list[tuple[int, list[tuple[str, int]]]]:
+    """(row, pieces) of the labels: those of curves come first, the one on top before the others."""
+    found: list[Label] = []
+    if rows < 1:
+        return []
     for curve in reversed(scene.curves):
         shown = scene.drawn(curve.y[: int(np.searchsorted(curve.x, scene.x[1], "right"))])
         finite = np.flatnonzero(np.isfinite(shown))
         if not curve.thin and finite.size:
-            value = " " + value_text(float(curve.y[finite[-1]]), scene.y_format)
-            text = shorten(curve.name, max(most - len(value), 1), scene.signs[4]) + value
-            found.append((_row(scene, float(shown[finite[-1]]), rows), text, style_of(curve)))
+            value = value_text(float(curve.y[finite[-1]]), scene.y_format)
+            found.append(Label(_row(scene, float(shown[finite[-1]]), rows), curve.name, value, style_of(curve)))
     for mark in scene.guides:
         y = float(scene.drawn(np.array([mark.y]))[0])
         if np.isfinite(y):
-            arrow, row = "", _row(scene, y, rows)
-            if not scene.y[0] <= y <= scene.y[1]:  # it points out of the picture, so it comes before the first label
-                arrow, row = (" " + scene.signs[2], -1) if y > scene.y[1] else (" " + scene.signs[3], rows)
-            found.append((row, shorten(mark.name, most - len(arrow), scene.signs[4]) + arrow, GUIDE))
-    found = found[: max(rows, 0)]
-    placed = place([row for row, _, _ in found], rows)
-    return [(row, text, style) for row, (_, text, style) in zip(placed, found, strict=True)]
+            outside = scene.signs[2] if y > scene.y[1] else scene.signs[3] if y < scene.y[0] else ""
+            value = " ".join(filter(None, (mark.value, outside)))
+            found.append(Label(_row(scene, y, rows), mark.name, value, GUIDE, fixed=True))
+    return on_rows(found, most, scene.signs[4])
 
 
 def _axes(frame: Frame, scene: Scene, area: Area, y_ticks: list[tuple[int, str]]) -> None:

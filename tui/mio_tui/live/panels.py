@@ -182,11 +182,15 @@ def display(widget: Widget, seen: bool) -> None:
 
 
 def chart_title(plot: Plot, colors: dict[str, str], smoothing: int = 0) -> Text:
-    """What the chart is of, in which unit, and the newest values; lines of one colour are told by their pattern."""
+    """What the chart is of, in which unit, the newest values, and the guides', whose labels may find no room; lines of
+    one colour are told by their pattern."""
     title = Text(f"{plot.title}, {plot.unit}" if plot.unit else plot.title)
     told = plot.told(smoothing)
     for curve, value in told:
         name = f"{curve.name} " if len(told) > 1 else ""
         sign = "" if curve.color in colors or not name else "╌" if curve.dash else "─"
         title.append(" ").append(f"{sign}{name}{value}", style=colors.get(curve.color, "bold"))
+    for guide in plot.guides if told else ():
+        if guide.value:
+            title.append(f" {guide.name} {guide.value}", style="dim")
     return title

@@ -147,7 +147,8 @@ def _lines(history: History | None, look: Look) -> tuple[Guide, ...]:
     begin = {side: 0.0 if look.change else _first(history, look.key(side)) for side in ("chosen", "rejected")}
     found = [Guide(y, "start") for y in dict.fromkeys(begin.values()) if math.isfinite(y)]
     if (goal := target(history, look)) is not None and math.isfinite(begin["chosen"]):
-        found.append(Guide(begin["chosen"] + goal, f"target {begin['chosen'] + goal:{look.form}}"))
+        y = begin["chosen"] + goal
+        found.append(Guide(y, "target", value_text(y, look.form)))
     return tuple(found)
 
 
@@ -163,4 +164,4 @@ def _start(history: History | None) -> tuple[Guide, ...]:
         return ()
     loss = history.recipe.loss
     value = LOSSES[loss.name].start(loss.beta)
-    return () if value is None else (Guide(value, f"start {value:.3f}"),)
+    return () if value is None else (Guide(value, "start", f"{value:.3f}"),)
