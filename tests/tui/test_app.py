@@ -121,6 +121,20 @@ async def test_a_click_on_a_key_of_the_last_line_presses_it(folder):
         assert screen_text(app)[-1] == last
 
 
+async def test_the_last_line_names_the_key_that_helps_where_a_letter_is_typed(tmp_path: Path) -> None:
+    fakes.make_run(tmp_path, "one")
+    app = MioApp(tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "? Help" in screen_text(app)[-1])
+        await pilot.press("slash")
+        await until(pilot, lambda: "f1 Help" in screen_text(app)[-1])
+        await pilot.press("question_mark")
+        assert app.screen.query_one("#filter", Input).value == "?"
+        await pilot.press("f1")
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen))
+        assert any(row.split("│")[1].split() == ["f1", "Help"] for row in screen_text(app) if "Help" in row)
+
+
 @pytest.mark.parametrize("size", [(60, 16), (80, 24), (140, 45)])
 async def test_no_notice_lies_over_a_line_that_one_types_into(tmp_path: Path, monkeypatch, size) -> None:
     async def opened(self, runs, start, progress):

@@ -63,7 +63,7 @@ class MioScreen(Screen[T], Generic[T]):
     TITLE_WORDS: ClassVar[str] = ""  # what help calls this screen
     HELP_WORDS: ClassVar[str] = ""  # what help says below the keys
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("question_mark,f1", "app.help", "Help", key_display="?", id="help"),
+        Binding("question_mark,f1", "app.help", "Help", id="help"),
     ]
 
     def __init__(self) -> None:

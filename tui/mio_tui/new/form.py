@@ -69,7 +69,6 @@ class Form(MioScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+n,f3", "turn(1)", "Next", key_display="^n", priority=True, id="next"),
         Binding("f2", "turn(-1)", "Back", show=False, priority=True, id="back"),
-        Binding("f1", "app.help", "Help", id="help"),  # by name: ? is typed into a field
     ]
 
     def __init__(self, recipe_tables: dict[str, Any] | None = None, name: str = "", first: str = "Model") -> None:

@@ -44,8 +44,6 @@ class ChatScreen(MioScreen[None]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f1", "app.help", "Help", id="help"),
-        Binding("question_mark", "app.help", show=False),  # which is a letter of a question here
         Binding("f2", "who", "Base", tooltip="beside the trained model, or not"),
         Binding("f3", "better(0)", "1st better", tooltip="keep both answers as a preference pair"),
         Binding("f4", "better(1)", "2nd better", tooltip="keep both answers as a preference pair"),
