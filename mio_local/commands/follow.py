@@ -16,7 +16,7 @@ from mio_local.errors import RunError
 from mio_local.runs import control, directory
 from mio_local.runs.directory import LIVE, Run, runs_folder
 from mio_local.runs.events import Event, is_number
-from mio_local.runs.queue import ahead_of
+from mio_local.runs.queue import ahead_of, place_of
 from mio_local.runs.summary import note_of
 from mio_local.runs.tail import Tail
 from mio_local.text import visible, visible_line
@@ -32,7 +32,7 @@ def main(arguments: argparse.Namespace) -> int:
         return ask(run, arguments.command, out)
     reader = Reader(run)
     status = run.read_status()
-    where = f" {note_of(status)}" if status["waits"] or status["away"] else ""
+    where = f" {note_of(status, place_of(run))}" if status["waits"] or status["away"] else ""
     out.print(f"run {visible(run.name)}: {visible_line(str(status['state']) + where)}, {_subject(run)}")
     interrupted = False
     while True:

@@ -14,6 +14,7 @@ from mio_local.runs.directory import LIVE, RESUMABLE, Run, runs_folder
 from mio_local.runs.events import is_number
 from mio_local.runs.fields import listed, number, text
 from mio_local.runs.index import Index
+from mio_local.runs.queue import place_of
 from mio_local.runs.remarks import read_remarks
 from mio_local.runs.summary import Row, accuracy, note_of
 from mio_local.text import visible, visible_line
@@ -21,6 +22,7 @@ from mio_local.tracking.mirror_state import seen_by
 
 NOTES = 7  # the column of what the user and the queue say
 LONGEST = 24  # characters of a fact: a damaged file must not push the names off the screen
+LONGEST_NOTES = 40
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -58,7 +60,7 @@ def list_all(arguments: argparse.Namespace) -> int:
 def _notes(row: Row) -> str:
     """What a run does or waits for, its tags, and its user's note, as far as there is room."""
     doing = row.note if row.live or row.state == "queued" else ""
-    return visible_line("; ".join(filter(None, (doing, " ".join(row.tags), row.remark))), LONGEST)
+    return visible_line("; ".join(filter(None, (doing, " ".join(row.tags), row.remark))), LONGEST_NOTES)
 
 
 def show(arguments: argparse.Namespace) -> int:
@@ -75,7 +77,7 @@ def show(arguments: argparse.Namespace) -> int:
     where = f"{status['state']}  step {status.get('step', 0)} of {status.get('total_steps', '?')}"
     out.print(f"run {visible(run.name)}  {visible(where)}")
     if (status["state"] == "queued" or status["away"]) and not status.get("reason"):
-        out.print(f"  {visible_line(note_of(status))}")
+        out.print(f"  {visible_line(note_of(status, place_of(run)))}")
     if status.get("reason"):
         out.print(f"  {visible_line(str(status['reason']))}")
     codes = [str(note.get("code")) for note in past.of("note")]

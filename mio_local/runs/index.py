@@ -11,14 +11,15 @@ import math
 import os
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from mio_local.errors import RunError
 from mio_local.runs.directory import Run, list_runs
+from mio_local.runs.queue import place_in_line
 from mio_local.runs.remarks import FILE
-from mio_local.runs.summary import Row, row_of
+from mio_local.runs.summary import Row, in_line, row_of
 from mio_local.storage.json_files import read_json
 from mio_local.storage.paths import cache_folder
 from mio_local.storage.writing import PRIVATE, private_folder, write_atomically
@@ -70,7 +71,11 @@ class Index:
         if self._fresh > MANY and not left:
             self._keep()
             self._fresh = 0
-        return rows
+        ahead = {row.name: row.after for row in rows if row.after}
+        if not ahead or left:  # of a part of the runs no place is known
+            return rows
+        places = {name: place_in_line(name, lambda one: ahead.get(one, "")) for name in ahead}
+        return [replace(row, note=in_line(places[row.name], row.after)) if row.after else row for row in rows]
 
     @property
     def _file(self) -> Path:

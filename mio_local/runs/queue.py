@@ -9,7 +9,7 @@ So nothing here depends on the app, nor on who trains what is ahead: a worker, a
 """
 
 import time
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +97,26 @@ def waits_for(run: Run, names: Collection[str]) -> bool:
         passed.add(run.name)
         run = Run(run.path.parent / ahead)
     return False
+
+
+def place_in_line(name: str, ahead: Callable[[str], str]) -> int:
+    """Which one in its line a run is, 1 the next to begin; 0 where it does not wait. `ahead` names the run that one
+    waits for, "" for one that does not wait."""
+    passed: list[str] = []
+    while name not in passed and (then := ahead(name)):
+        passed.append(name)
+        name = then
+    return len(passed)
+
+
+def place_of(run: Run) -> int:
+    """The same of a run, from the files of those ahead."""
+
+    def ahead(name: str) -> str:
+        status = _status(Run(run.path.parent / name))
+        return ahead_of(status) if status["waits"] else ""
+
+    return place_in_line(run.name, ahead)
 
 
 def ahead_of(status: Mapping[str, Any]) -> str:

@@ -175,11 +175,19 @@ def _figure(figures: dict[str, Any], key: str) -> float | None:
     return value if is_number(value) else None
 
 
-def note_of(status: dict[str, Any]) -> str:
-    """What there is to say beside the state: what is done, or waited for, where, or why it ended."""
+def in_line(place: int, after: str) -> str:
+    """Which one in line a run is, and what it waits for: 2nd in line, after mio-2."""
+    teen = 10 <= place % 100 < 20
+    ending = "th" if teen else {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")
+    return f"{place}{ending} in line, after {after}" if place else f"after {after}"
+
+
+def note_of(status: dict[str, Any], place: int = 0) -> str:
+    """What there is to say beside the state: what is done, or waited for, at which `place` in line, where, or why it
+    ended."""
     state = str(status["state"])
     if state == "queued":
-        return f"after {ahead_of(status)}" if status["waits"] else str(status.get("reason") or NOBODY)
+        return in_line(place, ahead_of(status)) if status["waits"] else str(status.get("reason") or NOBODY)
     if status["away"]:
         return f"on {status['away']}"
     if state == "starting" and status.get("doing"):

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 from mio_local.errors import MioError
 from mio_local.runs.directory import Run
+from mio_local.runs.queue import place_of
 from mio_local.runs.tail import Tail
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ class Watched:
             status = self.run.read_status()
         except (MioError, OSError, ValueError) as error:
             status = {"state": "damaged" if self.run.path.exists() else "lost", "reason": str(error)}
+        if status.get("waits"):
+            status["place"] = place_of(self.run)
         changed = status != self.status
         self.status = status
         return changed

@@ -29,7 +29,7 @@ def test_chart_header_and_log_say_the_same_figure_in_the_same_unit(look, unit):
     suffix = "" if unit == "answer" else "_per_token"
     chosen, rejected = (format(figures[f"delta/{side}{suffix}"], look.form) for side in ("chosen", "rejected"))
     title = chart_title(plots(run, look)[0], COLORS).plain
-    assert title == f"likelihood, Δ nats per {unit} chosen {chosen} rejected {rejected}"
+    assert title.startswith(f"likelihood, Δ nats per {unit} chosen {chosen} rejected {rejected} target +")
     line = header.figures_line(Reading(figures=figures), look, COLORS, 200).plain
     assert f"Δchosen {chosen} │ Δrejected {rejected} nats per {unit} │ reward margin +" in line
     assert f"eval Δchosen {chosen} Δrejected {rejected} acc" in entries(run, look)[-3].words
@@ -40,7 +40,7 @@ def test_titles_tell_lines_of_one_colour_by_their_pattern():
     last = fakes.figures(50, "mio")
     assert titles[1:4] == [
         f"reward margin {last['rewards/margins']:+.2f}", f"accuracy {last['rewards/accuracies']:.2f}",
-        f"loss {last['loss']:.3f}",
+        f"loss {last['loss']:.3f} start {math.log(4):.3f}",
     ]  # fmt: skip
     assert titles[4] == f"info, nats ─JS {last['mi/js']:.3f} ╌DV {last['mi/dv']:.3f}"
     assert chart_title(plots(None, Look())[0], COLORS).plain == "likelihood, Δ nats per answer"
@@ -65,6 +65,18 @@ def test_the_newest_answer_stands_on_top_beside_the_base_s():
     narrow = sample_text([event], 0, True, 40).plain
     assert narrow.index("STEP 60") < narrow.index("BASE") < narrow.index("PROMPT")
     assert all(len(row) <= 40 for row in narrow.split("\n"))
+
+
+async def test_a_queued_run_says_its_place_in_line(training):
+    folder = training.path.parent
+    second = fakes.make_run(folder, "two", "queued", 0, stream=[], after=training.name, since=2.0)
+    third = fakes.make_run(folder, "three", "queued", 0, stream=[], after="two", since=3.0)
+    with fakes.alive(second), fakes.alive(third):
+        async with opened(third) as (pilot, _):
+            await until(pilot, lambda: " 2nd in line, after two" in seen(pilot))
+            fakes.set_status(second, state="stopped")
+            fakes.set_status(third, after=training.name)
+            await until(pilot, lambda: f" 1st in line, after {training.name}" in seen(pilot))
 
 
 def test_the_clock_at_the_end_names_another_day(monkeypatch):

@@ -9,7 +9,7 @@ from rich.text import Text
 from mio_local.objectives.losses import LOSSES
 from mio_local.runs.directory import LIVE, Run
 from mio_local.runs.history import History, is_number
-from mio_local.runs.summary import Verdict, accuracy
+from mio_local.runs.summary import Verdict, accuracy, note_of
 from mio_local.text import visible_line
 from mio_tui.formatting import STATES, count, duration, line, number
 from mio_tui.live.plots import Look
@@ -43,7 +43,7 @@ def progress_line(
     state, doing = str(status.get("state", "")), str(status.get("doing") or "")
     done, total = count(status.get("done")), count(status.get("total"))
     if state == "queued":
-        return _cut(Text(" waits until the run before it is done"), width)
+        return _cut(Text(" ").append(line(note_of(status, count(status.get("place"))), 200)), width)
     if state == "starting":
         before = f" {doing or 'starting'}" + (f" {done:,}/{total:,}" if total > 0 else "")
         after = f" {duration(now - since)}"
