@@ -77,7 +77,7 @@ def main(arguments: argparse.Namespace) -> int:
         report("loading the model", 0, 0)
         model = on.load(against_base=not pairs)
         if pairs:
-            take(preference(model, chat, examples, on.recipe, arguments.seed, report), data=data)
+            take(preference(model, chat, examples, on.recipe, report), data=data)
         if pairs and arguments.samples:
             tokens = on.recipe.eval.sample_tokens or SAMPLE_TOKENS
             prompts = distinct_prompts(examples)
@@ -156,8 +156,9 @@ def _show(
         out.print(made)
     said: list[str] = []
     if any(result.interval for result in results):
-        said.append(f"intervals: 95 %; of shares Wilson's, else the percentile bootstrap of {RESAMPLES:,} resamples "
-                    f"(--seed {arguments.seed}) over pairs, answers or questions")  # fmt: skip
+        said.append(f"intervals: 95 %; of shares Wilson's, of preferences 1.96 standard errors, else the percentile "
+                    f"bootstrap of {RESAMPLES:,} resamples (--seed {arguments.seed}) over answers or "
+                    "questions")  # fmt: skip
     if any(result.name == "preference" for result in results):
         said.append(f"preference: against the reference, {loss.name} with beta {loss.beta:g}, {loss.reduction}; nats")
     if any(result.name == "kl" for result in results):

@@ -31,6 +31,7 @@ MARKS = {
 MARK_WITHIN = 1000  # bytes
 WIDE, NARROW, SMALL = (980, 380), (440, 330), (400, 250)
 BADGES = {"yes": "✓", "partly": "~", "level": "=", "no": "↓", "diverged": "✗", "unknown": "?"}
+MARKS_OF = {"good": "yes", "warning": "partly", "bad": "diverged", "unknown": "unknown"}  # of a verdict's level
 WORDS = {"yes": "rose and stayed", "partly": "ended above", "level": "no change to tell", "no": "fell below",
          "diverged": "diverged", "unknown": "not known"}  # fmt: skip
 
@@ -94,7 +95,9 @@ def render(document: Document, suffix: str) -> str:
         "sign": lambda note: printing.SIGNS.get(str(note.get("level")), "·"),
     }
     environment.filters.update(filters)
-    values: dict[str, Any] = {"document": document, "version": __version__, "words": WORDS, "badges": BADGES}
+    values: dict[str, Any] = {
+        "document": document, "version": __version__, "words": WORDS, "badges": BADGES, "marks": MARKS_OF,
+    }  # fmt: skip
     if html:
         values |= _pictures(document)
     return environment.get_template(f"report{suffix}").render(values)

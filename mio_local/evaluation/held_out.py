@@ -13,12 +13,12 @@ from mio_local.data.examples import Example
 from mio_local.data.loglikelihood import Row
 from mio_local.data.task_questions import Question, Rule
 from mio_local.data.template import Chat
-from mio_local.objectives.intervals import Interval, means, ratios, share
+from mio_local.objectives.intervals import Interval, mean, means, ratios, share
 from mio_local.objectives.losses import PairLogps
 from mio_local.objectives.metrics import join, pair_values
 from mio_local.progress import Report
 from mio_local.recipe import Recipe
-from mio_local.reports.evidence import FORGETTING
+from mio_local.reports.evidence import FORGETTING, KL
 from mio_local.runs.events import Event
 from mio_local.training.job import as_pairs
 from mio_local.training.measured.task_accuracy import greedy_answers
@@ -64,10 +64,11 @@ class Result:
 
 
 def preference(
-    model: Model, chat: Chat, examples: Sequence[Example], recipe: Recipe, seed: int, report: Report
+    model: Model, chat: Chat, examples: Sequence[Example], recipe: Recipe, report: Report
 ) -> list[Result]:
     """PREFERENCE over the pairs, by the recipe's loss and with its savings, as the trainer scores them: the policy
-    against its reference. Intervals are over pairs, the accuracy's Wilson's."""
+    against its reference. Intervals are over pairs, as the trainer's: of the standard error, the accuracy's Wilson's.
+    """
     pad = chat.pad
     report("comparing with the plain path", 0, 0)
     levers = settle(model, recipe.speed.without(["frozen_once"]), examples, pad)
@@ -80,7 +81,7 @@ def preference(
         done += batch.size
         report("scoring held-out pairs", done, len(examples))
     values = pair_values(join(scored), recipe.loss)[0]
-    found = means({key: values[key] for key in PREFERENCE}, seed) | {ACCURACY: share(values[ACCURACY])}
+    found = {key: share(values[key]) if key == ACCURACY else mean(values[key]) for key in PREFERENCE}
     return [Result("preference", key, "policy", one.value, done, one) for key, one in found.items()]
 
 
@@ -107,7 +108,7 @@ def divergence(
         report("drawing answers", len(ratio), samples)
     top, count = np.array(ratio), np.array(lengths, np.float64)
     found = ratios({"per_answer": (top, np.ones(samples)), "per_token": (top, count)}, seed)
-    return [Result("kl", key, "policy", one.value, samples, one) for key, one in found.items()]
+    return [Result(KL, key, "policy", one.value, samples, one) for key, one in found.items()]
 
 
 def exact_match(

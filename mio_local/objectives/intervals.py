@@ -1,5 +1,6 @@
-"""95 % intervals: of shares Wilson's (1927), which keeps its width at 0 and 1; of means the percentile bootstrap's
-(Efron and Tibshirani 1993, ch. 13): resample, take the quantiles."""
+"""95 % intervals: of shares Wilson's (1927), which keeps its width at 0 and 1; of means over pairs, which are recorded
+with their standard error, that of the normal; of ratios and differences the percentile bootstrap's (Efron and
+Tibshirani 1993, ch. 13): resample, take the quantiles."""
 
 import math
 from collections.abc import Mapping
@@ -37,6 +38,20 @@ def share(values: np.ndarray) -> Interval:
     value = float(np.mean(values))
     low, high = proportion(value, len(values))
     return Interval(value, math.nan if low is None else low, math.nan if high is None else high)
+
+
+def half(stderr: float | None) -> float | None:
+    """Half of the interval of a mean with that standard error; None where none is known."""
+    return None if stderr is None or not math.isfinite(SURE * stderr) else SURE * stderr
+
+
+def mean(values: np.ndarray) -> Interval:
+    """The mean of n values, with the interval of its standard error; NaN where it has none."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        value = float(np.mean(values))
+        wide = half(standard_error(values))
+    wide = math.nan if wide is None else wide
+    return Interval(value, value - wide, value + wide)
 
 
 def standard_error(values: np.ndarray) -> float:

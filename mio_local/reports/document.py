@@ -77,6 +77,17 @@ class Part:
         return f"The run is {self.state} at step {self.step}{of}{': ' * bool(self.reason)}{self.reason.rstrip('.')}."
 
     @property
+    def headline(self) -> str:
+        """What is to be thought of the run: its verdict, else what became of the chosen answers."""
+        return self.verdict.line if self.verdict else self.outcome.headline
+
+    @property
+    def detail(self) -> str:
+        """What became of the chosen answers, how sure that is, and where the run stands."""
+        words = [self.outcome.headline] if self.verdict else []
+        return " ".join(filter(None, (*words, self.outcome.detail, self.standing)))
+
+    @property
     def objective(self) -> str:
         return self.history.recipe.loss.name.upper()
 

@@ -7,11 +7,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from mio_local.objectives.intervals import SURE, proportion, standard_error
+from mio_local.objectives.intervals import SURE, half, proportion, standard_error
 from mio_local.recipe import Recipe
 from mio_local.runs.fields import number
 from mio_local.runs.history import History
@@ -21,6 +21,7 @@ OF_BATCHES = (
     "loss", "delta/chosen", "delta/rejected", "rewards/accuracies", "logps/chosen_per_token", "delta/chosen_per_token",
 )  # fmt: skip
 FORGETTING = "forgetting"  # the benchmark of plain text
+KL = "kl"  # the benchmark of the divergence from the reference
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Mean:
     @property
     def sure(self) -> float | None:
         """Half of the 95 % interval."""
-        return None if self.stderr is None else SURE * self.stderr
+        return half(self.stderr)
 
     @property
     def rose(self) -> bool:
@@ -84,12 +85,20 @@ class Share:
         return self.value - other.value > math.hypot(self.value - self.low, other.high - other.value)
 
 
+class Drift(NamedTuple):
+    """KL(policy || reference) in nats: of an answer, of a token, and the lower bound of the latter's 95 % interval."""
+
+    answer: float
+    token: float
+    token_low: float
+
+
 @dataclass(frozen=True)
 class Evidence:
     """Figures are None where there are none. `per_token` is the chosen answers' log-prob before and now, nats a token.
     `longer`, `shorter` and `alike` are the accuracies where the chosen answer is the longer one, the shorter one, and
     as long as the other. `tasks` are before and after, `texts` is the change of the log of plain text's perplexity,
-    nats a token."""
+    nats a token; `drift` is of answers that were drawn."""
 
     recipe: Recipe
     step: int
@@ -112,6 +121,7 @@ class Evidence:
     batch_accuracy: Share | None
     tasks: tuple[Share, Share] | None
     texts: Mean | None
+    drift: Drift | None
 
     @property
     def late(self) -> bool:
@@ -157,6 +167,7 @@ def evidence(history: History) -> Evidence | None:
         batch_accuracy=right,
         tasks=(tasks[0], tasks[-1]) if len(tasks) > 1 else None,
         texts=_texts(history, vocabulary),
+        drift=_drift(history),
     )
 
 
@@ -222,3 +233,16 @@ def _texts(history: History, vocabulary: float | None) -> Mean | None:
         return None
     _, change, base = sorted(found, key=lambda one: one[0])[-1]
     return None if base is not None and vocabulary and base > vocabulary else change
+
+
+def _drift(history: History) -> Drift | None:
+    """What `eval` found last."""
+    found: dict[str, dict[str, Any]] = {}
+    for event in sorted(history.of("benchmark"), key=lambda event: event["step"]):
+        if event.get("name") == KL and event.get("of") == "policy":
+            found[str(event.get("metric"))] = event
+    answer, token = (found.get(f"per_{what}", {}) for what in ("answer", "token"))
+    known = number(answer, "value"), number(token, "value"), number(token, "low")
+    if any(value is None for value in known):
+        return None
+    return Drift(*(float(value or 0) for value in known))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mio_local.objectives.intervals import SURE, proportion, standard_error
+from mio_local.objectives.intervals import half, proportion, standard_error
 from mio_local.recipe import Recipe
 from mio_local.runs.fields import number
 from mio_local.runs.history import History
@@ -90,7 +90,7 @@ def _judged(
     now, count = float(chosen[-1]), len(chosen)
     rejected, accuracy, pairs = (number(last, key) for key in ("delta/rejected", "rewards/accuracies", "pairs"))
     pairs = int(pairs) if pairs is not None and pairs >= 1 else None
-    unsure = SURE * stderr if stderr is not None and math.isfinite(SURE * stderr) else None
+    unsure = half(stderr)
     margin = max(unsure or 0.0, LEAST)
     start = start_of(history.recipe)
     below = chosen < -margin

@@ -12,6 +12,7 @@ A kind is a way in which preference tuning goes. They are asked for in this orde
     wrong way round  held-out pairs are told apart worse than by a coin, and training pairs better
     overfitting      held-out pairs get worse while the training pairs get better
     slipping         chosen answers sink measurably, though by little beside what tells one answer from another
+    far from base    by `eval`, what the model says now is foreign to the model it began with: see FAR
     both rise        rejected answers rise with the chosen ones by more than what sets them apart
     at chance        held-out pairs are told apart no better than by a coin
     perhaps length   so many pairs have the longer answer, or the shorter one, as the chosen one that nobody can tell
@@ -20,7 +21,7 @@ A kind is a way in which preference tuning goes. They are asked for in this orde
 Before half of the steps are done, what has not happened yet makes it too early to tell; where standard errors were not
 recorded one cannot tell. Measurable is what is beyond 1.96 of them. The MI bounds have no rule of their own: mi/js is
 below 3 ln 2 - 1.5 ln 3 = 0.432 nats and mi/dv below ln 2 whatever the model does, and a negative one is a loss above
-its start.
+its start. Plain text that the base finds less likely than random tokens does not count: it had nothing to forget.
 """
 
 import math
@@ -37,6 +38,10 @@ __all__ = ["KINDS", "Verdict", "verdict"]
 
 VISIBLE = 0.05  # nats an answer: less is +0.0 in the words
 SWAPPED = "are chosen and rejected swapped in one of the files? mio-local data check shows a pair"
+FAR = 1.0
+"""Nats a token of KL(policy || reference), measurably exceeded by a model that is far from its base. The best of n
+answers by any taste is ln n - (n - 1) / n nats from the model that gave them (Stiennon et al. 2020), so a
+nat for each of 64 tokens is a choice among e^65 answers: more than pairs of answers can ask for."""
 MEDIUM = 0.5  # of a standard deviation: Cohen's (1988) medium effect; about two in three answers sank
 
 
@@ -137,6 +142,14 @@ def _sinks(seen: Evidence) -> Verdict | None:
         return None
     deep = -seen.chosen.value >= MEDIUM * seen.chosen.spread
     return Verdict("forgetting" if deep else "slipping", _sunk(seen), slower(seen.recipe))
+
+
+def _drifts(seen: Evidence) -> Verdict | None:
+    drift = seen.drift
+    if not drift or drift.token_low <= FAR:
+        return None
+    words = f"KL {drift.answer:.3g} nats an answer, {drift.token:.2g} a token; {_figures(seen)}"
+    return Verdict("far from base", words, slower(seen.recipe))
 
 
 def _both_rise(seen: Evidence) -> Verdict | None:
@@ -255,6 +268,6 @@ def shown_rise(change: Mean) -> str:
 
 
 RULES = (
-    _diverged, _still, _early, _moved, _forgets, _learns_length, _backwards, _overfits, _sinks, _both_rise,
-    _chance, _perhaps_length,
+    _diverged, _still, _early, _moved, _forgets, _learns_length, _backwards, _overfits, _sinks, _drifts,
+    _both_rise, _chance, _perhaps_length,
 )  # fmt: skip

@@ -33,6 +33,7 @@ LEVELS: dict[str, Level] = {
     "perhaps length": "warning",
     "overfitting": "warning",
     "slipping": "warning",
+    "far from base": "warning",
     "wrong way round": "bad",
     "forgetting": "bad",
     "diverged": "bad",

@@ -122,7 +122,7 @@ def test_a_run_scores_as_its_trainer_did(trained, capsys):
         if wanted:
             assert (event["low"], event["high"]) == pytest.approx(wanted(event["value"], event["count"]))
         else:
-            assert event["high"] - event["low"] == pytest.approx(2 * 1.96 * last["delta/chosen_stderr"], rel=0.15)
+            assert event["high"] - event["low"] == pytest.approx(2 * 1.96 * last["delta/chosen_stderr"], rel=1e-3)
     assert (found["kl", "per_answer", "policy"]["count"], found["kl", "per_answer", "policy"]["samples"]) == (8, 8)
     out = capsys.readouterr().out
     assert "percentile bootstrap of 2,000 resamples" in out

@@ -67,6 +67,15 @@ def whole(last, *more, **steps):
 
 NOTE = {"type": "note", "step": 7, "level": "error", "text": "x"}
 TASK = {"type": "task", "questions": 128}
+KL = {"type": "benchmark", "step": 100, "name": "kl", "of": "policy"}
+
+
+def drawn(answer, token, low):
+    """What `eval` writes of the divergence: nats an answer and a token, and the latter's lower bound."""
+    return KL | {"metric": "per_answer", "value": answer, "low": answer / 2, "high": 2 * answer}, KL | {
+        "metric": "per_token", "value": token, "low": low, "high": 9.0}  # fmt: skip
+
+
 TEXT = {"type": "text", "step": 100, "base": 20.0, "texts": 30}
 
 # of a mean of 100 pairs with a spread of 2 the error is 0.2, and 0.39 is measurable
@@ -131,6 +140,12 @@ KNOWN = {
     "plain text lost by chance": (whole(scored(100, 1, -4), TEXT | {"change": 0.1, "change_stderr": 0.06}), "healthy"),
     "plain text that the base never knew": (
         whole(scored(100, 1, -4), TEXT | {"change": 0.1, "change_stderr": 0.02, "base": 1001.0}), "healthy"),
+    "answers that the base would not give": (whole(scored(100, 1, -4), *drawn(123, 1.9, 1.6)), "far from base"),
+    "the same at chance": (whole(scored(100, 1, -4, 0.55), *drawn(123, 1.9, 1.6)), "far from base"),
+    "the same by chance": (whole(scored(100, 1, -4), *drawn(80, 1.3, 0.9)), "healthy"),
+    "answers near the base's": (whole(scored(100, 1, -4), *drawn(6, 0.1, 0.05)), "healthy"),
+    "sunk far, and far from the base": (whole(scored(100, -8.7, -20), *drawn(123, 1.9, 1.6), chosen=-7), "forgetting"),
+    "a divergence that makes no sense": (whole(scored(100, 1, -4), *drawn(123, None, "x")), "healthy"),
     "no standard error": (whole(scored(100, 1, -4) | {"delta/chosen_stderr": None}), "cannot tell"),
     "no number of pairs": (whole(scored(100, 1, -4) | {"pairs": None}), "cannot tell"),
     "none held out": ((*batches(1, 100), DONE), "healthy"),
@@ -260,6 +275,8 @@ def test_the_same_line_in_the_list_in_show_and_in_the_report(name, folder, capsy
         assert command(["report", str(run.path), "--out", str(out)]) == 0
         shown[suffix] = html.unescape(out.read_text(encoding="utf-8"))
     assert all(line in text for text in shown.values()), (line, shown["md"][:600])
+    assert f"\n**{line}**\n" in shown["md"]  # nothing that says otherwise stands over it
+    assert f"<strong>{line}</strong>" in shown["html"]
 
 
 @pytest.mark.parametrize("held", [
