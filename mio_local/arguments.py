@@ -206,9 +206,10 @@ def parser(command_name: str = "") -> Parser:
     command("recipes", "list the shipped recipes")
     command("doctor", "say which backends and devices work here, and what to install")
 
-    explain = command("help", "explain a command, or a setting of a run; `help settings` lists the settings")
-    explain.add_argument("subject", nargs="?", default="", metavar="SUBJECT",
-                         help="settings; or a command, a key as loss.beta, a table as loss, a flag without its dashes")
+    explain = command("help", "explain a command, a setting or a word; `help settings` and `help words` list them")
+    explain.add_argument("subject", nargs="*", metavar="SUBJECT",
+                         help="settings, words or verdict; or a command, a key as loss.beta, a flag without its "
+                         "dashes, a word as margin")
     top.commands = list(commands.choices)
     return top
 

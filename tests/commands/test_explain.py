@@ -1,6 +1,7 @@
 """`mio-local help`: commands and settings, in words that are the recipe's own."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,8 @@ from mio_local.arguments import parser
 from mio_local.errors import RecipeError
 from mio_local.flags import as_text, flag_words
 from mio_local.recipe import Recipe, keys
+from mio_local.reports import glossary
+from mio_local.runs.summary import KINDS
 
 
 def told(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -77,10 +80,44 @@ def test_without_a_subject_it_is_the_help_of_all(capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize(
     ("wrong", "near"),
-    [("loss.bta", "loss.beta"), ("bta", "beta"), ("settigns", "settings"), ("traim", "train"), ("[red]", "")],
+    [("loss.bta", "loss.beta"), ("bta", "beta"), ("settigns", "settings"), ("traim", "train"), ("marign", "margin"),
+     ("[?]", "")],
 )
 def test_a_wrong_name_ends_in_one_line_with_the_nearest(wrong: str, near: str) -> None:
     with pytest.raises(RecipeError) as raised:
         cli.run(["help", wrong])
     hint = f" (nearest: {near})" if near else ""
-    assert str(raised.value) == f"help {wrong}: no command and no setting{hint}; mio-local help settings lists them"
+    assert str(raised.value) == (
+        f"help {wrong}: no command, setting or word{hint}; mio-local help settings lists the settings; words: "
+        + ", ".join(("verdict", *glossary.WORDS))
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("margin", ["Δ of the chosen answer less Δ of the rejected one", "nats"]),
+        ("MI", ["mutual information"]),
+        ("mi/js", ["3 ln 2 - 1.5 ln 3 = 0.432 nats"]),
+        ("nats", ["ln 2"]),
+        ("log-prob", ["logarithm of the probability"]),
+        ("KL", ["nat a token", "mio-local eval"]),
+        ("held out", ["not trained on"]),
+        ("at chance", ["0.5 lies in the accuracy's 95 % interval"]),
+        ("beta", ["ln 2 / beta", "loss.beta: strength"]),  # the word before the setting
+        ("verdict", [*KINDS, "nat a token"]),
+        ("words", ["js", "perplexity", "mio-local help verdict"]),
+    ],
+)
+def test_a_word_of_the_screens_is_explained(words: str, shown: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    text = told(capsys, *words.split())
+    assert [each for each in shown if each not in text] == []
+
+
+def test_every_verdict_and_every_word_of_the_readme_is_explained() -> None:
+    assert set(glossary.KIND_WORDS) == set(KINDS)
+    table = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8").partition("| word |")[2]
+    words = re.findall(r"^\| ([^|-][^|]*?) \|", table.partition("\n\n")[0], re.MULTILINE)
+    assert len(words) > 8
+    each = [word for entry in words for word in re.split(r"[, ()]+", entry) if word] if words else []
+    assert [word for word in each if not glossary.known(word) and word not in ("held", "out", "task")] == []

@@ -7,6 +7,7 @@ from textual.binding import Binding, BindingType
 
 from mio_local.chat.start import ChatStart
 from mio_local.errors import MioError, one_line
+from mio_local.reports.glossary import explained
 from mio_local.runs.directory import LIVE, RESUMABLE, Run
 from mio_local.runs.launch import launch
 from mio_tui.actions.acting import Acting
@@ -28,7 +29,7 @@ class LiveScreen(LiveView, Acting):
         "Likelihoods are means over the held-out pairs (with marks), thin lines are the training batches. Chosen is "
         "solid, rejected dashed. The change is measured against the policy before the first step.\n"
         "Requests are answered between two steps. The trainer is a process of its own: leaving this screen, or the "
-        "app, does not stop it."
+        "app, does not stop it.\n\n" + "\n".join(map(explained, ("delta", "margin", "accuracy", "js", "dv", "target")))
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("p", "ask('pause')", "Pause"),
