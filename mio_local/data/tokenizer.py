@@ -6,6 +6,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+from mio_local.data.formats.hub_reach import reachable
 from mio_local.errors import HubError, ModelError, one_line
 from mio_local.process import check_trust, with_all
 from mio_local.recipe import ModelSettings
@@ -46,6 +47,7 @@ def load_tokenizer(model: ModelSettings) -> Any:
             str(folder) if local else name,
             revision=model.revision or None,
             trust_remote_code=model.trust_remote_code,
+            local_files_only=not local and not reachable(),
         )
         tokenizer("a")  # some of what is strange in its settings is met only here
         return tokenizer

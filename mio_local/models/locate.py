@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mio_local.data.formats.hub_reach import reachable
 from mio_local.errors import HubError, ModelError, one_line
 from mio_local.models.tensors import open_tensors
 from mio_local.models.weights import INDEX, weight_files
@@ -53,7 +54,10 @@ def _download(settings: ModelSettings) -> Path:
     name = f"--model {settings.name}"
     try:
         return Path(
-            snapshot_download(settings.name, revision=settings.revision or None, allow_patterns=patterns)
+            snapshot_download(
+                settings.name, revision=settings.revision or None, allow_patterns=patterns,
+                local_files_only=not reachable(),
+            )
         )
     except GatedRepoError as error:
         raise hub_error(error, name) from None

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -70,6 +71,24 @@ def test_unreachable_hub_is_named_for_data(tmp_path: Path, tiny_model: Path) -> 
     line = refused(tmp_path, CLOSED, "data", "check", "org/pairs")
     assert "org/pairs" in line
     assert "unreachable" in line
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[str]:
+    """The address of a hub that takes requests and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("way", ["closed", "silent"])
+@pytest.mark.parametrize("command", ["train", "check"])
+def test_a_model_of_no_name_is_told_within_seconds(tmp_path: Path, tiny_pairs: Path, way: str, command: str) -> None:
+    """By the tokenizer, which is read first by data check, and by the weights."""
+    words = ["train", "--data", tiny_pairs] if command == "train" else ["data", "check", tiny_pairs]
+    with silent() if way == "silent" else contextlib.nullcontext(CLOSED) as endpoint:
+        line = refused(tmp_path, endpoint, *words, "--model", "MODEL")
+    assert "MODEL: no such folder" in line
+    assert "the hub is unreachable" in line
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from mio_local.data.formats.hub_reach import reachable
 from mio_local.data.formats.row import Row
 from mio_local.errors import HubError, nearest, one_line
 
@@ -14,7 +15,7 @@ def read_hub(source: str, split: str, revision: str) -> Iterator[Row]:
 
     name, _, config = source.partition(":")
     asked = f"{source} at revision {revision}" if revision else source
-    _go_offline_unless_reachable(name)
+    _go_offline_unless_reachable()
     try:
         dataset = datasets.load_dataset(name, config or None, split=split, revision=revision or None)
     except DatasetNotFoundError as error:
@@ -32,18 +33,13 @@ def read_hub(source: str, split: str, revision: str) -> Iterator[Row]:
         yield Row(dict(values), f"{source} row {number}")  # type: ignore[arg-type]
 
 
-def _go_offline_unless_reachable(name: str) -> None:
-    """Where the hub does not answer, look in the cache alone: the client would retry every file for half a minute."""
+def _go_offline_unless_reachable() -> None:
+    """Where the hub does not answer, look in the cache alone."""
     from datasets import config
-    from huggingface_hub import HfApi, constants, utils
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub import constants, utils
 
     utils.logging.set_verbosity_error()
-    try:
-        HfApi().dataset_info(name, timeout=10)
-    except (HfHubHTTPError, ValueError):
-        pass  # it answered, or the name is none: load_dataset says so better
-    except Exception:  # the client's transport errors differ between its releases
+    if not reachable():
         constants.HF_HUB_OFFLINE = config.HF_HUB_OFFLINE = True
 
 
