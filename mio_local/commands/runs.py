@@ -12,7 +12,7 @@ from mio_local.process import as_typed
 from mio_local.runs import directory, fields
 from mio_local.runs.directory import LIVE, RESUMABLE, Run, runs_folder
 from mio_local.runs.events import is_number
-from mio_local.runs.fields import listed, number, text
+from mio_local.runs.fields import adapted, listed, number, text
 from mio_local.runs.index import Index
 from mio_local.runs.queue import place_of
 from mio_local.runs.remarks import read_remarks
@@ -90,7 +90,7 @@ def show(arguments: argparse.Namespace) -> int:
         ("model", f"{recipe.model.name}  {text(info.get('model_revision'))}".rstrip()),
         ("data", recipe.data.source),
         ("adapter", f"{recipe.lora.kind} of rank {recipe.lora.rank}, alpha {recipe.lora.alpha:g}"
-         f" on {len(listed(info.get('adapted_layers')))} layers"),
+         f" on {adapted(info.get('adapted_layers'))}"),
         ("training", f"batch {recipe.train.batch_size} x {recipe.train.accumulate}, "
          f"learning rate {recipe.train.learning_rate:g} {recipe.train.schedule}{recipe.train.stepping}, "
          f"seed {recipe.train.seed}"),

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from mio_local.objectives.losses import answer_target
 from mio_local.recipe import PATHS, Recipe
 from mio_local.reports.markdown import fenced, plain
-from mio_local.runs.fields import benchmark, figure, listed, number, table, text
+from mio_local.runs.fields import adapted, benchmark, figure, listed, number, table, text
 from mio_local.runs.history import History
 
 METHODS = {"mio": "MIO (Mutual Information Optimization, arXiv 2506.22578)"}
@@ -58,7 +58,7 @@ def card(
         stage=_stage(recipe, began=began),
         began=began,
         kind=recipe.lora.kind,
-        layers=len(listed(info.get("adapted_layers"))),
+        adapted=adapted(info.get("adapted_layers")),
         revision=text(info.get("model_revision")),
         digest=text(info.get("data_digest"))[:16],
         counts={key: figure(facts.get(key), ".0f") for key in ("pairs", "held_out")},

@@ -1,5 +1,6 @@
 """What a damaged file may hold, taken as what it should be and shown: nothing here raises, whatever JSON gave."""
 
+import re
 from typing import Any
 
 from mio_local.runs.events import is_number
@@ -27,6 +28,14 @@ def table(value: object) -> dict[str, Any]:
 def listed(value: object) -> list[Any]:
     """A list, or an empty one."""
     return value if isinstance(value, list) else []
+
+
+def adapted(value: object) -> str:
+    """How much of a model is adapted, by run.json's list of names: 28 matrices in 4 blocks, as the app counts them."""
+    names = listed(value)
+    blocks = {found[1] for name in names if (found := re.search(r"\.(\d+)\.", str(name)))}
+    count = f"{len(names)} {'matrix' if len(names) == 1 else 'matrices'}"
+    return f"{count} in {len(blocks)} {'block' if len(blocks) == 1 else 'blocks'}" if blocks else count
 
 
 def text(value: object) -> str:

@@ -19,12 +19,15 @@ from mio_tui.formatting import size
 SIGNS = {"yes": "✓", "tight": "~", "no": "✗", "": "—"}
 WORDS = {"yes": "fits", "tight": "fits, with little to spare", "no": "does not fit", "": ""}
 DTYPES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
+SHORTEST = 8  # tokens: what a run of any data needs at least
+UNCHOSEN = "data not yet chosen"
 BAR = 8  # cells of the longest bar
 
 
 @dataclass(frozen=True)
 class Needs:
-    """Bytes by part, bytes free, whether that fits, and the smallest change that would make it fit."""
+    """Bytes by part, bytes free, whether that fits, and the smallest change that would make it fit. `bound`: the data
+    is not known, so pairs are taken to be as long as the recipe lets them be, and no run needs more."""
 
     parts: tuple[tuple[str, int], ...] = ()
     total: int = 0
@@ -32,11 +35,22 @@ class Needs:
     fits: str = ""  # yes, tight, no; empty is unknown
     remedy: str = ""
     unknown: str = ""  # why there is no estimate
+    bound: bool = False
 
     @property
     def cell(self) -> str:
         """For a table."""
-        return f"{SIGNS[self.fits]} {size(self.total)}" if self.total else SIGNS[""]
+        return f"{SIGNS[self.fits]} {'≤' * self.bound}{size(self.total)}" if self.total else SIGNS[""]
+
+    @property
+    def total_words(self) -> str:
+        """The whole of it."""
+        return f"at most {size(self.total)}, {UNCHOSEN}" if self.bound else f"~{size(self.total)}"
+
+    @property
+    def fits_words(self) -> str:
+        """Whether it fits."""
+        return "may not fit" if self.bound and self.fits == "tight" else WORDS[self.fits]
 
     @property
     def line(self) -> str:
@@ -44,8 +58,9 @@ class Needs:
         if not self.total:
             return f"memory unknown{f': {self.unknown}' if self.unknown else ''}"
         if not self.free:
-            return f"needs ~{size(self.total)}; how much is free here is unknown, or of no account"
-        words = f"needs ~{size(self.total)} of {size(self.free)} free: {WORDS[self.fits]}"
+            return f"needs {self.total_words}; how much is free here is unknown, or of no account"
+        of = f"{size(self.free)} free: {self.fits_words}"
+        words = f"needs {self.total_words}; {of}" if self.bound else f"needs {self.total_words} of {of}"
         return f"{words}; try {self.remedy}" if self.remedy else words
 
     def bars(self) -> Text:
@@ -58,8 +73,8 @@ class Needs:
             bar = "█" * (eighths // 8) + ("▏▎▍▌▋▊▉"[eighths % 8 - 1] if eighths % 8 else "")
             text.append(f"{name:<12}{size(amount):>8} {bar}\n", style="not bold")
         free = f" of {size(self.free)}" if self.free else ""
-        text.append(f"{'needs':<11}{'~' + size(self.total):>9}{free}\n")
-        text.append(f"{SIGNS[self.fits]} {WORDS[self.fits]}", style="not bold")
+        text.append(f"{'needs':<11}{('≤ ' if self.bound else '~') + size(self.total):>9}{free}\n")
+        text.append(f"{SIGNS[self.fits]} {self.fits_words}{f' · {UNCHOSEN}' if self.bound else ''}", style="not bold")
         return text.append(f"\ntry {self.remedy}", style="not bold") if self.remedy else text
 
 
@@ -80,7 +95,12 @@ def needs(card: ModelCard, recipe: Recipe, longest: int, pair: int = 0) -> Needs
     except (MioError, OSError, ArithmeticError) as error:  # a config may hold any figures
         return Needs(free=free, unknown=one_line(error))
     if not free:
-        return Needs(found.parts, found.total)
+        return Needs(found.parts, found.total, bound=not longest)
+    if not longest:
+        fit = fits(found.total, free)
+        if fit == "no" and estimate(shape, recipe, min(SHORTEST, tokens), backend, kind).total <= free:
+            fit = "tight"  # it is for the data to say
+        return Needs(found.parts, found.total, free, fit, bound=True)
     remedied = remedy(shape, recipe, tokens, backend, kind, free, pair)
     return Needs(found.parts, found.total, free, fits(found.total, free), remedied)
 
