@@ -10,7 +10,7 @@ import sys
 from mio_local import __version__, printing, process
 from mio_local.backends import EXTRAS, installed, load_backend
 from mio_local.errors import BackendError
-from mio_local.runs.directory import runs_folder
+from mio_local.runs.directory import list_runs, runs_folder
 from mio_local.tracking.trackers import TRACKERS
 
 OPTIONAL = {"bitsandbytes": "quantised bases on CUDA: pip install 'mio-local[cuda]'"}
@@ -37,7 +37,8 @@ def main(arguments: argparse.Namespace) -> int:
     out.print(f"{'✓' if free > 5 else '!'} runs: {folder}, {free:.0f} GB free")
     if not works:
         raise BackendError(f"no backend works here; pip install '{EXTRAS['mlx']}' or pip install '{EXTRAS['cuda']}'")
-    printing.next_steps(out, "mio-local demo")
+    begun = "mio-local runs" if there == folder and list_runs(folder) else "mio-local demo"
+    printing.next_steps(out, begun, "mio-local train --model MODEL --data PAIRS.jsonl")
     return 0
 
 

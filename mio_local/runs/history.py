@@ -11,8 +11,10 @@ import numpy as np
 from mio_local.recipe import Recipe, build, read_toml
 from mio_local.runs.directory import Run
 from mio_local.runs.events import is_number
+from mio_local.runs.summary import ROUNDING, accuracy
 from mio_local.runs.tail import Tail
 
+ACCURACY = "rewards/accuracies"
 Axis = str  # step, tokens or time
 
 
@@ -47,17 +49,23 @@ class History:
         return found[-1] if found else {}
 
     def series(self, kind: str, key: str) -> tuple[list[int], list[float]]:
-        """(steps, values) of one figure; events that lack it, or hold no number, are passed over."""
-        points = [(event["step"], event[key]) for event in self.of(kind) if is_number(event.get(key))]
+        """(steps, values) of one figure; events that lack it, or hold no number, are passed over, and accuracies of a
+        model that has not moved."""
+        points = [(event["step"], event[key]) for event in self.of(kind) if is_number(event.get(key))
+                  and (key != ACCURACY or accuracy(event) is not None)]
         return [step for step, _ in points], [value for _, value in points]
 
     def column(self, kind: str, key: str, by: Axis = "step") -> tuple[np.ndarray, np.ndarray]:
-        """(x, y) of one figure, float64, x ascending; y is NaN where an event lacks it or holds no finite number.
+        """(x, y) of one figure, float64, x ascending; y is NaN where an event lacks it or holds no finite number, and
+        for the accuracy where the model has not moved: see `summary.accuracy`.
 
         `by` gives x: optimiser steps, tokens trained on, or seconds spent in steps. Costs only what is new since the
         last call.
         """
         steps, values = self._numbers(kind, "step"), self._numbers(kind, key)
+        if key == ACCURACY:
+            sides = [np.abs(self._numbers(kind, f"delta/{side}")) < ROUNDING for side in ("chosen", "rejected")]
+            values = np.where(sides[0] & sides[1], math.nan, values)
         if by == "step" or (kind != "step" and not self.of("step")):
             return steps, values
         return self._place(steps, by), values

@@ -258,7 +258,8 @@ class Loop:
         """Evaluate, save, publish the adapter, and say so."""
         done, every = self.progress.step >= self.total, self.job.recipe.eval.every
         if not self.broken:
-            self.standing.write("stopping")
+            if not (done or self.exhausted):
+                self.standing.write("stopping")
             new = self.saved_step != self.progress.step  # else killed after the last checkpoint: all this is in it
             if done and new and not (every and self.progress.step % every == 0):
                 yield from self.evaluate()

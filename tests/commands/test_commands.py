@@ -9,6 +9,7 @@ import pytest
 from mio_local import cli
 from mio_local.backends import installed
 from mio_local.runs.directory import Run
+from tests.helpers import fakes
 from tests.helpers.backends import need_library
 
 
@@ -105,6 +106,11 @@ def test_doctor_says_what_works_and_what_to_do_next(tmp_path: Path, capsys: pyte
     shown = capsys.readouterr().out
     assert "✓ mlx" in shown or "✓ cuda" in shown
     assert "mio-local demo" in shown
+    fakes.make_run(tmp_path, "demo-mio")
+    assert cli.run(["doctor", "--runs", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "mio-local demo" not in shown  # it was run
+    assert "mio-local runs" in shown
 
 
 def test_no_runs_offers_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

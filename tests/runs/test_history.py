@@ -141,3 +141,13 @@ def test_a_damaged_recipe_is_one_line(tmp_path):
     with pytest.raises(RecipeError, match=r"recipe\.toml: not TOML") as caught:
         history.read(run)
     assert "\n" not in str(caught.value)
+
+
+def test_the_accuracy_of_a_model_that_has_not_moved_is_a_gap(tmp_path):
+    """Before the first update all pairs are ties, but for rounding: 0, and no share of anything."""
+    still = {"delta/chosen": 3e-6, "delta/rejected": 0.0, "rewards/accuracies": 0.0}
+    moved = {"delta/chosen": 0.2, "delta/rejected": -0.1, "rewards/accuracies": 0.75}
+    made = empty(tmp_path, step(1, **still), step(2, **moved))
+    for by in AXES:
+        np.testing.assert_equal(made.column("step", "rewards/accuracies", by)[1], [np.nan, 0.75])
+    assert made.series("step", "rewards/accuracies") == ([2], [0.75])

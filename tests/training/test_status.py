@@ -47,6 +47,25 @@ def test_scoring_is_not_said_to_go_on_when_it_is_over(
     assert after == [None] * 3
 
 
+def test_a_run_that_ends_by_itself_is_not_said_to_be_stopping(
+    tables: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It evaluates and saves after its last step; one that is asked to stop does the same."""
+    states: list[str] = []
+    write = standing.Standing.write
+    monkeypatch.setattr(
+        standing.Standing, "write", lambda self, state, **more: (states.append(state), write(self, state, **more))[1]
+    )
+    list(train(start(build(tables, "test"), tmp_path, "whole")))
+    assert states[-1] == "done"
+    assert "stopping" not in states
+    job = start(build(tables, "test"), tmp_path, "part")
+    for event in train(job):
+        if event.type == "step" and event.step == 1:
+            request(job.run.control, "stop")
+    assert states[-2:] == ["stopping", "stopped"]
+
+
 def test_a_list_finds_the_settings_in_the_status(tables: dict[str, Any], tmp_path: Path) -> None:
     job = start(build({**tables, "loss": {"name": "dpo", "beta": 0.2}, "lora": {"rank": 4}}, "test"), tmp_path, "run")
     events = train(job)

@@ -10,6 +10,7 @@ import pytest
 from mio_tui.actions import command_process
 from mio_tui.actions.command_process import CommandProcess
 from mio_tui.actions.command_screen import CommandScreen, typed
+from mio_tui.actions.readable_report import readable
 from tests.helpers import fakes
 from tests.helpers.tui.runs_screen import listed
 from tests.helpers.tui.screens import seen, until
@@ -25,13 +26,13 @@ async def test_a_report_is_written_and_read(run):
         await pilot.press("full_stop", "w")
         await until(pilot, lambda: isinstance(pilot.app.screen, CommandScreen))
         await until(pilot, lambda: pilot.app.screen.command.over)
-        await until(pilot, lambda: "## Held-out figures" in seen(pilot))
+        await until(pilot, lambda: "Held-out figures" in seen(pilot))
         assert f"✓ report: {run.path / 'report.html'}"[:60] in seen(pilot)
         assert (run.path / "report.html").read_text().startswith("<!DOCTYPE html>")
         await pilot.press("escape")
         await until(pilot, lambda: pilot.app.screen is screen)
         await pilot.press("full_stop", "l")
-        await until(pilot, lambda: "## Held-out figures" in seen(pilot))
+        await until(pilot, lambda: "Held-out figures" in seen(pilot))
 
 
 async def test_what_goes_wrong_is_one_line(run):
@@ -113,3 +114,35 @@ async def test_leaving_the_app_asks_and_ends_what_works(run, tmp_path, monkeypat
 def test_the_command_is_as_one_would_type_it(run):
     command = CommandProcess(run, "Export as mlx: mine", [["export", "--to", "mlx"]])
     assert typed(command) == f"mio-local export mine --runs {run.path.parent} --to mlx"
+
+
+MARKDOWN = r"""<!-- mio-local report -->
+# A \*title\*
+
+**healthy: chosen \[red\]x\[/\]**
+
+| run | chosen | accuracy |
+|---|--:|--:|
+| one \| two | +1.281 ± 0.098 | 0.580 [0.482, 0.672] |
+
+```toml
+a = "**b**"
+| c |
+```
+<details><summary>the frozen recipe</summary>
+"""
+
+
+def test_a_report_is_read_without_signs_and_with_whole_figures():
+    wide, narrow = (readable(MARKDOWN, width) for width in (80, 30))
+    assert wide.plain.split("\n")[:5] == [
+        "A *title*", "", "healthy: chosen [red]x[/]", "", "run        chosen          accuracy",
+    ]  # fmt: skip
+    assert "one | two  +1.281 ± 0.098  0.580 [0.482, 0.672]\n" in wide.plain
+    assert "run       one | two\nchosen    +1.281 ± 0.098\naccuracy  0.580 [0.482, 0.672]\n" in narrow.plain
+    for text in (wide, narrow):
+        assert "---" not in text.plain
+        assert '  a = "**b**"\n  | c |\n' in text.plain
+        assert text.plain.endswith("the frozen recipe\n\n")
+        bold = [text.plain[span.start : span.end] for span in text.spans if str(span.style) == "bold"]
+        assert "healthy: chosen [red]x[/]" in bold

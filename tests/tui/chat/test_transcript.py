@@ -1,9 +1,16 @@
 """What a chat's turns are sent and saved as."""
 
+import re
+
 import pytest
 
+from mio_local.chat.chat_client import ChatClient
+from mio_local.chat.start import ChatStart
 from mio_local.errors import DataError
+from mio_tui.app import MioApp
 from mio_tui.chat.transcript import Conversation, Reply, Turn
+from tests.helpers import fakes
+from tests.helpers.tui.screens import screen_text, seen, until
 
 ASKED = [{"role": "user", "content": "q"}]
 
@@ -60,3 +67,27 @@ def test_a_pair_is_of_two_voices_or_of_one_voices_last_two():
     last = turn(base=["b"], one=["x", "a", "c"], two=["d"])
     for voices, pair in ((["base", "one", "two"], ["b", "c"]), (["one"], ["a", "c"])):
         assert [reply.text for reply in Conversation([last]).pair(voices)] == pair
+
+
+async def test_a_key_begins_a_fresh_conversation_on_both_sides(tmp_path, monkeypatch):
+    async def opened(self, runs, start, progress):
+        return {"voices": ["base", "one"], "model": "m", "system": ""}
+
+    monkeypatch.setattr(ChatClient, "open", opened)
+    fakes.make_run(tmp_path, "one")
+    app = MioApp(tmp_path, chat=ChatStart(["one"]))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: getattr(app.screen, "ready", False))
+        assert {"^l New", "esc Back"} <= set(re.findall(r"\^l New|esc Back", screen_text(app)[-1]))
+        screen = app.screen
+        turn = screen.talk.ask("How many pens?")
+        turn.answers = {voice: [Reply(voice, f"{voice} says", "ended", [])] for voice in ("base", "one")}
+        screen.show_turns()
+        await until(pilot, lambda: "one says" in seen(pilot) and "base says" in seen(pilot))
+        screen.busy = True
+        await pilot.press("ctrl+l")
+        assert screen.talk.turns
+        screen.busy = False
+        await pilot.press("ctrl+l")
+        await until(pilot, lambda: "says" not in seen(pilot) and "pens" not in seen(pilot))
+        assert screen.talk.turns == []

@@ -38,6 +38,7 @@ async def test_a_deleted_run_is_in_the_trash_and_comes_back(folder, damage):
         assert (deleted.path / "events.jsonl").read_bytes() == held
         await pilot.press("u")
         await until(pilot, lambda: set(names(screen)) == {"gone", "kept"})
+        assert screen.table.highlighted == "gone"
         assert run.events.read_bytes() == held
         assert trash.deleted(folder) == []
         await pilot.press("u")
@@ -58,7 +59,7 @@ async def test_all_marked_runs_are_deleted_and_taken_back_as_one(folder):
         assert screen.table.highlighted == order[7]
         await pilot.press("u")
         await until(pilot, lambda: set(names(screen)) == set(order))
-        assert screen.table.highlighted == order[7]
+        assert screen.table.highlighted == order[0]  # what came back, the first of it
         [said] = [toast.message for toast in pilot.app._notifications]
         assert said == f"back again: {', '.join(order[:6])} and 1 more"
 

@@ -48,6 +48,12 @@ class CommandProcess:
         return self.code is not None
 
     @property
+    def document(self) -> str:
+        """The Markdown that it made; empty before it has."""
+        made = self.over and not self.code and not self.stopped and self.read and self.read.suffix == ".md"
+        return "\n".join(self.lines) if made else ""
+
+    @property
     def seconds(self) -> float:
         """How long it has worked."""
         return (self.ended if self.over else time.monotonic()) - self.began

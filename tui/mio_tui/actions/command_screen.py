@@ -4,6 +4,7 @@ import shlex
 from typing import ClassVar
 
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -11,6 +12,7 @@ from textual.containers import VerticalScroll
 from mio_local.process import program
 from mio_local.runs.directory import called
 from mio_tui.actions.command_process import CommandProcess
+from mio_tui.actions.readable_report import readable
 from mio_tui.base import MOVING, MioScreen
 from mio_tui.formatting import duration, line
 from mio_tui.static_text import StaticText
@@ -66,11 +68,19 @@ class CommandScreen(MioScreen[None]):
         if not self.is_attached:
             return
         self.tell_head()
-        self.query_one("#lines", StaticText).show(Text("\n".join(self.command.lines)), layout=True)
+        document = self.command.document
+        width = self.query_one("#printed").size.width - 4
+        shown = readable(document, width) if document else Text("\n".join(self.command.lines))
+        self.query_one("#lines", StaticText).show(shown, layout=True)
         if self.command.over:
             self.clock.pause()
             self.refresh_bindings()
         self.tell_small()
+
+    def on_resize(self, event: events.Resize) -> None:
+        super().on_resize(event)
+        if self.command.document:
+            self.call_after_refresh(self.tell)
 
     def short(self) -> str:
         return head(self.command).plain

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -65,7 +65,7 @@ def plots(history: History | None, look: Look) -> tuple[Plot, ...]:
     return (
         likelihood(history, look),
         Plot("reward margin", "", _single(history, "rewards/margins"), (Guide(0, "start"),)),
-        Plot("accuracy", "", _accuracy(history), (Guide(0.5, "chance"),), ".2f", (0, 1)),
+        Plot("accuracy", "", _single(history, "rewards/accuracies"), (Guide(0.5, "chance"),), ".2f", (0, 1)),
         Plot("loss", "", _single(history, "loss"), _start(history), ".3f"),
         Plot("info", "nats", _information(history), (), ".3f"),
     )
@@ -120,18 +120,6 @@ def _single(history: History | None, key: str) -> tuple[Curve, ...]:
     if history is None:
         return ()
     return tuple(_pair(history, key, "eval" if history.of("eval") else "train"))
-
-
-def _accuracy(history: History | None) -> tuple[Curve, ...]:
-    """Without the points before the first step, at which every pair is a tie: as `mio_local.runs.summary.accuracy`."""
-    if history is None:
-        return ()
-    curves: list[Curve] = []
-    for curve in _single(history, "rewards/accuracies"):
-        kind = "eval" if curve.marks else "step"
-        moved = [history.column(kind, f"delta/{side}")[1] != 0 for side in ("chosen", "rejected")]
-        curves.append(replace(curve, y=np.where(moved[0] | moved[1], curve.y, np.nan)))
-    return tuple(curves)
 
 
 def _information(history: History | None) -> tuple[Curve, ...]:

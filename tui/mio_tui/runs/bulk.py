@@ -24,6 +24,7 @@ class Bulk(Looking):
         super().__init__()
         self.marked: list[str] = []
         self.deleted: list[str] = []  # by the last deletion that was not taken back
+        self.restored = ""  # a run that was taken back, until the cursor stands on it
 
     @property
     def chosen(self) -> list[Run]:
@@ -82,6 +83,7 @@ class Bulk(Looking):
                 self.mio.complain(error)
         if back:
             self.notify(f"back again: {_named(back)}", markup=False)
+            self.restored = back[0].name
         self.deleted = []
         self.look()
 

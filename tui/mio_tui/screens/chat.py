@@ -47,13 +47,13 @@ class ChatScreen(MioScreen[None]):
         Binding("f2", "who", "Base", tooltip="beside the trained model, or not"),
         Binding("f3", "better(0)", "1st better", tooltip="keep both answers as a preference pair"),
         Binding("f4", "better(1)", "2nd better", tooltip="keep both answers as a preference pair"),
-        Binding("ctrl+z", "undo", "Undo", tooltip="take the pair back that was kept last"),
         Binding("ctrl+r", "retry", "Again"),
+        Binding("ctrl+l", "clear", "New", tooltip="a fresh conversation, on all sides"),
         Binding("ctrl+o", "settings", "Settings"),
-        Binding("ctrl+l", "clear", "Clear", show=False),
         Binding("pageup", "scroll(-1)", "Page up", show=False, group=MOVING, priority=True),
         Binding("pagedown", "scroll(1)", "Page down", show=False, group=MOVING, priority=True),
         Binding("escape", "out", "Back", tooltip="ends an answer under way first"),
+        Binding("ctrl+z", "undo", "Undo", tooltip="take the pair back that was kept last"),
     ]
 
     def __init__(self, begin: ChatStart) -> None:
@@ -252,9 +252,13 @@ class ChatScreen(MioScreen[None]):
 
     def action_clear(self) -> None:
         """Begin a new conversation."""
-        if not self.busy:
-            self.talk = Conversation()
-            self.show_turns()
+        if self.busy:
+            self.notify("an answer is under way; esc ends it")
+            return
+        self.talk = Conversation()
+        self.show_turns()
+        for panel in self.query(Panel):
+            panel.border_subtitle = ""
 
     def action_settings(self) -> None:
         """Change how answers are drawn."""

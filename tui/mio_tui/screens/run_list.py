@@ -125,6 +125,9 @@ class RunsScreen(Bulk, Acting):
         there = {row.name for row in self.rows}
         self.marked = [name for name in self.marked if name in there]
         self.table.show(shown, self.marked, self.order, self.needed)
+        if self.restored in self.table.names:
+            self.table.move_cursor(self.table.names.index(self.restored))
+            self.restored = ""
         self.tell()
 
     def tell(self) -> None:
