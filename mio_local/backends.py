@@ -21,13 +21,14 @@ from mio_local.data.collate import Batch
 from mio_local.data.loglikelihood import Row, Score
 from mio_local.errors import BackendError, nearest, one_line
 from mio_local.objectives.losses import Objective
+from mio_local.process import installing
 from mio_local.recipe import LoraSettings, ModelSettings, Recipe, SpeedSettings, TrainSettings
 from mio_local.sampling import Sampling
 
 GROUP = "mio_local.backends"
 MATRIX, MATRIX_TIMES = 1536, 8  # rows of the matrices that tell a CPU's rate, and how often they are multiplied
 NONE_BELOW = "the first block is adapted"  # why no frozen blocks are run once for policy and reference
-EXTRAS = {"mlx": "mio-local", "cuda": "mio-local[cuda]"}  # what to install for a backend whose libraries are missing
+EXTRAS = {"mlx": "", "cuda": "cuda"}  # what brings the libraries of a backend: "" is the base install
 
 
 @dataclass(frozen=True)
@@ -229,7 +230,7 @@ def load_backend(name: str) -> Backend:
                 reasons.append(f"{candidate}: {_lack(error)}")
         raise BackendError(
             f"no backend is installed ({'; '.join(reasons) or 'none is registered'}); "
-            f"install one with: pip install '{EXTRAS['mlx']}' or pip install '{EXTRAS['cuda']}'"
+            f"install one with: {installing(EXTRAS['mlx'])} or {installing(EXTRAS['cuda'])}"
         )
     if name not in points:
         raise BackendError(f"--backend {name}: no such backend{nearest(name, points)}; there are {', '.join(points)}")
@@ -243,10 +244,8 @@ def importing(name: str) -> Generator[None]:
     try:
         yield
     except (ImportError, OSError) as error:  # a shared library that does not load is an OSError
-        extra = EXTRAS.get(name, f"mio-local[{name}]")
-        raise BackendError(
-            f"--backend {name}: not installed ({_lack(error)}); install it with: pip install '{extra}'"
-        ) from None
+        install = installing(EXTRAS.get(name, name))
+        raise BackendError(f"--backend {name}: not installed ({_lack(error)}); install it with: {install}") from None
 
 
 def require(*packages: str) -> None:

@@ -7,6 +7,8 @@ one thread.
 """
 
 import ctypes
+import importlib.metadata
+import json
 import os
 import re
 import shlex
@@ -14,13 +16,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from mio_local.errors import BackendError, ModelError
 
 PROGRAM = "mio-local"
-REMEDY = "apt-get install libopenblas0-pthread, or pip install 'mio-local[cpu]'"
 _claimed: list[bool] = []  # one, in a process of ours
 _left_out: list[str] = []
 _trusting: list[bool] = []  # one, where remote code may run though a file asked for it
@@ -30,6 +33,26 @@ _TOLD = {TRUST: True, "--no-trust-remote-code": False,
 SWITCH = "MIO_LOCAL_PRELOAD"  # 0 leaves the process alone
 ROOM = 512 << 20  # bytes of address space that an array library takes beside the weights, 72 MiB of it a thread
 SYSTEM = ("usr/lib/*/openblas-pthread/libopenblas.so.0", "usr/lib64/libopenblasp.so.0", "usr/lib/libopenblas.so.0")
+
+
+def installing(extra: str = "") -> str:
+    """The command that installs this program with an extra, or as it is: from the clone that it came from, as `.` where
+    one stands in it or where it is not known any more."""
+    where = "."
+    clones = _clones()
+    with suppress(OSError):  # where one stands was deleted
+        where = "." if not clones or Path.cwd().resolve() in clones else str(clones[0])
+    return f"pip install {shlex.quote(f'{where}[{extra}]' if extra else where)}"
+
+
+def _clones() -> list[Path]:
+    """Where this program's source is: beside this package, or in the folder that pip was given (PEP 610)."""
+    found = [Path(__file__).resolve().parents[1]]
+    with suppress(importlib.metadata.PackageNotFoundError, ValueError, KeyError, TypeError, OSError):
+        text = importlib.metadata.distribution(PROGRAM).read_text("direct_url.json")
+        url = urlsplit(json.loads(text or "")["url"])
+        found += [Path(unquote(url.path))] * (url.scheme == "file")
+    return [place for place in found if (place / "pyproject.toml").is_file()]
 
 
 def fast_library() -> str | None:

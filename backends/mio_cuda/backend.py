@@ -24,7 +24,7 @@ from mio_cuda.optimizer import available
 from mio_local.adapters.merge import ExpertPlace
 from mio_local.backends import MATRIX, Device, importing, rates, require
 from mio_local.errors import BackendError, ModelError, one_line
-from mio_local.process import check_address_space
+from mio_local.process import check_address_space, installing
 from mio_local.recipe import ModelSettings
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ def _quantization(settings: ModelSettings, kind: str) -> Any:
         return None
     if importlib.util.find_spec("bitsandbytes") is None:
         raise BackendError(
-            f"--quantize {settings.quantize}: bitsandbytes is not installed; pip install 'mio-local[cuda]'"
+            f"--quantize {settings.quantize}: bitsandbytes is not installed; {installing('cuda')}"
         ) from None
     if settings.quantize == 8:
         return transformers.BitsAndBytesConfig(load_in_8bit=True)

@@ -8,12 +8,12 @@ import shutil
 import sys
 
 from mio_local import __version__, printing, process
-from mio_local.backends import EXTRAS, installed, load_backend
+from mio_local.backends import installed, load_backend
 from mio_local.errors import BackendError
 from mio_local.runs.directory import list_runs, runs_folder
 from mio_local.tracking.trackers import TRACKERS
 
-OPTIONAL = {"bitsandbytes": "quantised bases on CUDA: pip install 'mio-local[cuda]'"}
+OPTIONAL = {"bitsandbytes": ("quantised bases on CUDA", "cuda")}  # what for, and the extra that brings it
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -22,21 +22,22 @@ def main(arguments: argparse.Namespace) -> int:
     out.print(f"mio-local {__version__}, Python {platform.python_version()}, {platform.platform()}")
     out.print(f"  cores {os.cpu_count()}, memory {_memory()}")
     works = [name for name in installed() if _backend(name, out)]
-    for package, what in OPTIONAL.items():
+    for package, (what, extra) in OPTIONAL.items():
         if not _version(package):
-            out.print(f"· {package}: not installed ({what})")
+            out.print(f"· {package}: not installed ({what}: {process.installing(extra)})")
     _trackers(out)
     if sys.platform.startswith("linux") and "mlx" in works:
         if library := process.fast_library():
             out.print(f"✓ BLAS: {library}, preloaded by train, resume and demo")
         else:
-            out.print(f"! BLAS: only MLX's own, some 50 times slower on this CPU; install one: {process.REMEDY}")
+            out.print(f"! BLAS: only MLX's own, some 50 times slower on this CPU; install one: "
+                      f"apt-get install libopenblas0-pthread, or {process.installing('cpu')}")
     folder = runs_folder(arguments.runs)
     there = next(place for place in (folder, *folder.parents) if place.exists())
     free = shutil.disk_usage(there).free / 1e9
     out.print(f"{'✓' if free > 5 else '!'} runs: {folder}, {free:.0f} GB free")
     if not works:
-        raise BackendError(f"no backend works here; pip install '{EXTRAS['mlx']}' or pip install '{EXTRAS['cuda']}'")
+        raise BackendError(f"no backend works here; {process.installing()}, or {process.installing('cuda')}")
     begun = "mio-local runs" if there == folder and list_runs(folder) else "mio-local demo"
     printing.next_steps(out, begun, "mio-local train --model MODEL --data PAIRS.jsonl")
     return 0
@@ -66,7 +67,7 @@ def _trackers(out: printing.Console) -> None:
     found = {name: _version(name) for name in TRACKERS}
     there = ", ".join(f"{name} {version}" for name, version in found.items() if version)
     missing = [name for name, version in found.items() if not version]
-    lacks = f"not installed: {', '.join(missing)} (pip install 'mio-local[{missing[0]}]')" if missing else ""
+    lacks = f"not installed: {', '.join(missing)} ({process.installing(missing[0])})" if missing else ""
     out.print(f"{'✓' if there else '·'} trackers: {'; '.join(filter(None, (there, lacks)))}")
 
 

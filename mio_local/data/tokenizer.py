@@ -8,7 +8,7 @@ from typing import Any
 
 from mio_local.data.formats.hub_reach import reachable
 from mio_local.errors import HubError, ModelError, one_line
-from mio_local.process import check_trust, with_all
+from mio_local.process import check_trust, installing, with_all
 from mio_local.recipe import ModelSettings
 from mio_local.storage.json_files import read_json
 from mio_local.storage.paths import expanded
@@ -37,7 +37,7 @@ def load_tokenizer(model: ModelSettings) -> Any:
     try:
         from transformers import AutoTokenizer, logging
     except ImportError as error:
-        raise ModelError(f"transformers cannot be imported ({one_line(error)}); pip install mio-local") from None
+        raise ModelError(f"transformers cannot be imported ({one_line(error)}); {installing()}") from None
     logging.set_verbosity_error()
     check_trust(model.name, model.trust_remote_code)
     if model.trust_remote_code:

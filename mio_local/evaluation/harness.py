@@ -15,6 +15,7 @@ from mio_local.backends import Model
 from mio_local.data.template import Chat
 from mio_local.errors import BackendError, DataError, HubError, MioError, is_full_disk, nearest, one_line
 from mio_local.evaluation.held_out import Result
+from mio_local.process import installing
 from mio_local.progress import Report
 from mio_local.runs.events import is_number
 from mio_local.storage.paths import expanded
@@ -34,7 +35,7 @@ class Tasks:
             lack = f"no module {error.name}" if isinstance(error, ModuleNotFoundError) else one_line(error, 160)
             raise BackendError(
                 f"--tasks: lm-evaluation-harness is not installed ({lack}); install it with: "
-                "pip install 'mio-local[eval]'"
+                f"{installing('eval')}"
             ) from None
         place = expanded(folder, "--tasks-folder") if folder else None
         if place and not place.is_dir():

@@ -15,6 +15,7 @@ from mio_local.errors import BackendError, ModelError
 from mio_local.export.gguf_config import Plan, read_plan
 from mio_local.export.gguf_tokenizer import Vocabulary, read_vocabulary
 from mio_local.models.weights import stored_shapes, stored_weights
+from mio_local.process import installing
 from mio_local.progress import Report, silent
 
 KINDS = ("auto", "f32", "f16", "bf16")
@@ -50,7 +51,7 @@ def package() -> Any:
     try:
         import gguf
     except ImportError:
-        raise BackendError("gguf is not installed; pip install 'mio-local[export]'") from None
+        raise BackendError(f"gguf is not installed; {installing('export')}") from None
     return gguf
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mio_local.errors import RecipeError
+from mio_local.process import installing
 
 NONE = "none"  # of `train.track`
 PROJECT = "mio-local"  # what the runs are gathered under where the tracker's own environment names nothing else
@@ -65,7 +66,7 @@ def check_tracker(name: str, otherwise: str = "") -> None:
         return
     found = find_spec(name)
     if found is None or found.origin is None:  # a mere folder of that name, as wandb leaves where it ran
-        install = f"install it with: pip install 'mio-local[{name}]'"
+        install = f"install it with: {installing(name)}"
         raise RecipeError(f"train.track = {name}: not installed; {install}{otherwise}")
 
 

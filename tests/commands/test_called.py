@@ -1,13 +1,17 @@
 """The commands that are printed to be typed next work in the shell in which they are printed."""
 
+import json
 import os
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from mio_local import process
+from mio_local.process import installing
 from tests.helpers import fakes
 from tests.helpers.tui.pseudo_terminal import PtyApp
 
@@ -99,3 +103,22 @@ def test_the_apps_parting_words_name_the_program_likewise(place: Path, monkeypat
         app.press("k")
         app.wait(lambda: "Stop it: " in "".join(written))
     assert "Back: .venv/bin/mio-local   As text: .venv/bin/mio-local watch two " in "".join(written)
+
+
+def test_an_extra_is_installed_from_the_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name is on no index, or somebody else's there: pip is given the folder, from wherever it is called."""
+    root = Path(process.__file__).resolve().parents[1]
+    monkeypatch.chdir(root)
+    assert (installing("cuda"), installing()) == ("pip install '.[cuda]'", "pip install .")
+    monkeypatch.chdir(tmp_path)
+    assert shlex.split(installing("cuda")) == ["pip", "install", f"{root}[cuda]"]
+    clone = tmp_path / "a clone"
+    clone.mkdir()
+    (clone / "pyproject.toml").touch()
+    packages = tmp_path / "lib/mio_local"
+    monkeypatch.setattr(process, "__file__", str(packages / "process.py"))  # not in a clone itself: installed
+    told = SimpleNamespace(read_text=lambda name: json.dumps({"url": clone.as_uri(), "dir_info": {}}))
+    monkeypatch.setattr(process.importlib.metadata, "distribution", lambda name: told)
+    assert shlex.split(installing("cuda")) == ["pip", "install", f"{clone}[cuda]"]
+    (clone / "pyproject.toml").unlink()
+    assert installing("cuda") == "pip install '.[cuda]'"

@@ -10,6 +10,7 @@ import pytest
 from mio_local.cli import run
 from mio_local.commands import evaluate
 from mio_local.errors import BackendError, DataError
+from mio_local.process import installing
 from mio_local.progress import silent
 from mio_local.runs.directory import Run
 from tests.helpers.backends import BACKENDS, both, load, logits, mlx_and_slow_cuda, move, noisy, start
@@ -225,7 +226,7 @@ def test_what_the_harness_lacks_is_told(mistake, tiny_model, tmp_path, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr("mio_local.evaluation.harness.import_module", absent)
-        assert "pip install 'mio-local[eval]'" in mistake("eval", tiny_model, "--tasks", "arc_easy")
+        assert installing("eval") in mistake("eval", tiny_model, "--tasks", "arc_easy")
         with pytest.raises(BackendError):
             evaluate.main(evaluate_arguments(tiny_model))
     pytest.importorskip("lm_eval")

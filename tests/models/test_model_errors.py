@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from mio_local.process import installing
 from tests.helpers.json_edits import edit_json
 
 Mistake = Callable[..., str]
@@ -262,11 +263,11 @@ def test_cuda_without_a_gpu_names_the_cpu(train: Mistake) -> None:
 @pytest.mark.parametrize(
     ("blocked", "backend", "remedy"),
     [
-        ("torch", "cuda", "pip install 'mio-local[cuda]'"),
-        ("peft", "cuda", "pip install 'mio-local[cuda]'"),
-        ("transformers", "mlx", "pip install 'mio-local"),
-        ("mlx", "mlx", "pip install 'mio-local'"),
-        ("mlx,torch", "auto", "pip install 'mio-local'"),
+        ("torch", "cuda", installing("cuda")),
+        ("peft", "cuda", installing("cuda")),
+        ("transformers", "mlx", "pip install "),
+        ("mlx", "mlx", installing()),
+        ("mlx,torch", "auto", installing()),
     ],
 )
 def test_missing_library_names_what_to_install(
