@@ -11,7 +11,7 @@ from typing import Any
 from mio_local.objectives.losses import answer_target
 from mio_local.runs.events import is_number
 from mio_local.runs.history import History
-from mio_local.storage.writing import beside
+from mio_local.storage.writing import beside, mode_in
 
 CHOSEN, REJECTED, TARGET = "#0072B2", "#D55E00", "#009E73"
 RUN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -53,6 +53,7 @@ def draw(histories: Sequence[History], out: Path) -> None:
         margin.legend(fontsize=8, frameon=False)
     made = beside(out)
     try:
+        made.touch(mode_in(out.parent))
         figure.savefig(made, dpi=130, format=out.suffix.removeprefix(".") or None)
         os.replace(made, out)
     finally:

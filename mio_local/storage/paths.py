@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mio_local.errors import RecipeError, RunError
-from mio_local.storage.writing import beside
+from mio_local.storage.writing import beside, share
 
 
 def expanded(name: str, said: str) -> Path:
@@ -38,8 +38,9 @@ def cache_folder() -> Path:
 
 @contextmanager
 def building(place: Path, inside: str = "") -> Generator[Path]:
-    """A folder beside `place` that becomes it at the end, or of which the file `inside` does; what is left of it goes,
-    and all of it where anything fails, or the process is asked to end. Raises RunError for a place that is taken."""
+    """A folder beside `place` that becomes it at the end, or of which the file `inside` does, all of it as open as the
+    umask lets the folder be; what is left of it goes, and all of it where anything fails, or the process is asked to
+    end. Raises RunError for a place that is taken."""
     if place.exists():
         raise RunError(f"{place}: is there already, and is left alone; name another place with --out")
     made = beside(place)
@@ -51,6 +52,7 @@ def building(place: Path, inside: str = "") -> Generator[Path]:
             yield made
             if place.exists():
                 raise RunError(f"{place}: was made a moment ago, and is left alone; name another place with --out")
+            share(made)
             (made / inside).rename(place)
     finally:
         shutil.rmtree(made, ignore_errors=True)

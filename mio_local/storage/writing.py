@@ -1,4 +1,8 @@
-"""Files that are written whole, and those that nobody else may read."""
+"""Files that are written whole, and who may read them.
+
+What a run or a cache holds is its owner's alone, and so is what is written into such a folder later. What is written
+anywhere else, and what is exported, is for other programs: the user's umask says who may read it.
+"""
 
 import errno
 import glob
@@ -10,16 +14,33 @@ from pathlib import Path
 PRIVATE, PRIVATE_FOLDER = 0o600, 0o700
 
 
-def write_atomically(path: Path, content: str | bytes, mode: int = 0o666) -> None:
+def write_atomically(path: Path, content: str | bytes, mode: int | None = None) -> None:
     """Write beside `path`, then rename: a reader sees the old text or the new, never a part. `mode` is that of the
-    file, less the user's umask."""
+    file, less the user's umask; by default as `mode_in` says."""
     made = beside(path)
+    mode = mode_in(path.parent) if mode is None else mode
     try:
         with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode), "wb") as file:
             file.write(content.encode("utf-8") if isinstance(content, str) else content)
         os.replace(made, path)
     finally:
         made.unlink(missing_ok=True)
+
+
+def mode_in(folder: Path) -> int:
+    """The mode of a new file in a folder, before the user's umask: private where the folder is."""
+    try:
+        return 0o666 if folder.stat().st_mode & 0o077 else PRIVATE
+    except OSError:  # writing there tells what is wrong
+        return 0o666
+
+
+def share(folder: Path) -> None:
+    """Let all in a folder that was just built be as open as itself: libraries write some files as private ones."""
+    mode = folder.stat().st_mode & 0o777
+    for file in folder.rglob("*"):
+        with suppress(OSError):  # a file system without modes
+            file.chmod(mode if file.is_dir() else mode & 0o666)
 
 
 def beside(place: Path) -> Path:
@@ -55,7 +76,8 @@ def append(path: Path, flags: int = os.O_WRONLY) -> int:
 def private_folder(path: Path) -> None:
     """A folder, and those above it, that is its owner's alone where it is new."""
     if not path.exists():
-        path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        private_folder(path.parent)  # `parents=True` would make those by the umask
+        path.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
 
 
 def make_private(folder: Path) -> None:
