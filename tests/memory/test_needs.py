@@ -12,7 +12,7 @@ from mio_local.runs.fields import adapted
 from mio_tui.new import needs as module
 from mio_tui.new.needs import needs, place
 
-DEMO = Path(__file__).resolve().parents[3] / "recipes/demo/model"
+DEMO = Path(__file__).resolve().parents[2] / "recipes/demo/model"
 
 
 @pytest.fixture
