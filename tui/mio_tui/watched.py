@@ -111,7 +111,8 @@ class Watched:
         try:
             status = self.run.read_status()
         except (MioError, OSError, ValueError) as error:
-            status = {"state": "damaged" if self.run.path.exists() else "lost", "reason": str(error)}
+            state = "damaged" if self.run.path.exists() else "lost"
+            status = dict[str, Any](state=state, reason=str(error))
         if status.get("waits"):
             status["place"] = place_of(self.run)
         changed = status != self.status
