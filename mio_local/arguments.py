@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from mio_local import __version__
 from mio_local.errors import RecipeError, nearest
+from mio_local.export.choices import FORMATS
 from mio_local.process import TRUST
 
 BASE = "the base, where an adapter's folder does not name it, or where a run's is now"
@@ -146,12 +147,18 @@ def parser(command_name: str = "") -> Parser:
 
     export = command("export", "write the trained adapter as files that other programs load, and check them")
     export.add_argument("run", metavar="RUN", help="a run, or a folder with an adapter")
-    export.add_argument("--to", required=True, metavar="FORMAT", help="peft, mlx, merged or gguf")
+    export.add_argument("--to", required=True, metavar="FORMAT", help=f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
     export.add_argument("--out", default="", metavar="PLACE", help="where to (default: in exports/ of the run)")
     export.add_argument("--checkpoint", default="final", help="final, best or step-000100 (default final)")
-    export.add_argument("--quantize", type=int, default=0, metavar="BITS", help="of a merged model: 4 or 8")
-    export.add_argument("--gguf-type", default="auto", metavar="TYPE", help="auto (the weights' own), f32, f16, bf16")
-    export.add_argument("--llama-cpp", default="", metavar="DIR", help="write GGUF by the converter of this checkout")
+    export.add_argument("--quantize", default="", metavar="TYPE",
+                        help="of a merged model: 4 or 8; of GGUF: f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0, or by "
+                        "llama.cpp's llama-quantize q6_k, q5_k_m, q4_k_m, ... (default: the weights' own)")
+    export.add_argument("--adapter-only", action="store_true", help="of GGUF: the adapter alone, for a base as GGUF")
+    export.add_argument("--name", default="", help="what Ollama or LM Studio is to call it (default: the run's name)")
+    export.add_argument("--llama-cpp", default="", metavar="DIR",
+                        help="write GGUF by llama.cpp's programs in this checkout (default, where they are needed: "
+                        "that of MIO_LOCAL_LLAMA_CPP, else PATH)")
+    export.add_argument("--gguf-type", default="auto", metavar="TYPE", help="an older name of --quantize for GGUF")
     export.add_argument("--model", default="", help=BASE)
     export.add_argument("--device", default="", help="where to compute (default: the run's)")
 

@@ -1,17 +1,16 @@
 """`mio-local export RUN --to FORMAT`: files that other programs load, checked, and the commands that load them."""
 
 import argparse
-import re
 import shlex
 from pathlib import Path
 
 from mio_local import printing
 from mio_local.backends import load_backend
+from mio_local.commands.ways_out import as_gguf
 from mio_local.errors import BackendError, MioError, ModelError, RecipeError, RunError, nearest
 from mio_local.evaluation.loading import Source, named
-from mio_local.export.gguf_file import KINDS
-from mio_local.export.logits_check import Check
-from mio_local.export.write import base_name, export, export_gguf
+from mio_local.export.choices import FORMATS, GGUF
+from mio_local.export.write import base_name, export
 from mio_local.models.locate import quantised
 from mio_local.models.shapes import known_shape
 from mio_local.recipe import BackendSettings
@@ -19,66 +18,51 @@ from mio_local.runs.directory import runs_folder
 from mio_local.storage.paths import expanded
 from mio_local.text import visible
 
-FORMATS = ("peft", "mlx", "merged", "gguf")
-
 
 def main(arguments: argparse.Namespace) -> int:
     """Export; 0 once the files are complete and agree with the app's model."""
-    to, bits = arguments.to, arguments.quantize
+    to = arguments.to
     if to not in FORMATS:
         raise RecipeError(f"--to {to}: no such format{nearest(to, FORMATS)}; there are {', '.join(FORMATS)}")
-    if bits and (to != "merged" or bits not in (4, 8)):
-        raise RecipeError(f"--quantize {bits}: only a merged model is quantised, to 4 or 8 bits")
-    kind, llama_cpp = arguments.gguf_type, arguments.llama_cpp
-    if to != "gguf" and (kind != "auto" or llama_cpp):
-        raise RecipeError(f"{f'--llama-cpp {llama_cpp}' if llama_cpp else f'--gguf-type {kind}'}: only with --to gguf")
-    if kind not in KINDS:
-        raise RecipeError(f"--gguf-type {kind}: no such type{nearest(kind, KINDS)}; there are {', '.join(KINDS)}")
+    gguf = as_gguf.wanted(arguments)
+    bits = 0 if gguf else _bits(arguments)
     where = BackendSettings(device=arguments.device or "auto")
     found = named(runs_folder(arguments.runs), arguments.run, arguments.checkpoint, arguments.model, where)
     if not isinstance(found, Source):
         raise RunError(f"{arguments.run}: is a model without an adapter; there is nothing to export")
+    if gguf:
+        return as_gguf.main(found, gguf, arguments)
     out, place = printing.console(), _place(found, arguments)
     if found.run and not arguments.out:
         place.parent.mkdir(exist_ok=True)  # and none above it: a run that was moved away is not begun anew
     with printing.preparing(out) as report:
-        if to == "gguf":
-            made = export_gguf(found, place, kind, llama_cpp, report)
-            check = made.check
-        else:
-            made, check = None, export(found, to, place, bits, report)
+        check = export(found, to, place, bits, report)
     out.print(f"{visible(found.title)} as {to}: {visible(str(place))}")
-    out.print(_said(check))
-    if made:
-        out.print(f"{made.tensors} tensors, {made.how}")
-    for note in made.notes if made else ():
-        out.print(f"! {visible(note)}")
+    out.print(visible(check.line))
     printing.next_steps(out, *_uses(found, to, place, bits))
     return 0
+
+
+def _bits(arguments: argparse.Namespace) -> int:
+    """How many bits a merged model is quantised to; 0 for none. Raises RecipeError for what no other format takes."""
+    for flag, default in (("gguf_type", "auto"), ("llama_cpp", ""), ("adapter_only", False), ("name", "")):
+        if (value := getattr(arguments, flag)) != default:
+            words = f"--{flag.replace('_', '-')}{'' if value is True else f' {value}'}"
+            raise RecipeError(f"{words}: only with --to {', '.join(GGUF[:-1])} or {GGUF[-1]}")
+    if arguments.quantize and (arguments.to != "merged" or arguments.quantize not in ("4", "8")):
+        raise RecipeError(f"--quantize {arguments.quantize}: a merged model is quantised, to 4 or 8 bits, and --to "
+                          f"{GGUF[0]} to q8_0 and others; --to {arguments.to} takes "
+                          f"{'4 or 8' if arguments.to == 'merged' else 'none'}")  # fmt: skip
+    return int(arguments.quantize or 0)
 
 
 def _place(found: Source, arguments: argparse.Namespace) -> Path:
     if arguments.out:
         return expanded(arguments.out, "--out").absolute()
-    if arguments.to == "gguf" and not found.run:
-        return Path(f"{found.saved.folder.absolute()}.gguf")
-    name = found.title if arguments.to == "gguf" else arguments.to
+    name = arguments.to
     name += "" if arguments.checkpoint == "final" else f"-{arguments.checkpoint}"
-    name += ".gguf" if arguments.to == "gguf" else ""
     name += f"-{arguments.quantize}bit" if arguments.quantize else ""
     return found.run.path / "exports" / name if found.run else Path(f"{found.saved.folder.absolute()}-{name}")
-
-
-def _said(check: Check) -> str:
-    if check.reason:
-        return f"! its logits were not compared with the app's: {visible(check.reason)}"
-    if check.share:
-        return (
-            f"! its logits differ from the app's by {check.difference:.1g}, of {check.largest:.2g}: the two libraries "
-            f"compute this model otherwise; it has {check.share:.0%} of the adapter's effect ({check.by})"
-        )
-    how = "differ from the app's by at most" if check.loose else "equal the app's to"
-    return f"its logits {how} {check.difference:.1g}, the largest being {check.largest:.2g} ({check.by})"
 
 
 def _uses(found: Source, to: str, place: Path, bits: int) -> list[str]:
@@ -88,13 +72,6 @@ def _uses(found: Source, to: str, place: Path, bits: int) -> list[str]:
         return [f"mlx_lm.generate --model {base} --adapter-path {at} --prompt '...'"]
     if to == "peft":
         return [printing.with_peft(_loader(found.base), base_name(found), place)]
-    if to == "gguf":
-        name = re.sub(r"[^a-z0-9._-]+", "-", found.title.lower()).strip("-._") or "model"
-        return [
-            f"llama-cli -m {at} -p '...'",
-            f"echo {visible(shlex.quote(f'FROM {place.absolute()}'))} > Modelfile && ollama create {name} -f Modelfile",
-            f"lms import {at}    # LM Studio",
-        ]
     by_library = {
         "mlx": f"mlx_lm.generate --model {at} --prompt '...'",
         "cuda": printing.in_python("transformers", _loader(found.base) or "AutoModelForCausalLM", place),

@@ -181,8 +181,11 @@ class Chat:
 
     def generation_prompt(self, prompt: list[Message] | str) -> list[int]:
         """The ids to generate an answer from: what `encode` puts before answers without a thought."""
-        text = self._framing.opening(prompt, "prompt")[0] if self.mode == "chat" else plain_text(prompt, "prompt")
-        return self._one_bos(self._ids(text))
+        return self._one_bos(self._ids(self.prompt_text(prompt)))
+
+    def prompt_text(self, prompt: list[Message] | str) -> str:
+        """The text that `generation_prompt` is of."""
+        return self._framing.opening(prompt, "prompt")[0] if self.mode == "chat" else plain_text(prompt, "prompt")
 
     def _tokens(self, framed: Framed, where: str, joint: Joint | None = None) -> Example:
         """A framed pair as ids, of any length. Raises BadRow for one that has nothing to tell apart or to score."""

@@ -13,10 +13,15 @@ from typing import Any
 import numpy as np
 
 from mio_local.errors import ModelError, one_line
+from mio_local.export.gguf_types import is_norm
 from mio_local.models.locate import read_config
 
 SLIDING, FULL = "sliding_attention", "full_attention"
 QKV = ("attn_q", "attn_k", "attn_v")
+
+
+class NotHere(ModelError):
+    """A model that llama.cpp's own converter may take, and this one does not."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,10 @@ class Plan:
         """Number of blocks."""
         return self.values["block_count"]
 
+    def shift(self, tensor: str) -> float:
+        """What the file's values of this tensor have on top of the model's: Gemma's norms their one."""
+        return 1.0 if self.family.shifted and is_norm(tensor) else 0.0
+
     def heads(self, tensor: str) -> int:
         """Number of heads of the queries' or the keys' tensor; 0 for one that keeps its order."""
         if not self.family.permuted:
@@ -78,7 +87,7 @@ def read_plan(folder: Path) -> Plan:
     """The plan for the model in `folder`. Raises ModelError for one that llama.cpp computes otherwise."""
     kind = read_config(folder)["model_type"]
     if kind not in FAMILIES:
-        raise ModelError(
+        raise NotHere(
             f"{folder}: a {kind} model cannot be written as GGUF here, only {', '.join(FAMILIES)}; "
             "give --llama-cpp DIR, a checkout of llama.cpp, to use its own converter"
         )
@@ -193,7 +202,7 @@ def _rope(
         for name in ("long", "short"):
             tensors[f"rope_factors_{name}.weight"] = np.array(rope[f"{name}_factor"], np.float32)
     elif kind != "default":
-        raise ModelError(f"{file}: rope_type is {kind}, in a way that llama.cpp has not for {family.name}; "
+        raise NotHere(f"{file}: rope_type is {kind}, in a way that llama.cpp has not for {family.name}; "
                          "try llama.cpp's own converter: --llama-cpp DIR")  # fmt: skip
     return found, tensors
 

@@ -1,7 +1,7 @@
 """A folder of weights as one GGUF file for llama.cpp, and the file read back against that folder.
 
 Matrices keep the type of the weights unless another is asked for: what is trained here in float32 is not rounded
-unseen, while llama.cpp's converter makes float16 of it. Norms and biases are float32, as llama.cpp wants them.
+unseen, while llama.cpp's converter makes float16 of it. A tensor is read, turned and quantised at a time.
 """
 
 from collections.abc import Iterator
@@ -11,15 +11,24 @@ from typing import Any
 
 import numpy as np
 
-from mio_local.errors import BackendError, ModelError
+from mio_local.errors import ModelError
 from mio_local.export.gguf_config import Plan, read_plan
 from mio_local.export.gguf_tokenizer import Vocabulary, read_vocabulary
+from mio_local.export.gguf_types import (
+    AUTO,
+    PLAIN,
+    file_types,
+    is_norm,
+    package,
+    packed_shape,
+    quantised,
+    rounded,
+    slices,
+    type_of,
+)
 from mio_local.models.weights import stored_shapes, stored_weights
-from mio_local.process import installing
 from mio_local.progress import Report, silent
 
-KINDS = ("auto", "f32", "f16", "bf16")
-FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32}  # GGUF's numbers: all float32; all but vectors float16, bfloat16
 ONE = 1e-6  # what is left of a Gemma norm after adding and taking away one in float32
 SKIPPED = (".rotary_emb.inv_freq",)  # tables that old files carry and every library computes
 
@@ -46,15 +55,6 @@ class Place:
     kind: str
 
 
-def package() -> Any:
-    """The gguf package. Raises BackendError where it is missing."""
-    try:
-        import gguf
-    except ImportError:
-        raise BackendError(f"gguf is not installed; {installing('export')}") from None
-    return gguf
-
-
 def layout(folder: Path) -> Layout:
     """The layout for the model in `folder`. Raises ModelError for what llama.cpp cannot hold, BackendError without the
     gguf package."""
@@ -66,20 +66,20 @@ def layout(folder: Path) -> Layout:
 
 
 def write_gguf(made: Layout, folder: Path, file: Path, kind: str, title: str, report: Report = silent) -> None:
-    """Write the weights in `folder` to `file`; `kind` is one of KINDS. Raises ModelError."""
+    """Write the weights in `folder` to `file`; `kind` is auto or one that is made here. Raises ModelError."""
     gguf = package()
     plan, places = made.plan, _places(made.plan, folder, kind)
     writer = gguf.GGUFWriter(None, plan.family.name)  # it names the architecture
-    matrices = [place.kind for place in places.values() if len(place.shape) > 1 and not _is_norm(place.name)]
-    values = metadata(made, title) | {"general.file_type": FILE_TYPES[max(set(matrices), key=matrices.count)]}
-    for key, value in values.items():
-        _add(writer, key, value)
+    matrices = [place.kind for place in places.values() if len(place.shape) > 1 and not is_norm(place.name)]
+    most = max(set(matrices), key=matrices.count).lower() if kind == AUTO else kind
+    for key, value in (metadata(made, title) | {"general.file_type": file_types()[most]}).items():
+        add_value(writer, key, value)
     for name, tensor in plan.tensors.items():
         writer.add_tensor_info(name, tensor.shape, tensor.dtype, tensor.nbytes)
     for place in places.values():
-        size = int(np.prod(place.shape)) * (4 if place.kind == "F32" else 2)
-        kinds = np.float32 if place.kind == "F32" else np.float16
-        writer.add_tensor_info(place.name, place.shape, np.dtype(kinds), size, gguf.GGMLQuantizationType[place.kind])
+        shape, dtype = packed_shape(place.shape, place.kind)
+        size = int(np.prod(shape)) * dtype.itemsize
+        writer.add_tensor_info(place.name, shape, dtype, size, gguf.GGMLQuantizationType[place.kind])
     writer.write_header_to_file(file)
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
@@ -87,14 +87,23 @@ def write_gguf(made: Layout, folder: Path, file: Path, kind: str, title: str, re
         for tensor in plan.tensors.values():
             writer.write_tensor_data(tensor)
         for done, (place, weight) in enumerate(_ordered(places, folder), 1):
-            weight = _turned(plan, place.name, weight)
-            if place.kind == "F16" and (largest := np.abs(weight).max()) > np.finfo(np.float16).max:
-                raise ModelError(f"{place.name} has {largest:.3g}, which float16 cannot hold; add --gguf-type bf16")
-            data = gguf.quantize(np.ascontiguousarray(weight), gguf.GGMLQuantizationType[place.kind])
-            writer.write_tensor_data(data)
+            writer.write_tensor_data(_packed(plan, place, turned(plan, place.name, weight)))
             report("writing GGUF", done, len(places))
     finally:
         writer.close()
+
+
+def _packed(plan: Plan, place: Place, weight: np.ndarray) -> np.ndarray:
+    """A weight that is turned, as the file holds it."""
+    shape, dtype = packed_shape(place.shape, place.kind)
+    data = np.empty(shape, dtype)
+    for rows, values in slices(weight):
+        if place.kind == "F16" and (largest := np.abs(values).max()) > np.finfo(np.float16).max:
+            raise ModelError(f"{place.name} has {largest:.3g}, which float16 cannot hold; add --quantize bf16")
+        if shift := plan.shift(place.name):
+            values += np.float32(shift)
+        data[rows] = quantised(values, place.kind)
+    return data
 
 
 def metadata(made: Layout, title: str) -> dict[str, Any]:
@@ -109,7 +118,8 @@ def metadata(made: Layout, title: str) -> dict[str, Any]:
     }
 
 
-def _add(writer: Any, key: str, value: Any) -> None:
+def add_value(writer: Any, key: str, value: Any) -> None:
+    """Add metadata of the type that GGUF has for it."""
     match value:
         case bool():
             writer.add_bool(key, value)
@@ -134,15 +144,10 @@ def _places(plan: Plan, folder: Path, kind: str) -> dict[str, Place]:
         if name.endswith(SKIPPED) or (plan.tied and place == "output.weight"):
             continue
         allowed = place and (place.endswith(".weight") or place.rsplit(".", 2)[-2] in plan.family.biases)
-        if not allowed or stored not in FILE_TYPES:
+        if not allowed or stored not in PLAIN:
             raise ModelError(f"{folder}: llama.cpp has no place for {name} ({stored}) in a {plan.family.name} model")
-        small = len(shape) < 2 or _is_norm(place)
-        found[name] = Place(place, shape, "F32" if small else stored if kind == "auto" else kind.upper())
+        found[name] = Place(place, shape, type_of(kind, place, shape, stored, tied=plan.tied))
     return found
-
-
-def _is_norm(name: str) -> bool:
-    return name.endswith("_norm.weight")
 
 
 def _ordered(places: dict[str, Place], folder: Path) -> Iterator[tuple[Place, np.ndarray]]:
@@ -151,23 +156,20 @@ def _ordered(places: dict[str, Place], folder: Path) -> Iterator[tuple[Place, np
             yield places[name], weight
 
 
-def _turned(plan: Plan, name: str, weight: np.ndarray) -> np.ndarray:
-    """A weight in float32 as llama.cpp computes with it: rows of queries and keys in pairs of neighbours, Gemma's norms
-    with their one."""
-    weight = weight.astype(np.float32)
+def turned(plan: Plan, name: str, weight: np.ndarray) -> np.ndarray:
+    """A weight with its rows as llama.cpp has them: those of queries and keys in pairs of neighbours."""
     if heads := plan.heads(name):
         halves = weight.reshape(heads, 2, -1, *weight.shape[1:])
         return halves.swapaxes(1, 2).reshape(weight.shape)
-    return weight + np.float32(1) if plan.family.shifted and _is_norm(name) else weight
+    return weight
 
 
-def _unturned(plan: Plan, name: str, weight: np.ndarray) -> np.ndarray:
-    """The way back from `_turned`, written on its own: row 2 i + s of a head was row i of half s."""
+def unturned(plan: Plan, name: str, rows: np.ndarray) -> np.ndarray:
+    """The way back from `turned`, written on its own: row 2 i + s of a head was row i of half s."""
     if heads := plan.heads(name):
-        width = len(weight) // heads
-        rows = [head * width + 2 * i + s for head in range(heads) for s in (0, 1) for i in range(width // 2)]
-        return weight[rows]
-    return weight - np.float32(1) if plan.family.shifted and _is_norm(name) else weight
+        width = len(rows) // heads
+        return rows[[head * width + 2 * i + s for head in range(heads) for s in (0, 1) for i in range(width // 2)]]
+    return rows
 
 
 def check_gguf(made: Layout, folder: Path, file: Path, values: dict[str, Any], report: Report = silent) -> int:
@@ -182,7 +184,7 @@ def check_gguf(made: Layout, folder: Path, file: Path, values: dict[str, Any], r
         said = None if field is None else field.contents()
         if said != value and not _rounded(said, value):
             raise ModelError(f"{file.name}: not published: {key} is {_short(said)}, and should be {_short(value)}")
-    places = _places(plan, folder, "auto")
+    places = _places(plan, folder, AUTO)
     extra = found.keys() - {place.name for place in places.values()} - plan.tensors.keys()
     if extra:
         raise ModelError(f"{file.name}: not published: it has {min(extra)}, of which the model knows nothing")
@@ -193,20 +195,15 @@ def check_gguf(made: Layout, folder: Path, file: Path, values: dict[str, Any], r
         tensor = found.get(place.name)
         if tensor is None or tuple(map(int, reversed(tensor.shape))) != place.shape:
             raise ModelError(f"{file.name}: not published: it lacks {place.name}, or has it in another shape")
-        back = _unturned(plan, place.name, gguf.dequantize(tensor.data, tensor.tensor_type).reshape(place.shape))
-        off = float(np.abs(back - _as_stored(weight, tensor.tensor_type.name)).max())
-        if not off <= (ONE if plan.family.shifted and _is_norm(place.name) else 0):
+        off, shift = 0.0, plan.shift(place.name)
+        data = unturned(plan, place.name, tensor.data.reshape(packed_shape(place.shape, tensor.tensor_type.name)[0]))
+        for rows, part in slices(weight):
+            back = gguf.dequantize(data[rows], tensor.tensor_type) - np.float32(shift)
+            off = max(off, float(np.abs(back - rounded(part, tensor.tensor_type.name)).max()))
+        if not off <= (ONE if shift else 0):
             raise ModelError(f"{file.name}: not published: {place.name} differs from the merged weight by {off:.2g}")
         report("reading it back", done, len(places))
     return len(found)
-
-
-def _as_stored(weight: np.ndarray, kind: str) -> np.ndarray:
-    """A weight rounded to the type that the file has it in, as float32."""
-    import ml_dtypes
-
-    kinds = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
-    return weight.astype(np.float32).astype(kinds[kind]).astype(np.float32)
 
 
 def _rounded(said: Any, value: Any) -> bool:

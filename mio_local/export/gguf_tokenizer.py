@@ -15,6 +15,7 @@ from typing import Any
 
 from mio_local.data.tokenizer import load_tokenizer
 from mio_local.errors import ModelError
+from mio_local.export.gguf_config import NotHere
 from mio_local.models.locate import end_ids
 from mio_local.recipe import ModelSettings
 
@@ -63,10 +64,10 @@ def read_vocabulary(folder: Path, rows: int) -> Vocabulary:
     tokenizer = load_tokenizer(ModelSettings(name=str(folder)))
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        raise ModelError(f"{folder}: its tokenizer is no tokenizer.json, so it cannot be written as GGUF; {OTHER_WAY}")
+        raise NotHere(f"{folder}: its tokenizer is no tokenizer.json, so it cannot be written as GGUF; {OTHER_WAY}")
     described = json.loads(backend.to_str())
     if described["model"]["type"] != "BPE":
-        raise ModelError(f"{folder}: a {described['model']['type']} tokenizer cannot be written as GGUF; {OTHER_WAY}")
+        raise NotHere(f"{folder}: a {described['model']['type']} tokenizer cannot be written as GGUF; {OTHER_WAY}")
     if tokenizer.eos_token_id is None:
         raise ModelError(f"{folder}: its tokenizer names no end token (eos_token), for which llama.cpp takes another")
     if described["model"].get("byte_fallback"):
@@ -88,10 +89,10 @@ def _byte_level(folder: Path, described: dict[str, Any], rows: int) -> tuple[dic
     affixes = [model.get(key) for key in ("continuing_subword_prefix", "end_of_word_suffix", "dropout")]
     normalizers = [step["type"] for step in _flat(described["normalizer"], "normalizers")]
     if any(affixes) or set(normalizers) - {"NFC"}:
-        raise ModelError(f"{folder}: its tokenizer changes text before cutting it, as llama.cpp cannot; {OTHER_WAY}")
+        raise NotHere(f"{folder}: its tokenizer changes text before cutting it, as llama.cpp cannot; {OTHER_WAY}")
     steps = tuple(_cuts(folder, described["pre_tokenizer"]))
     if not (pre := PRE.get((steps, bool(model.get("ignore_merges"))))):
-        raise ModelError(f"{folder}: llama.cpp has no name for how its tokenizer cuts text, {steps}; {OTHER_WAY}")
+        raise NotHere(f"{folder}: llama.cpp has no name for how its tokenizer cuts text, {steps}; {OTHER_WAY}")
     tokens, types = _tokens(folder, described, rows)
     # llama.cpp asks for a list of merges, and GGUF has no empty one: this pair is of no byte's letters
     merges = [" ".join(pair) for pair in _merges(model)] or [f"{SPACE} {SPACE}"]
@@ -109,7 +110,7 @@ def _cuts(folder: Path, pre: dict[str, Any] | None) -> Iterator[str]:
     """The patterns of a byte-level pre-tokenizer, one after the other."""
     steps = _flat(pre, "pretokenizers")
     if not steps or steps[-1]["type"] != "ByteLevel" or steps[-1]["add_prefix_space"]:
-        raise ModelError(f"{folder}: its BPE tokenizer does not end in bytes, as llama.cpp's does; {OTHER_WAY}")
+        raise NotHere(f"{folder}: its BPE tokenizer does not end in bytes, as llama.cpp's does; {OTHER_WAY}")
     for step in steps:
         match step:
             case {"type": "ByteLevel", "use_regex": regex}:
@@ -153,11 +154,11 @@ def _sentencepiece(folder: Path, described: dict[str, Any], rows: int) -> tuple[
     spaced = {"Replace", "Metaspace first", "Metaspace always", "Metaspace never"} & {*normalizers, *cuts}
     known = {"Prepend", "Replace"}.issuperset(normalizers) and (not cuts or cuts == ["Split"] or len(spaced) == 1)
     if not known or not spaced:
-        raise ModelError(f"{folder}: its tokenizer treats spaces as llama.cpp cannot, {normalizers + cuts}; "
+        raise NotHere(f"{folder}: its tokenizer treats spaces as llama.cpp cannot, {normalizers + cuts}; "
                          f"{OTHER_WAY}")  # fmt: skip
     cut = any(step.get("split") for step in _flat(described["pre_tokenizer"], "pretokenizers"))
     if cut and (joined := [text for text in model["vocab"] if SPACE in text[1:]]):
-        raise ModelError(f"{folder}: its tokenizer cuts at every space before it joins letters (split), and llama.cpp "
+        raise NotHere(f"{folder}: its tokenizer cuts at every space before it joins letters (split), and llama.cpp "
                          f"would make {joined[0]!r} all the same; {OTHER_WAY}")  # fmt: skip
     prefix = bool({"Prepend", "Metaspace first", "Metaspace always"} & {*normalizers, *cuts})
     tokens, types = _tokens(folder, described, rows)
@@ -199,7 +200,7 @@ def _merge_scores(folder: Path, model: dict[str, Any], vocabulary: dict[str, int
     for left, right in (merges := _merges(model)):
         text = left + right
         if text in made and text != last:
-            raise ModelError(f"{folder}: its tokenizer makes {text!r} at two places of its order, as no scores can; "
+            raise NotHere(f"{folder}: its tokenizer makes {text!r} at two places of its order, as no scores can; "
                              f"{OTHER_WAY}")  # fmt: skip
         last = text
         made.setdefault(text, len(made))
@@ -210,7 +211,7 @@ def _merge_scores(folder: Path, model: dict[str, Any], vocabulary: dict[str, int
         for cut in range(1, len(text)):
             pair = text[:cut], text[cut:]
             if pair not in pairs and pair[0] in vocabulary and pair[1] in vocabulary:
-                raise ModelError(f"{folder}: its tokenizer never joins {pair[0]!r} and {pair[1]!r}, which llama.cpp "
+                raise NotHere(f"{folder}: its tokenizer never joins {pair[0]!r} and {pair[1]!r}, which llama.cpp "
                                  f"does; {OTHER_WAY}")  # fmt: skip
     for text, number in vocabulary.items():
         if text not in made:

@@ -34,6 +34,19 @@ class Check:
     loose: bool = False
     share: float = 0.0
 
+    @property
+    def line(self) -> str:
+        """In words, one line."""
+        if self.reason:
+            return f"! its logits were not compared with the app's: {self.reason}"
+        if self.share:
+            return (
+                f"! its logits differ from the app's by {self.difference:.1g}, of {self.largest:.2g}: the two "
+                f"libraries compute this model otherwise; it has {self.share:.0%} of the adapter's effect ({self.by})"
+            )
+        how = "differ from the app's by at most" if self.loose else "equal the app's to"
+        return f"its logits {how} {self.difference:.1g}, the largest being {self.largest:.2g} ({self.by})"
+
 
 def compare(source: Source, folder: Path, place: Path, name: str, *, adapter: bool, loose: bool) -> Check:
     """The logits of the app's model against those of the export in `folder`, loaded by the library of backend `name` as

@@ -1,8 +1,7 @@
-"""A trained adapter as files that others load: an adapter of PEFT's or mlx-lm's, a merged model, GGUF; whole or not."""
+"""A trained adapter as files that others load: an adapter of PEFT's or mlx-lm's, a merged model; whole or not."""
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,6 @@ from mio_local.adapters.merge import ExpertPlace, merge
 from mio_local.backends import load_backend
 from mio_local.errors import BackendError, ModelError, RecipeError
 from mio_local.evaluation.loading import Source
-from mio_local.export.gguf_convert import convert, converter
-from mio_local.export.gguf_file import check_gguf, layout, metadata, package, write_gguf
 from mio_local.export.logits_check import Check, compare
 from mio_local.models.locate import quantised
 from mio_local.models.weights import copy_beside, linear_names, stored_weights, write_weights
@@ -26,22 +23,10 @@ LIBRARIES = {"mlx": "mlx-lm", "peft": "PEFT"}
 PATTERN = re.compile(r"[*?[]")
 
 
-
-@dataclass(frozen=True)
-class Gguf:
-    """A GGUF file: the `check` of the weights in it, how many tensors it has, `how` they were compared with those
-    weights, and what llama.cpp does otherwise than the app."""
-
-    check: Check
-    tensors: int
-    how: str
-    notes: tuple[str, ...]
-
-
 def export(source: Source, to: str, place: Path, quantize: int, report: Report) -> Check:
     """Write `source` to `place` as `to`: mlx, peft or merged. Nothing is left there where the check fails."""
     if to not in ADAPTERS:
-        _check_place(source, place)
+        check_place(source, place)
     with building(place) as folder:
         if to in ADAPTERS:
             saved, present = named_for(source, to)
@@ -52,31 +37,6 @@ def export(source: Source, to: str, place: Path, quantize: int, report: Report) 
             backend = source.open().name
         report("comparing with the app's model", 0, 0)
         return compare(source, folder, place, backend, adapter=to in ADAPTERS, loose=bool(quantize))
-
-
-def export_gguf(source: Source, place: Path, kind: str, llama_cpp: str, report: Report) -> Gguf:
-    """The merged weights as one file for llama.cpp, matrices as `kind`: auto, f32, f16 or bf16. With `llama_cpp`, by
-    the converter of that checkout. What cannot be written is told before anything is merged."""
-    package()
-    script = converter(llama_cpp) if llama_cpp else None
-    if not script:
-        layout(source.base)
-    _check_place(source, place)
-    with building(place, place.name) as folder:
-        # llama.cpp's converter calls the model by its folder
-        merged, file = folder / f"{place.name}.merged" / PATTERN.sub("-", source.title), folder / place.name
-        merged.parent.mkdir()
-        merged.mkdir()
-        export_merged(source, merged, 0, report)
-        report("comparing with the app's model", 0, 0)
-        check = compare(source, merged, place, source.open().name, adapter=False, loose=False)
-        if script:
-            report("converting by llama.cpp", 0, 0)
-            return Gguf(check, convert(script, merged, file, kind), "written by llama.cpp's own converter", ())
-        made = layout(merged)
-        write_gguf(made, merged, file, kind, source.title, report)
-        number = check_gguf(made, merged, file, metadata(made, source.title), report)
-        return Gguf(check, number, "read back and equal to the merged weights", made.notes)
 
 
 def named_for(source: Source, to: str) -> tuple[SavedAdapter, list[str]]:
@@ -106,7 +66,8 @@ def base_name(source: Source) -> str:
     return str(source.base) if local.is_dir() and local.resolve() == source.base else source.model.name
 
 
-def _check_place(source: Source, place: Path) -> None:
+def check_place(source: Source, place: Path) -> None:
+    """Raise RecipeError for a place that the backend's library cannot name."""
     if PATTERN.search(str(place)) and source.open().name == "mlx":
         raise RecipeError(f"--out {place}: mlx-lm takes [, * and ? in a path for a pattern; name another place")
 

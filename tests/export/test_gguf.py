@@ -46,12 +46,12 @@ def export(trained, *words):
 def test_a_run_as_gguf_and_what_loads_it(trained, tmp_path, capsys):
     assert export(trained) == 0
     place = trained.path / "exports" / "My-Run.gguf"
-    assert [file.name for file in place.parent.iterdir()] == [place.name]
+    assert sorted(file.name for file in place.parent.iterdir()) == ["Modelfile", place.name]
     said = capsys.readouterr().out
     assert "its logits equal the app's to " in said
-    assert "21 tensors, read back and equal to the merged weights" in said
+    assert "21 tensors, read back and equal to the merged weights\n" in said
     assert f"llama-cli -m {place} -p '...'" in said
-    assert f"echo 'FROM {place}' > Modelfile && ollama create my-run -f Modelfile" in said
+    assert f"ollama create my-run -f {place.with_name('Modelfile')}" in said
     assert f"lms import {place}" in said
     assert run(["export", str(trained.path), "--to", "merged", "--out", str(tmp_path / "merged")]) == 0
     merged, (values, tensors) = load_file(tmp_path / "merged" / "model.safetensors"), read(place)
@@ -69,7 +69,7 @@ def test_nothing_is_overwritten_and_nothing_is_left(trained, tmp_path, monkeypat
     place.touch()
     with pytest.raises(RunError, match=r"there\.gguf: is there already"):
         export(trained, "--out", place)
-    monkeypatch.setattr(gguf_file, "_turned", lambda plan, name, weight: weight.astype(np.float32) + 1)
+    monkeypatch.setattr(gguf_file, "turned", lambda plan, name, weight: weight.astype(np.float32) + 1)
     with pytest.raises(ModelError, match=r"new\.gguf: not published: .*weight differs from the merged weight by 1"):
         export(trained, "--out", tmp_path / "new.gguf")
     assert list(tmp_path.iterdir()) == [place]
@@ -91,19 +91,30 @@ def test_weights_beyond_float16_are_told(tiny_model, tmp_path):
     stored = load_file(base / "model.safetensors")
     stored["lm_head.weight"][3, 3] = 1e5
     save_file(stored, base / "model.safetensors", {"format": "pt"})
-    with pytest.raises(ModelError, match=r"output\.weight has 1e\+05, which float16 cannot hold; add --gguf-type bf16"):
+    with pytest.raises(ModelError, match=r"output\.weight has 1e\+05, which float16 cannot hold; add --quantize bf16"):
         write_checked(base, tmp_path / "x.gguf", "f16")
     write_checked(base, tmp_path / "y.gguf", "bf16")
 
 
 def test_what_there_is_not_is_refused(trained, tmp_path):
-    for words, said in ((["--gguf-type", "q4"], "--gguf-type q4: no such type"),
-                        (["--quantize", "4"], "--quantize 4: only a merged model"),
-                        (["--llama-cpp", tmp_path], r"has no convert_hf_to_gguf\.py; give a checkout of llama\.cpp")):
+    for words, said in (
+        (["--quantize", "q8"], r"--quantize q8: no such type \(nearest: q8_0\); there are auto, bf16, f16, f32, q4_0"),
+        (["--quantize", "4"], r"--quantize 4: no such type"),
+        (["--gguf-type", "q4"], "--gguf-type q4: no such type"),
+        (["--gguf-type", "f16", "--quantize", "f32"], "--gguf-type f16: says another type than --quantize"),
+        (["--name", "x"], "--name x: only with --to ollama or lmstudio"),
+        (["--llama-cpp", tmp_path], r"has no convert_hf_to_gguf\.py; give a checkout of llama\.cpp"),
+    ):
         with pytest.raises(RecipeError, match=said):
             export(trained, "--out", tmp_path / "x.gguf", *words)
-    with pytest.raises(RecipeError, match="--gguf-type f16: only with --to gguf"):
-        run(["export", str(trained.path), "--to", "mlx", "--gguf-type", "f16"])
+    for to, words, said in (
+        ("mlx", ["--gguf-type", "f16"], "--gguf-type f16: only with --to gguf, ollama or lmstudio"),
+        ("peft", ["--adapter-only"], "--adapter-only: only with --to gguf"),
+        ("merged", ["--quantize", "q8_0"], "--quantize q8_0: .* --to merged takes 4 or 8"),
+        ("peft", ["--quantize", "4"], "--quantize 4: .* --to peft takes none"),
+    ):
+        with pytest.raises(RecipeError, match=said):
+            run(["export", str(trained.path), "--to", to, *words])
     assert not list(tmp_path.iterdir())
 
 

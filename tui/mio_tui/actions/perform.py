@@ -13,6 +13,7 @@ from typing import Any
 from textual.app import App
 
 from mio_local.errors import MioError, one_line
+from mio_local.export.choices import CHOICES
 from mio_local.process import program
 from mio_local.runs import trash
 from mio_local.runs.directory import Run, elsewhere
@@ -24,12 +25,6 @@ from mio_tui.actions.run_actions import Meant, chat_pairs, other_objective
 from mio_tui.base import MioScreen
 from mio_tui.dialogs import Answer, Ask, AskText
 
-FORMATS = (
-    Answer("p", "peft", "PEFT adapter: transformers, vLLM, …"),
-    Answer("m", "mlx", "MLX adapter: mlx-lm, LM Studio"),
-    Answer("w", "merged", "Merged weights: one model, without an adapter"),
-    Answer("g", "gguf", "GGUF: llama.cpp, Ollama, LM Studio"),
-)
 MEASURES = (
     Answer("h", "held", "Held-out pairs, and how far it drifted (64 answers)"),
     Answer("f", "forgetting", "Did it forget? Perplexity of plain text before and after"),
@@ -74,11 +69,13 @@ class Performer:
         self._command("Check", ["check"])
 
     def export(self) -> None:
-        self._ask(Ask(f"Export {self.run.name}", f"to {self.run.path / 'exports'}", FORMATS), self._export)
+        ways = [Answer(choice.key, choice.name, choice.words) for choice in CHOICES]
+        self._ask(Ask(f"Export {self.run.name}", f"to {self.run.path / 'exports'}", ways), self._export)
 
     def _export(self, answer: str | None) -> None:
         if answer:
-            self._command(f"Export as {answer}:", ["export", "--to", answer])
+            choice = next(choice for choice in CHOICES if choice.name == answer)
+            self._command(f"Export as {answer}:", ["export", "--to", choice.format, *choice.flags])
 
     def again(self) -> None:
         self.screen.mio.new_like(self.run, lambda tables: tables, "Settings")

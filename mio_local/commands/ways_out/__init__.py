@@ -1,0 +1,1 @@
+"""The formats of `mio-local export` that have flags and words of their own."""
