@@ -1,10 +1,11 @@
 """A run as a GGUF file: merged, compared, written or converted, quantised, read back, and its greedy text compared."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mio_local.adapters.convert import write_adapter
+from mio_local.data.tokenizer import load_tokenizer
 from mio_local.errors import ModelError
 from mio_local.evaluation.loading import Source
 from mio_local.export.apps.greedy import Agreement, agreement, conversation_of, lacking
@@ -28,6 +29,7 @@ from mio_local.export.write import PATTERN, base_name, check_place, export_merge
 from mio_local.models.locate import quantised, read_config
 from mio_local.models.weights import linear_names
 from mio_local.progress import Report
+from mio_local.recipe import ModelSettings
 from mio_local.storage.json_files import read_json
 from mio_local.storage.paths import building, expanded
 
@@ -46,20 +48,22 @@ class Gguf:
 
 @dataclass(frozen=True)
 class _Ways:
-    """How a file comes about. `script`: llama.cpp's converter, in place of the `layout`. `program`: llama-quantize."""
+    """How a file comes about. `script`: llama.cpp's converter, in place of the `layout`, and `why` where nobody asked
+    for it. `program`: llama-quantize."""
 
     layout: Layout | None
-    script: Path | None
-    program: Path | None
+    script: Path | None = None
+    why: str = ""
+    program: Path | None = None
 
 
 def export_gguf(source: Source, place: Path, kind: str, llama_cpp: str, report: Report) -> Gguf:
     """The merged weights as one file for llama.cpp, matrices as `kind`: auto, or one of `file_types`. With `llama_cpp`,
     by the converter of that checkout. What cannot be written is told before anything is merged."""
     package()
-    made, script = _writer(source, llama_cpp)
-    direct = OUT_TYPES if script else (AUTO, *made_here())
-    ways = _Ways(made, script, None if kind in direct else quantizer(kind, llama_cpp))
+    ways = _writer(source, llama_cpp)
+    if kind not in (OUT_TYPES if ways.script else (AUTO, *made_here())):
+        ways = replace(ways, program=quantizer(kind, llama_cpp))
     template = _own_template(source)
     check_place(source, place)
     with building(place, place.name) as folder:
@@ -76,15 +80,15 @@ def export_gguf(source: Source, place: Path, kind: str, llama_cpp: str, report: 
         return Gguf(check, number, how, agreement(source, file, report), notes)
 
 
-def _writer(source: Source, llama_cpp: str) -> tuple[Layout | None, Path | None]:
+def _writer(source: Source, llama_cpp: str) -> _Ways:
     """The layout of the base's file or, where ours cannot write it or `llama_cpp` is given, llama.cpp's converter."""
     if llama_cpp:
-        return None, converter(llama_cpp)
+        return _Ways(None, converter(llama_cpp))
     try:
-        return layout(source.base), None
+        return _Ways(layout(source.base))
     except NotHere as error:
         if script := found_converter():
-            return None, script
+            return _Ways(None, script, f"{str(error).partition(';')[0]}, so {script} was taken")
         raise ModelError(f"{error}, or set {CHECKOUT} to one, or put its {SCRIPT} on PATH") from None
 
 
@@ -96,7 +100,8 @@ def _write(
     first = AUTO if ways.program else kind
     if ways.script:
         report("converting by llama.cpp", 0, 0)
-        number, how, notes = convert(ways.script, merged, plain, first), "written by llama.cpp's own converter", ()
+        number, how = convert(ways.script, merged, plain, first), "written by llama.cpp's own converter"
+        notes = (ways.why,) if ways.why else ()
     else:
         made = layout(merged)
         write_gguf(made, merged, plain, first, source.title, report)
@@ -106,7 +111,18 @@ def _write(
     if ways.program:
         number = quantize(ways.program, plain, file, kind, report)
         how += f"; then quantised to {kind} by llama-quantize, as many tensors of the same shapes"
-    return number, how, notes
+    return number, how, (*notes, *_asked_otherwise(source))
+
+
+def _asked_otherwise(source: Source) -> list[str]:
+    """Notes where the file's template asks otherwise than the run was trained, a line each."""
+    if source.template == "none" and load_tokenizer(ModelSettings(name=str(source.base))).chat_template:
+        return ["the run was trained without a chat template, and the file has the tokenizer's: give llama-cli "
+                "--no-conversation"]  # fmt: skip
+    if source.template_args:
+        given = json.dumps(source.template_args, ensure_ascii=False)
+        return [f"the template's arguments are not in the file: give llama-cli --chat-template-kwargs '{given}'"]
+    return []
 
 
 def _own_template(source: Source) -> str:
@@ -132,7 +148,8 @@ def export_adapter_gguf(source: Source, place: Path, kind: str, llama_cpp: str, 
     package()
     check_adapter(source.saved, kind)
     source.saved.check_claimed(linear_names(source.base))
-    made, script = _writer(source, llama_cpp)
+    ways = _writer(source, llama_cpp)
+    made, script = ways.layout, ways.script
     if made:
         placed(source.saved, made.plan, source.base)
     with building(place, place.name) as folder:
@@ -148,7 +165,8 @@ def export_adapter_gguf(source: Source, place: Path, kind: str, llama_cpp: str, 
             number = write_adapter_gguf(source.saved, made.plan, source.base, file, kind, source.title, report)
             how = "read back and equal to the adapter" + (f", but for the rounding of {kind}" if kind != AUTO else "")
         reason = "the file is the adapter alone"
-        return Gguf(Check(0.0, 0.0, "", reason), number, how, _adapter_text(source, made, file, report), ())
+        return Gguf(Check(0.0, 0.0, "", reason), number, how, _adapter_text(source, made, file, report),
+                    (ways.why,) if ways.why else ())  # fmt: skip
 
 
 def _adapter_text(source: Source, made: Layout | None, file: Path, report: Report) -> Agreement:

@@ -5,10 +5,14 @@ from dataclasses import replace
 
 import pytest
 
+from mio_local.arguments import parser
 from mio_local.cli import run
+from mio_local.commands.ways_out.as_gguf import wanted
 from mio_local.errors import RecipeError, RunError
 from mio_local.evaluation.loading import of_run
 from mio_local.export.apps import ollama
+from mio_local.export.choices import CHOICES, GGUF
+from mio_local.export.gguf_export import _asked_otherwise
 from mio_local.runs.directory import Run
 from tests.helpers.backends import backend_of
 from tests.helpers.modelfile import parse, rendered
@@ -198,3 +202,21 @@ def test_a_modelfile_is_read_as_ollama_reads_it():
     for bad in ("", "PARAMETER stop x\n", 'FROM foo\nSYSTEM """open\n', "BAD foo\n"):
         with pytest.raises(ValueError):  # noqa: PT011 - any
             parse(bad)
+
+
+def test_what_the_files_template_lacks_is_told(trained):
+    """A run that was trained otherwise than the tokenizer's template asks, whichever program reads the file."""
+    source = of_run(trained)
+    assert _asked_otherwise(source) == []
+    found, = _asked_otherwise(replace(source, template_args={"think": False}))
+    assert found.endswith("give llama-cli --chat-template-kwargs '{\"think\": false}'")
+
+
+def test_every_choice_of_the_app_is_a_command_line():
+    """The app's list and the command line's formats are one; each takes the flags that the app gives it."""
+    assert len({choice.key for choice in CHOICES}) == len({choice.name for choice in CHOICES}) == len(CHOICES)
+    for choice in CHOICES:
+        arguments = parser("export").parse_args(["export", "run", "--to", choice.format, *choice.flags])
+        assert (wanted(arguments) is not None) == (choice.format in GGUF)
+    asked = next(choice for choice in CHOICES if choice.name == "gguf-q8_0")
+    assert wanted(parser("export").parse_args(["export", "r", "--to", asked.format, *asked.flags])).kind == "q8_0"

@@ -201,7 +201,9 @@ def test_llama_cpps_converter_where_ours_has_none(way, trained, tmp_path, monkey
     if way == "environment":
         monkeypatch.setenv("MIO_LOCAL_LLAMA_CPP", str(tmp_path / "lc"))
     assert export(trained, "--out", tmp_path / "x.gguf") == 0
-    assert "21 tensors, written by llama.cpp's own converter" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "21 tensors, written by llama.cpp's own converter" in said
+    assert "a llama model cannot be written as GGUF here, only , so " in said
     monkeypatch.setenv("MIO_LOCAL_LLAMA_CPP", str(tmp_path / "nowhere"))
     with pytest.raises(RecipeError, match=r"MIO_LOCAL_LLAMA_CPP .*nowhere: has no convert_hf_to_gguf\.py"):
         export(trained, "--out", tmp_path / "y.gguf")
