@@ -9,9 +9,11 @@ from mio_local.data.tokenizer import load_tokenizer
 from mio_local.errors import ModelError
 from mio_local.evaluation.loading import Source
 from mio_local.export.apps.greedy import Agreement, agreement, conversation_of, lacking
-from mio_local.export.gguf_adapter import check_adapter, placed, write_adapter_gguf
-from mio_local.export.gguf_config import NotHere
-from mio_local.export.gguf_convert import (
+from mio_local.export.logits_check import Check, compare
+from mio_local.export.write import PATTERN, base_name, check_place, export_merged
+from mio_local.gguf_files.gguf_adapter import check_adapter, placed, write_adapter_gguf
+from mio_local.gguf_files.gguf_config import NotHere
+from mio_local.gguf_files.gguf_convert import (
     CHECKOUT,
     OUT_TYPES,
     SCRIPT,
@@ -22,10 +24,8 @@ from mio_local.export.gguf_convert import (
     quantize,
     quantizer,
 )
-from mio_local.export.gguf_file import Layout, check_gguf, layout, metadata, write_gguf
-from mio_local.export.gguf_types import AUTO, made_here, package
-from mio_local.export.logits_check import Check, compare
-from mio_local.export.write import PATTERN, base_name, check_place, export_merged
+from mio_local.gguf_files.gguf_file import Layout, check_gguf, layout, metadata, write_gguf
+from mio_local.gguf_files.gguf_types import AUTO, made_here, package
 from mio_local.models.locate import quantised, read_config
 from mio_local.models.weights import linear_names
 from mio_local.progress import Report

@@ -1,7 +1,8 @@
 """What an adapter can become, tried before it is trained: by names and shapes alone, no weight is read.
 
-merged, peft and mlx need every adapted layer under another name: in the base's files, in the other library's model. A
-run that could not be exported is told of it while other `--targets` cost nothing.
+merged, peft and mlx need every adapted layer under another name: in the base's files, in the other library's model;
+gguf needs a model that llama.cpp has. A run that could not be exported is told of it while other `--targets` cost
+nothing.
 """
 
 from collections import Counter
@@ -12,6 +13,7 @@ from mio_local.adapters.counterparts import counterparts
 from mio_local.adapters.library_limits import refused_by_peft
 from mio_local.backends import Model, load_backend
 from mio_local.errors import BackendError, ModelError, one_line
+from mio_local.gguf_files.gguf_convert import no_gguf
 from mio_local.models.locate import quantised, read_config
 from mio_local.models.weights import linear_names
 from mio_local.recipe import Recipe
@@ -43,6 +45,8 @@ def closed(recipe: Recipe, place: Path, model: Model, names: Sequence[str]) -> d
             reasons["mlx"] = one_line(error, 200)
         except BackendError:  # not on this machine: nobody can tell
             pass
+    if why := no_gguf(place):
+        reasons["gguf"] = why
     return reasons
 
 

@@ -58,7 +58,8 @@ def held_out_notes(pairs: int) -> list[Event]:
 
 def adapter_notes(lines: Iterable[str]) -> list[Event]:
     """At the start: what the adapter leaves out, and what it cannot become."""
-    return [note(0, "warning" if "cannot" in line else "info", "adapter", line) for line in lines]
+    grave = ("--to peft", "--to mlx", "--to merged")  # not of GGUF: of many models there is none
+    return [note(0, "warning" if any(map(line.__contains__, grave)) else "info", "adapter", line) for line in lines]
 
 
 def start_note(step: int, metrics: Metrics, loss: LossSettings, *, forced: bool = False) -> Event | None:

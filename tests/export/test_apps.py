@@ -14,9 +14,9 @@ from mio_local.export.apps import ollama
 from mio_local.export.choices import CHOICES, GGUF
 from mio_local.export.gguf_export import _asked_otherwise
 from mio_local.runs.directory import Run
+from tests.export.modelfile import parse, rendered
+from tests.export.programs import put_program
 from tests.helpers.backends import backend_of
-from tests.helpers.modelfile import parse, rendered
-from tests.helpers.programs import put_program
 from tests.helpers.templates import CHATML
 from tests.helpers.tiny_model import write_tiny_model
 

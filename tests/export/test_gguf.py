@@ -10,8 +10,8 @@ from safetensors.numpy import load_file, save_file
 
 from mio_local.cli import run
 from mio_local.errors import BackendError, ModelError, RecipeError, RunError
-from mio_local.export import gguf_file
-from mio_local.export.gguf_file import layout
+from mio_local.gguf_files import gguf_file
+from mio_local.gguf_files.gguf_file import layout
 from mio_local.runs.directory import Run
 from tests.helpers.backends import backend_of
 from tests.helpers.exporting import changed, retoken, write_checked

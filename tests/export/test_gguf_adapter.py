@@ -9,9 +9,9 @@ from safetensors.numpy import load_file, save_file
 from mio_local.adapters.adapter import read_adapter
 from mio_local.cli import run
 from mio_local.errors import ModelError, RecipeError
-from mio_local.export.gguf_adapter import write_adapter_gguf
-from mio_local.export.gguf_config import read_plan
-from mio_local.export.gguf_file import layout
+from mio_local.gguf_files.gguf_adapter import write_adapter_gguf
+from mio_local.gguf_files.gguf_config import read_plan
+from mio_local.gguf_files.gguf_file import layout
 from tests.helpers import families
 from tests.helpers.backends import backend_of
 from tests.helpers.exporting import write_checked

@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers.models import BPE
 
-from mio_local.export import gguf_tokenizer
+from mio_local.gguf_files import gguf_tokenizer
 from tests.helpers import families
 from tests.helpers.backends import load, logits
 from tests.helpers.exporting import write_checked

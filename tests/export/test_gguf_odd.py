@@ -5,10 +5,10 @@ import time
 import pytest
 
 from mio_local.errors import ModelError
-from mio_local.export.gguf_config import read_plan
-from mio_local.export.gguf_convert import SCRIPT, convert, converter
-from mio_local.export.gguf_file import layout
-from mio_local.export.gguf_tokenizer import _tokens
+from mio_local.gguf_files.gguf_config import read_plan
+from mio_local.gguf_files.gguf_convert import SCRIPT, convert, converter
+from mio_local.gguf_files.gguf_file import layout
+from mio_local.gguf_files.gguf_tokenizer import _tokens
 from tests.helpers.exporting import changed, retoken
 
 pytest.importorskip("gguf")

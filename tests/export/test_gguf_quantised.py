@@ -9,13 +9,13 @@ from safetensors.numpy import load_file, save_file
 
 from mio_local.cli import run
 from mio_local.errors import ModelError, RecipeError
-from mio_local.export import gguf_types
-from mio_local.export.gguf_convert import QUANTIZE
-from mio_local.export.gguf_types import made_here, type_of
+from mio_local.gguf_files import gguf_types
+from mio_local.gguf_files.gguf_convert import QUANTIZE
+from mio_local.gguf_files.gguf_types import made_here, type_of
 from mio_local.runs.directory import Run
+from tests.export.programs import put_program
 from tests.helpers.backends import backend_of
 from tests.helpers.exporting import changed, write_checked
-from tests.helpers.programs import put_program
 from tests.helpers.tiny_model import write_tiny_model
 
 gguf = pytest.importorskip("gguf")
@@ -191,7 +191,7 @@ def test_the_types_are_named_in_the_file(trained, tmp_path, capsys):
 def test_llama_cpps_converter_where_ours_has_none(way, trained, tmp_path, monkeypatch, capsys):
     """A base of a type of which ours knows nothing: told, or converted by the program that is found."""
     write_checked(trained.path.parents[1] / "base", tmp_path / "made.gguf")
-    monkeypatch.setattr("mio_local.export.gguf_config.FAMILIES", {})
+    monkeypatch.setattr("mio_local.gguf_files.gguf_config.FAMILIES", {})
     monkeypatch.delenv("MIO_LOCAL_LLAMA_CPP", raising=False)
     with pytest.raises(ModelError, match=r"a llama model cannot be written as GGUF here.*; give --llama-cpp DIR, .*, "
                                          r"or set MIO_LOCAL_LLAMA_CPP to one, or put its convert_hf_to_gguf\.py on"):

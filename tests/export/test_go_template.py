@@ -6,7 +6,7 @@ from mio_local.data.template import Chat
 from mio_local.data.templating.rendering import Renderer
 from mio_local.export.apps.go_template import frames_of
 from mio_local.recipe import DataSettings
-from tests.helpers.modelfile import rendered
+from tests.export.modelfile import rendered
 from tests.helpers.templates import mistral, published, tokenizer_for, written
 
 WORDS = {"system": "Speak {{ plainly }}.\nAlways \"so\".", "user": "How many\nlegs, <b>?",

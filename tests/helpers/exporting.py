@@ -4,7 +4,7 @@ import json
 import shutil
 
 from mio_local.cli import run
-from mio_local.export.gguf_file import check_gguf, layout, metadata, write_gguf
+from mio_local.gguf_files.gguf_file import check_gguf, layout, metadata, write_gguf
 from mio_local.runs.directory import Run
 from tests.helpers.backends import backend_of
 from tests.helpers.json_edits import edit_json

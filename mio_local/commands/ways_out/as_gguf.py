@@ -12,8 +12,8 @@ from mio_local.evaluation.loading import Source
 from mio_local.export.apps import lmstudio, ollama
 from mio_local.export.choices import GGUF
 from mio_local.export.gguf_export import Gguf, export_adapter_gguf, export_gguf
-from mio_local.export.gguf_types import AUTO, check_kind
 from mio_local.export.write import base_name
+from mio_local.gguf_files.gguf_types import AUTO, check_kind
 from mio_local.storage.paths import expanded
 from mio_local.storage.writing import write_atomically
 from mio_local.text import visible

@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mio_local.errors import ModelError, RecipeError, one_line
-from mio_local.export.gguf_types import AUTO, package
+from mio_local.errors import BackendError, ModelError, RecipeError, one_line
+from mio_local.gguf_files.gguf_config import NotHere
+from mio_local.gguf_files.gguf_file import layout
+from mio_local.gguf_files.gguf_types import AUTO, package
 from mio_local.models.locate import read_config
 from mio_local.process import cores
 from mio_local.progress import Report, silent
@@ -37,6 +39,22 @@ def found_converter() -> Path | None:
         return _script(checkout, CHECKOUT)
     found = shutil.which(SCRIPT)
     return Path(found).resolve() if found else None
+
+
+def no_gguf(folder: Path) -> str:
+    """Why the model in `folder` cannot be written as GGUF on this machine; "" where it can, or nobody can tell."""
+    try:
+        layout(folder)
+        return ""
+    except BackendError:  # the gguf package is not here
+        return ""
+    except NotHere as error:
+        try:
+            return "" if found_converter() else str(error)
+        except RecipeError as wrong:
+            return str(wrong)
+    except ModelError as error:
+        return str(error)
 
 
 def _script(checkout: str, said: str) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mio_local.errors import ModelError, one_line
-from mio_local.export.gguf_types import is_norm
+from mio_local.gguf_files.gguf_types import is_norm
 from mio_local.models.locate import read_config
 
 SLIDING, FULL = "sliding_attention", "full_attention"

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from mio_local.errors import ModelError
-from mio_local.export.gguf_config import Plan, read_plan
-from mio_local.export.gguf_tokenizer import Vocabulary, read_vocabulary
-from mio_local.export.gguf_types import (
+from mio_local.gguf_files.gguf_config import Plan, read_plan
+from mio_local.gguf_files.gguf_tokenizer import Vocabulary, read_vocabulary
+from mio_local.gguf_files.gguf_types import (
     AUTO,
     PLAIN,
     file_types,

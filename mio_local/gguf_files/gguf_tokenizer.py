@@ -15,7 +15,7 @@ from typing import Any
 
 from mio_local.data.tokenizer import load_tokenizer
 from mio_local.errors import ModelError
-from mio_local.export.gguf_config import NotHere
+from mio_local.gguf_files.gguf_config import NotHere
 from mio_local.models.locate import end_ids
 from mio_local.recipe import ModelSettings
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from mio_local.adapters.adapter import SavedAdapter
 from mio_local.adapters.merge import merge
+from mio_local.adapters.terms import scale_of
 from mio_local.errors import ModelError, RecipeError
-from mio_local.export.gguf_config import Plan
-from mio_local.export.gguf_file import add_value, turned, unturned
-from mio_local.export.gguf_types import AUTO, PLAIN, package, quantised, rounded
+from mio_local.gguf_files.gguf_config import Plan
+from mio_local.gguf_files.gguf_file import add_value, turned, unturned
+from mio_local.gguf_files.gguf_types import AUTO, PLAIN, package, quantised, rounded
 from mio_local.models.weights import stored_shapes
 from mio_local.progress import Report, silent
 
@@ -62,7 +63,7 @@ def write_adapter_gguf(
     wanted: dict[str, np.ndarray] = {}
     for layer, place in places.items():
         a, b = (saved.weights[f"{layer}.{leaf}"] for leaf in KEYS.values())
-        scale = np.float32(saved.alpha / saved.rank / (alpha / b.shape[1]))
+        scale = np.float32(scale_of(saved) / (alpha / b.shape[1]))
         wanted |= {f"{place}.lora_a": a, f"{place}.lora_b": b if scale == 1 else b * scale}
     for name, values in wanted.items():
         if kind == "F16" and (largest := np.abs(values).max()) > np.finfo(np.float16).max:
