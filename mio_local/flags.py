@@ -184,11 +184,27 @@ def _parsed(field: Any, flag: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if get_origin(field.annotation) is list:
-        return [part.strip() for part in value.split(",") if part.strip()]
+        return [part.strip() for part in _parts(value) if part.strip()]
     if get_origin(field.annotation) is dict:
-        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        numbers = get_args(field.annotation)[1] in (int, float)  # a pattern before them may have an = of its own
+        cut = str.rpartition if numbers else str.partition
+        pairs = [cut(part, "=") for part in (_parts(value) if numbers else value.split(",")) if part.strip()]
         if bad := [key for key, equals, _ in pairs if not equals]:
             shape = "role=column,role=column" if "columns" in flag else "name=value,name=value"
             raise RecipeError(f"{flag} {value}: {bad[0]} has no =; write it as {shape}")
         return {key.strip(): column.strip() for key, _, column in pairs}
     return value
+
+
+def _parts(text: str) -> list[str]:
+    """What stands between commas, but for those inside the brackets of a regular expression."""
+    found, depth, escaped = [""], 0, False
+    for letter in text:
+        if not escaped:
+            depth = max(0, depth + (letter in "([{") - (letter in ")]}"))
+        if letter == "," and not depth:
+            found.append("")
+        else:
+            found[-1] += letter
+        escaped = letter == "\\" and not escaped
+    return found

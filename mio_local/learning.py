@@ -3,6 +3,7 @@
 Names of objectives are checked against their registry, so that adding one edits that file alone.
 """
 
+import re
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -25,20 +26,64 @@ def setting(default: Any, help: str, flag: str | None = None, beside: str = "", 
     return Field(default, description=help, json_schema_extra=more or None, **rule)
 
 
+def is_pattern(target: str) -> bool:
+    """Whether a target is a regular expression: it has what no layer's name has."""
+    return re.search(r"[^\w.-]", target) is not None
+
+
+def _compiled(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern} is no regular expression ({error})") from None
+
+
 class LoraSettings(Section):
     rank: int = setting(16, "rank of the adapter", "--rank", ge=1)
     alpha: float = setting(32.0, "numerator of the adapter's scale: alpha / rank", "--alpha", gt=0)
     dropout: float = setting(0.0, "dropout before the adapter", ge=0, lt=1)
     layers: int = setting(0, "adapt the last N blocks; 0 adapts all", "--layers", ge=0)
     targets: list[str] = setting(
-        ["all-linear"], "linear layers by name (q_proj, mlp.down_proj, ...), or all-linear", "--targets", min_length=1
-    )
+        ["all-linear"], "linear layers by name (q_proj, mlp.down_proj, ...), by a regular expression for whole names "
+        "(.*self_attn.*), or all-linear", "--targets", min_length=1
+    )  # fmt: skip
+    rank_pattern: dict[str, int] = setting({}, "other ranks, by PEFT's patterns for names: q_proj=8,.*mlp.*=4")
+    alpha_pattern: dict[str, float] = setting({}, "other alphas, by PEFT's patterns for names: q_proj=8,.*mlp.*=4")
     rslora: bool = setting(False, "rank-stabilised: scale alpha / sqrt(rank) (arXiv 2312.03732)", "--rslora")
     dora: bool = setting(False, "weight-decomposed LoRA (arXiv 2402.09353)", "--dora")
     init_adapter: str = setting(
         "", "run, or adapter's folder, to continue from, its rank, alpha and layers kept; the reference too",
         "--init-adapter",
     )
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _one(cls, value: Any) -> Any:
+        """As PEFT's target_modules may be: a text by itself."""
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("targets")
+    @classmethod
+    def _sound(cls, value: list[str]) -> list[str]:
+        for target in filter(is_pattern, value):
+            _compiled(target)
+        return value
+
+    @field_validator("rank_pattern", "alpha_pattern")
+    @classmethod
+    def _above_zero(cls, value: dict[str, float]) -> dict[str, float]:
+        for pattern, each in value.items():
+            _compiled(pattern)
+            if each <= 0:
+                raise ValueError(f"{pattern} has {each:g}; it must be above 0")
+        return value
+
+    @property
+    def words(self) -> str:
+        """The adapter in a line."""
+        others = {"rank": self.rank_pattern, "alpha": self.alpha_pattern}
+        more = [f", {key} {value:g} for {name}" for key, table in others.items() for name, value in table.items()]
+        return f"{self.kind} of rank {self.rank}, alpha {self.alpha:g}{''.join(more)}"
 
     @property
     def kind(self) -> str:

@@ -37,11 +37,15 @@ def add_lora(model: Any, settings: LoraSettings, names: Sequence[str]) -> PeftMo
         lora_dropout=settings.dropout,
         use_dora=settings.dora,
         use_rslora=settings.rslora,
+        rank_pattern=dict(settings.rank_pattern),
+        alpha_pattern=dict(settings.alpha_pattern),
         **peft_layers(names, linear_layers(model), [name for name, _ in model.named_modules()]),
     )
     with warnings.catch_warnings():
         # PEFT 0.21 asks transformers 5.23 in a way that it deprecates
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+        # of a foreign adapter's; the recipe's own were looked at
+        warnings.filterwarnings("ignore", message="The following (rank|alpha)_pattern keys", category=RuntimeWarning)
         wrapped = get_peft_model(model, config)
     if not any(parameter.requires_grad for parameter in wrapped.parameters()):
         raise ModelError("no trainable weight was found after adding the adapter")

@@ -54,6 +54,7 @@ class CudaModel:
 
     def add_lora(self, settings: LoraSettings, train: TrainSettings, names: Sequence[str]) -> list[Slot]:
         self.model = lora.add_lora(self.model, settings, names)
+        self.patterns = {key: dict(getattr(settings, key)) for key in ("rank_pattern", "alpha_pattern")}
         if self.grad_checkpoint:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
         self.model.config.use_cache = not self.grad_checkpoint
@@ -96,6 +97,7 @@ class CudaModel:
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
         if isinstance(config["target_modules"], list):
             config["target_modules"].sort()  # PEFT writes a set, whose order changes from process to process
+        config |= self.patterns  # of which the first counts that matches; PEFT sorts them
         (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
     def _parts(self, batch: Batch) -> list[Batch]:

@@ -15,6 +15,7 @@ from mlx_lm.tuner.utils import linear_to_lora_layers
 from mio_local.adapters.adapter import MLX, ORIGIN, Adapter, Slot
 from mio_local.adapters.convert import peft_config
 from mio_local.adapters.layer_names import mlx_config
+from mio_local.adapters.terms import in_one, rank_of, scale_of
 from mio_local.errors import ModelError
 from mio_local.recipe import LoraSettings
 from mio_mlx.linears import linear_layers
@@ -30,9 +31,17 @@ def add_lora(model: Any, settings: LoraSettings, names: Sequence[str]) -> tuple[
             raise ModelError(f"--dora: mlx-lm has no DoRA for {module.bits}-bit layers; use a 4- or 8-bit base")
     present = linear_layers(model)
     config = mlx_config(settings, names, present)
-    metadata = {ORIGIN: json.dumps(peft_config(settings, names, present))} if settings.rslora else {}
+    told = not (settings.rslora or settings.rank_pattern or settings.alpha_pattern)
+    metadata = {} if told else {ORIGIN: json.dumps(peft_config(settings, names, present))}
     model.freeze()
-    linear_to_lora_layers(model, config["num_layers"], config["lora_parameters"], use_dora=settings.dora)
+    groups: dict[tuple[int, float], list[str]] = {}
+    for name in names:
+        groups.setdefault((rank_of(settings, name), scale_of(settings, name)), []).append(name)
+    for (rank, scale), keys in groups.items():
+        parameters = config["lora_parameters"]
+        if len(groups) > 1:
+            parameters = parameters | {"rank": rank, "scale": scale, "keys": keys}
+        linear_to_lora_layers(model, config["num_layers"], parameters, use_dora=settings.dora)
     if not tree_flatten(model.trainable_parameters()):
         raise ModelError("no trainable weight was found after adding the adapter")
     return config, metadata
@@ -89,9 +98,17 @@ def set_adapter(model: Any, adapter: Adapter) -> None:
     mx.eval(model.trainable_parameters())
 
 
-def save_adapter(model: Any, config: dict[str, Any], metadata: dict[str, str], folder: Path) -> None:
+def save_adapter(
+    model: Any, settings: LoraSettings, config: dict[str, Any], metadata: dict[str, str], folder: Path
+) -> None:
     """adapters.safetensors and adapter_config.json, as `mlx_lm.load(adapter_path=...)` reads them."""
     folder.mkdir(exist_ok=True)  # and none above it: a run that was moved away is not begun anew
-    weights = dict(tree_flatten(model.trainable_parameters()))
+    weights = dict(leaves(model.trainable_parameters()))
+    if ORIGIN in metadata:
+        together = in_one(get_adapter(model), settings)
+        weights = {
+            f"{layer}.{MLX[leaf]}": mx.array(np.ascontiguousarray(value.T if value.ndim == 2 else value))
+            for (layer, _, leaf), value in ((key.rpartition("."), value) for key, value in together.items())
+        }
     mx.save_safetensors(str(folder / "adapters.safetensors"), weights, metadata)
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -55,6 +55,7 @@ class MlxModel:
     def add_lora(self, settings: LoraSettings, train: TrainSettings, names: Sequence[str]) -> list[Slot]:
         if getattr(self.model, "model_type", "") == "gemma3n":  # as of mlx-lm 0.32.2: training goes without a cache
             raise ModelError("mlx-lm's gemma3n gives other logits without a cache than with one; use --backend cuda")
+        self.settings = settings
         self.adapter_config, self.adapter_metadata = lora.add_lora(self.model, settings, names)
         self.clip = train.clip
         self.optimizer = Updates(train, self.model.trainable_parameters())
@@ -86,7 +87,7 @@ class MlxModel:
         return lora.get_adapter(self.model)
 
     def save_adapter(self, folder: Path) -> None:
-        lora.save_adapter(self.model, self.adapter_config, self.adapter_metadata, folder)
+        lora.save_adapter(self.model, self.settings, self.adapter_config, self.adapter_metadata, folder)
 
     def _score(self, batch: Batch, cache: Any, streams: Sequence[mx.Stream], *, gradient: bool) -> mx.array:
         inputs, where, targets, mask = (mx.array(a) for a in (batch.inputs, batch.where, batch.targets, batch.mask))

@@ -17,8 +17,10 @@ import numpy as np
 
 from mio_local.adapters.claims import claimed
 from mio_local.adapters.counterparts import NOT_TEXT, canonical, counterparts, renamed_like
-from mio_local.adapters.terms import kept, mlx_terms, peft_terms, scale_of
+from mio_local.adapters.targets import matched, there_are
+from mio_local.adapters.terms import apart, evened, kept, mlx_terms, patterns_for, peft_terms
 from mio_local.errors import ModelError, RecipeError, nearest, one_line
+from mio_local.learning import is_pattern
 from mio_local.models.tensors import open_tensors
 from mio_local.models.weights import BLOCK
 from mio_local.recipe import LoraSettings, Recipe
@@ -65,12 +67,13 @@ def choose_layers(
         return [name for _, name in inside if name not in left_out]
     chosen: dict[str, None] = {}
     for target in settings.targets:
-        hits = [name for leaf, name in inside if leaf == target or leaf.endswith("." + target)]
+        hits = matched(target, inside)
         if not hits:
             leaves = sorted({leaf.rpartition(".")[2] for leaf, _ in inside})
             refused = [why for name, why in left_out.items() if f".{name}".endswith(f".{target}")]
-            reason = refused[0] if refused else f"no linear layer matches{nearest(target, leaves)}"
-            raise RecipeError(f"--targets {target}: {reason}; there are {', '.join(leaves)}")
+            near = "" if is_pattern(target) else nearest(target, leaves)
+            reason = refused[0] if refused else f"no linear layer matches{near}"
+            raise RecipeError(f"--targets {target}: {reason}; {there_are(inside)}")
         chosen.update(dict.fromkeys(hits))
     return [name for name in names if name in chosen]
 
@@ -105,6 +108,8 @@ class SavedAdapter:
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     origin: Mapping[str, Any] = field(default_factory=dict[str, Any])
     rslora: bool = False
+    rank_pattern: Mapping[str, int] = field(default_factory=dict[str, int])
+    alpha_pattern: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @property
     def settings(self) -> LoraSettings:
@@ -147,7 +152,8 @@ class SavedAdapter:
             return f"{names[layer]}.{leaf}"
 
         return replace(self, weights={told(key): value for key, value in self.weights.items()},
-                       stored={told(key): kind for key, kind in self.stored.items()})  # fmt: skip
+                       stored={told(key): kind for key, kind in self.stored.items()},
+                       **patterns_for(self, names))  # fmt: skip
 
     def check_claimed(self, present: Sequence[str]) -> None:
         """Raise ModelError where it lacks one of the model's linear layers that its settings say it adapts."""
@@ -200,7 +206,7 @@ def read_adapter(folder: Path) -> SavedAdapter:
                 raise ModelError(f"{folder}: adapts {outside[0]}; only layers inside the model's blocks are supported")
             if not _same(found, origin):
                 return found
-            # mlx-lm's settings have a scale alone, PEFT's say how it came about
+            # mlx-lm's settings have one rank and scale, PEFT's say how they came about
             return replace(_in_terms_of(found, origin) if found.kind == "mlx" else found, origin=origin)
     if list(folder.glob("adapter_model.bin")):
         raise ModelError(f"{folder}: adapter_model.bin is a pickle, which can run code; save it as safetensors first")
@@ -232,14 +238,17 @@ def _same(saved: SavedAdapter, origin: Mapping[str, Any]) -> bool:
         claimed("peft" if saved.kind == "mlx" else "mlx", origin, saved.names, saved.names)  # raises likewise
     except (KeyError, AttributeError, TypeError, ValueError, re.error):
         return False
-    near = np.allclose((scale_of(theirs), theirs.dropout), (scale_of(saved), saved.dropout), rtol=1e-9, atol=0)
-    return near and (theirs.rank, theirs.dora) == (saved.rank, saved.dora)
+    (rank, scale), (their_rank, their_scale) = evened(saved, saved.names), evened(theirs, saved.names)
+    near = np.allclose((their_scale, theirs.dropout), (scale, saved.dropout), rtol=1e-9, atol=0)
+    return near and (their_rank, theirs.dora) == (rank, saved.dora)
 
 
 def _in_terms_of(saved: SavedAdapter, origin: Mapping[str, Any]) -> SavedAdapter:
-    """The adapter with its settings as the other format has them."""
-    terms = peft_terms(origin) if saved.kind == "mlx" else {"rslora": False, **mlx_terms(origin)}
-    return replace(saved, **terms)
+    """The adapter as the other format's settings have it. Raises ValueError where its weights are none of those."""
+    if saved.kind == "mlx":
+        told = replace(saved, **peft_terms(origin))
+        return replace(told, weights=apart(saved.weights, told))
+    return replace(saved, rslora=False, rank_pattern={}, alpha_pattern={}, **mlx_terms(origin))
 
 
 def inherit(recipe: Recipe, initial: SavedAdapter) -> Recipe:
@@ -267,7 +276,7 @@ def _from_mlx(tensors: Adapter, config: dict[str, Any], folder: Path) -> SavedAd
 def _from_peft(tensors: Adapter, config: dict[str, Any], folder: Path) -> SavedAdapter:
     if str(config.get("peft_type", "LORA")).upper() != "LORA":
         raise ModelError(f"{folder}: a PEFT {config.get('peft_type')} adapter; only LORA is supported")
-    for key in ("rank_pattern", "alpha_pattern", "modules_to_save", "layer_replication", *OTHER_SUMS):
+    for key in ("modules_to_save", "layer_replication", *OTHER_SUMS):
         if config.get(key):
             raise ModelError(f"{folder}/adapter_config.json: {key} is not supported")
     drawn = str(config.get("init_lora_weights", "")).lower()

@@ -16,7 +16,7 @@ import numpy as np
 from mio_local.adapters.adapter import FILES, MLX, ORIGIN, PEFT, SavedAdapter
 from mio_local.adapters.claims import claimed
 from mio_local.adapters.layer_names import mlx_config, peft_layers
-from mio_local.adapters.terms import Terms, scale_of
+from mio_local.adapters.terms import Terms, evened, in_one, rank_of, scale_of
 from mio_local.errors import ModelError
 
 
@@ -30,10 +30,13 @@ def write_adapter(saved: SavedAdapter, kind: str, folder: Path, present: Sequenc
 
     saved.check_whole()
     saved.check_claimed(present)
-    tensors = {
-        _key(kind, name): np.ascontiguousarray(_turned(kind, value).astype(saved.stored.get(name, value.dtype)))
-        for name, value in saved.weights.items()
-    }
+    tensors: dict[str, np.ndarray] = {}
+    _, scale = evened(saved, saved.names)
+    for name, value in (in_one(saved.weights, saved) if kind == "mlx" else saved.weights).items():
+        # a B that has another scale worked in may need more digits than it had
+        other = kind == "mlx" and name.endswith(".lora_B") and scale_of(saved, name.rpartition(".")[0]) != scale
+        stored = value.dtype if other else saved.stored.get(name, value.dtype)
+        tensors[_key(kind, name)] = np.ascontiguousarray(_turned(kind, value).astype(stored))
     if kind == saved.kind:
         config, origin = dict(saved.config), saved.origin
     elif saved.origin and (not present or claimed(kind, saved.origin, saved.names, present) == set(saved.names)):
@@ -52,19 +55,31 @@ def write_adapter(saved: SavedAdapter, kind: str, folder: Path, present: Sequenc
 def peft_config(terms: Terms, names: Sequence[str], present: Sequence[str]) -> dict[str, Any]:
     """What `PeftModel.from_pretrained` needs to put an adapter of these settings on `names`."""
     alpha = round(terms.alpha) if terms.alpha == round(terms.alpha) else terms.alpha
+    told = terms.rslora or terms.rank_pattern or terms.alpha_pattern  # else mlx-lm's scale tells it
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "inference_mode": True,
         "r": terms.rank,
-        "lora_alpha": alpha if terms.rslora else exact_alpha(scale_of(terms), terms.rank),
+        "lora_alpha": alpha if told else exact_alpha(terms.alpha / terms.rank, terms.rank),
         "lora_dropout": terms.dropout,
         "use_dora": terms.dora,
         "use_rslora": terms.rslora,
+        "rank_pattern": dict(terms.rank_pattern),
+        "alpha_pattern": dict(terms.alpha_pattern),
         "bias": "none",
         "fan_in_fan_out": False,
         **peft_layers(names, present),
     }
+
+
+def evening(saved: SavedAdapter) -> str:
+    """What `write_adapter` does to layers of several ranks and scales for mlx-lm, in words; "" where they are alike."""
+    ranks = sorted({rank_of(saved, name) for name in saved.names})
+    done = [f"ranks below {ranks[-1]} are filled up with zeros"] if len(ranks) > 1 else []
+    if len({scale_of(saved, name) for name in saved.names}) > 1:
+        done.append("scales are worked into the weights")
+    return f"mlx-lm has one rank and scale for all layers: {' and '.join(done)}; the effect is the same" if done else ""
 
 
 def exact_alpha(scale: float, rank: int) -> float:

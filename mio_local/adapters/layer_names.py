@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mio_local.adapters.terms import Terms, scale_of
+from mio_local.adapters.terms import Terms, evened
 from mio_local.models.weights import BLOCK
 
 
@@ -21,12 +21,13 @@ def mlx_layers(names: Sequence[str], present: Sequence[str]) -> tuple[int, list[
 def mlx_config(settings: Terms, names: Sequence[str], present: Sequence[str]) -> dict[str, Any]:
     """What `mlx_lm.load(adapter_path=...)` needs to put an adapter of these settings on `names`."""
     blocks, keys = mlx_layers(names, present)
+    rank, scale = evened(settings, names)
     return {
         "fine_tune_type": "dora" if settings.dora else "lora",
         "num_layers": blocks,
         "lora_parameters": {
-            "rank": settings.rank,
-            "scale": scale_of(settings),
+            "rank": rank,
+            "scale": scale,
             "dropout": settings.dropout,
             "keys": keys,
         },

@@ -65,7 +65,7 @@ class Merge:
             own = np.lib.stride_tricks.as_strided(
                 dense[place.start :], (b.shape[0], a.shape[1]), (place.row * step, place.column * step)
             )
-            own += np.float32(scale_of(self.saved)) * (b @ a)
+            own += np.float32(scale_of(self.saved, place.layer)) * (b @ a)
         return dense.reshape(weight.shape).astype(weight.dtype)
 
     def layer(self, layer: str, weight: np.ndarray, *, turned: bool = False) -> np.ndarray:
@@ -76,7 +76,7 @@ class Merge:
                 f"{self.saved.folder}: {layer} is adapted from {a.shape[-1]} to {b.shape[-2]}, "
                 f"the base's layer has {' x '.join(map(str, weight.shape))}: trained on another base?"
             )
-        dense = weight.astype(np.float32) + np.float32(scale_of(self.saved)) * (b @ a)
+        dense = weight.astype(np.float32) + np.float32(scale_of(self.saved, layer)) * (b @ a)
         if self.saved.dora:
             dense *= (self.saved.weights[f"{layer}.magnitude"] / np.linalg.norm(dense, axis=1))[:, None]
         return np.ascontiguousarray(dense.T if turned else dense).astype(weight.dtype)

@@ -8,10 +8,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from mio_local.adapters.adapter import Adapter, SavedAdapter, draw_adapter
-from mio_local.adapters.terms import scale_of
+from mio_local.adapters.terms import grown, rank_of, scale_of
 from mio_local.backends import Model
 from mio_local.errors import ModelError
 from mio_local.recipe import LoraSettings, TrainSettings
@@ -42,7 +40,7 @@ def load_voices(model: Model, adapters: Mapping[str, SavedAdapter]) -> Voices:
     saved = list(fitted.values())
     names = [name for name in present if any(name in one.names for one in saved)]
     alone = len(saved) == 1
-    rank = max(one.rank for one in saved)
+    rank = max(rank_of(one, name) for one in saved for name in one.names)
     together = LoraSettings(rank=rank, alpha=float(rank), dora=saved[0].dora)
     slots = model.add_lora(saved[0].settings if alone else together, TrainSettings(), names)
     if alone:
@@ -58,16 +56,10 @@ def widened(saved: SavedAdapter, base: Adapter, rank: int) -> Adapter:
     saved.check_whole()
     wide = dict(base)
     for key, value in saved.weights.items():
-        more = (0, rank - saved.rank)
-        if key.endswith(".lora_A"):
-            grown = np.pad(value, [(0, 0)] * (value.ndim - 2) + [more, (0, 0)])
-        elif key.endswith(".lora_B"):
-            grown = np.pad(value * np.float32(scale_of(saved)), [(0, 0)] * (value.ndim - 1) + [more])
-        else:
-            grown = value
-        if grown.shape != base[key].shape:
+        full = grown(key, value, rank, scale_of(saved, key.rpartition(".")[0]))
+        if full.shape != base[key].shape:
             raise ModelError(f"{saved.folder}: {key} has shape {value.shape}: trained on another base?")
-        wide[key] = grown
+        wide[key] = full
     return wide
 
 

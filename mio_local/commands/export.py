@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 from mio_local import printing
+from mio_local.adapters.convert import evening
 from mio_local.backends import load_backend
 from mio_local.commands.ways_out import as_gguf
 from mio_local.errors import BackendError, MioError, ModelError, RecipeError, RunError, nearest
@@ -39,6 +40,8 @@ def main(arguments: argparse.Namespace) -> int:
         check = export(found, to, place, bits, report)
     out.print(f"{visible(found.title)} as {to}: {visible(str(place))}")
     out.print(visible(check.line))
+    if to == "mlx" and (evened := evening(found.saved)):
+        out.print(evened)
     printing.next_steps(out, *_uses(found, to, place, bits))
     return 0
 

@@ -89,8 +89,7 @@ def show(arguments: argparse.Namespace) -> int:
          + (f"; chosen is drawn to {target:+.2f} nats" if target is not None else "")),
         ("model", f"{recipe.model.name}  {text(info.get('model_revision'))}".rstrip()),
         ("data", recipe.data.source),
-        ("adapter", f"{recipe.lora.kind} of rank {recipe.lora.rank}, alpha {recipe.lora.alpha:g}"
-         f" on {adapted(info.get('adapted_layers'))}"),
+        ("adapter", f"{recipe.lora.words} on {adapted(info.get('adapted_layers'))}"),
         ("training", f"batch {recipe.train.batch_size} x {recipe.train.accumulate}, "
          f"learning rate {recipe.train.learning_rate:g} {recipe.train.schedule}{recipe.train.stepping}, "
          f"seed {recipe.train.seed}"),

@@ -57,7 +57,6 @@ def card(
         recipe=recipe,
         stage=_stage(recipe, began=began),
         began=began,
-        kind=recipe.lora.kind,
         adapted=adapted(info.get("adapted_layers")),
         revision=text(info.get("model_revision")),
         digest=text(info.get("data_digest"))[:16],

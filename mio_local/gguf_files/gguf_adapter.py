@@ -63,7 +63,7 @@ def write_adapter_gguf(
     wanted: dict[str, np.ndarray] = {}
     for layer, place in places.items():
         a, b = (saved.weights[f"{layer}.{leaf}"] for leaf in KEYS.values())
-        scale = np.float32(scale_of(saved) / (alpha / b.shape[1]))
+        scale = np.float32(scale_of(saved, layer) / (alpha / b.shape[1]))
         wanted |= {f"{place}.lora_a": a, f"{place}.lora_b": b if scale == 1 else b * scale}
     for name, values in wanted.items():
         if kind == "F16" and (largest := np.abs(values).max()) > np.finfo(np.float16).max:

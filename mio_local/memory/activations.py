@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mio_local.adapters.targets import matched
+from mio_local.adapters.terms import rank_of
 from mio_local.arrays import ALL, CPU_TOKENS, LANES, padded
+from mio_local.learning import is_pattern
 from mio_local.models.shapes import BYTES, Shape
 from mio_local.process import cores, threads
 from mio_local.recipe import Recipe
@@ -100,14 +103,34 @@ class Plan:
     @property
     def adapted(self) -> Mapping[str, tuple[int, int]]:
         """Widths of the adapted layers of one block; of all, where the targets go by other names than Llama's."""
-        targets, linears = self.recipe.lora.targets, self.shape.linears
-        chosen = {name: linears[name] for name in linears if any(f".{name}".endswith(f".{to}") for to in targets)}
+        linears = self.shape.linears
+        chosen = {name: linears[name] for name in linears if any(leaf == name for leaf, _ in self._met)}
         return chosen or linears
+
+    @property
+    def _met(self) -> list[tuple[str, str]]:
+        """The layers that the targets mean, by Llama's names: what each is called in its block, and whole."""
+        lora, blocks = self.recipe.lora, range(self.shape.blocks)[-self.recipe.lora.layers :]
+        every = [(name, f"model.layers.{block}.{name}") for block in blocks for name in self.shape.linears]
+        met = {whole for target in lora.targets for whole in matched(target, every)}
+        return [(name, whole) for name, whole in every if whole in met]
+
+    def rank(self, name: str) -> float:
+        """The rank of the adapters on a block's layer called `name`: their mean, where the blocks differ."""
+        lora = self.recipe.lora
+        if not lora.rank_pattern:
+            return lora.rank
+        ranks = [rank_of(lora, f"model.layers.{block}.{name}") for block in range(self.shape.blocks)]
+        ranks = ranks[-self.adapted_blocks :]
+        return sum(ranks) / len(ranks)
 
     @property
     def adapted_blocks(self) -> int:
         """Blocks that carry an adapter: the ones before them keep nothing for the backward pass."""
-        return min(self.recipe.lora.layers or self.shape.blocks, self.shape.blocks)
+        blocks = self.shape.blocks
+        if any(map(is_pattern, self.recipe.lora.targets)) and self._met:
+            return blocks - min(int(whole.split(".")[2]) for _, whole in self._met)
+        return min(self.recipe.lora.layers or blocks, blocks)
 
 
 def kept_by_block(plan: Plan) -> list[tuple[float, float]]:
@@ -138,7 +161,7 @@ def _adapter_buffers(plan: Plan) -> list[tuple[float, float]]:
     layer's result, which PEFT has in two parts."""
     lora, shape, size = plan.recipe.lora, plan.shape, plan.activation if plan.lean else FLOAT
     widths = {name: wide * (shape.active if name == "mlp.down_proj" else 1) for name, (wide, _) in plan.adapted.items()}
-    kept: list[tuple[float, float]] = [(len(widths), lora.rank * size)]
+    kept: list[tuple[float, float]] = [(1, plan.rank(name) * size) for name in widths]
     if lora.dora:
         kept += [(1 if plan.backend == "mlx" else 2, high * FLOAT) for _, high in plan.adapted.values()]
     if shares(plan):  # q, k and v have one input, gate and up another

@@ -113,7 +113,7 @@ def adapter(plan: Plan) -> float:
     lora, shape = plan.recipe.lora, plan.shape
     trainable = 0
     for name, (wide, high) in plan.adapted.items():
-        one = lora.rank * (wide + high) + (high if lora.dora else 0)
+        one = plan.rank(name) * (wide + high) + (high if lora.dora else 0)
         # MLX stacks the experts into one layer that is adapted; PyTorch's stacks are no linear layers
         stacked = shape.experts if plan.backend == "mlx" else 0
         trainable += one * (stacked if shape.experts > 1 and name.startswith("mlp") else 1)

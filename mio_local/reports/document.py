@@ -188,7 +188,7 @@ def _facts(recipe: Recipe, facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("data", recipe.data.source + (f" ({', '.join(pairs)})" if pairs else "")),
         ("objective", f"{loss.name.upper()}, beta {loss.beta:g}{loss.smoothing}, "
          + ("log-probs summed over an answer" if loss.reduction == "sum" else "log-probs per token")),
-        ("adapter", f"{lora.kind} of rank {lora.rank}, alpha {lora.alpha:g}"
+        ("adapter", lora.words
          + (f", {count:,} weights" if isinstance(count, int) else "")),
         ("training", f"batch {train.batch_size} × {train.accumulate}, learning rate {train.learning_rate:g} "
          f"{train.schedule}{train.stepping}, seed {train.seed}"),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mio_local.adapters.adapter import SavedAdapter
+from mio_local.adapters.terms import scale_of
 from mio_local.backends import Backend, Device
 from mio_local.errors import ModelError
 from mio_local.process import cores, threads
@@ -86,7 +87,10 @@ def _adapter(adapter: SavedAdapter | None) -> dict[str, Any] | None:
     }
     # a rank-stabilised one by the alpha of the same scale
     alpha = adapter.alpha * math.sqrt(adapter.rank) if adapter.rslora else adapter.alpha
-    return {"rank": adapter.rank, "alpha": alpha, "dora": adapter.dora, "weights": weights}
+    found: dict[str, Any] = {"rank": adapter.rank, "alpha": alpha, "dora": adapter.dora, "weights": weights}
+    if adapter.rank_pattern or adapter.alpha_pattern:
+        found["scales"] = {name: scale_of(adapter, name) for name in adapter.names}
+    return found
 
 
 def _digests(place: Path, files: Sequence[Path], report: Report, *, anew: bool = False) -> dict[str, str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mio_local.adapters.adapter import SavedAdapter, choose_layers, draw_adapter
+from mio_local.adapters.terms import check_patterns
 from mio_local.backends import Backend, Model
 from mio_local.data.collate import collate
 from mio_local.data.examples import by_length
@@ -33,7 +34,9 @@ def layers_of(model: Model, recipe: Recipe, initial: SavedAdapter | None) -> lis
     """The layers to adapt: `initial`'s, else the recipe's. Raises ModelError, RecipeError."""
     if initial:
         return list(initial.fitted(model.linear_layers()).names)
-    return choose_layers(model.linear_layers(), recipe.lora, model.left_out())
+    names = choose_layers(model.linear_layers(), recipe.lora, model.left_out())
+    check_patterns(recipe.lora, names)
+    return names
 
 
 def adapt(model: Model, recipe: Recipe, names: Sequence[str], initial: SavedAdapter | None) -> int:

@@ -25,6 +25,7 @@ KINDS = {
     "attention": LORA.model_copy(update={"targets": ATTENTION, "rank": 3, "alpha": 5.0}),
     "attention of the last": LORA.model_copy(update={"targets": ATTENTION, "layers": 1}),
     "rank-stabilised": LORA.model_copy(update={"rslora": True, "rank": 3}),
+    "patterns": LORA.model_copy(update={"rank_pattern": {"q_proj": 2, r"1\.mlp\..*": 8}, "layers": 2}),
     "dora": LORA.model_copy(update={"dora": True}),
     "dora, last two": LORA.model_copy(update={"dora": True, "layers": 2, "targets": ["v_proj", "down_proj"]}),
 }

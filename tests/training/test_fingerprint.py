@@ -64,7 +64,9 @@ def test_fingerprint_is_of_content(model: Path, tmp_path: Path) -> None:
     turned = {**weights, "x.lora_A": np.ones((3, 2), np.float32)}
     moved = {**weights, "x.lora_B": np.float32([[1, 1], [1, 1], [1, 1.0001]])}
     renamed = {name.replace("x", "y"): weight for name, weight in weights.items()}
-    others = [{"rank": 1}, {"alpha": 8.0}, {"dora": True}, *({"weights": new} for new in (turned, moved, renamed))]
+    terms = [{"rslora": True}, {"alpha_pattern": {"x": 8.0}}, {"rank_pattern": {"x": 4}}]
+    terms += [{"rank": 1}, {"alpha": 8.0}, {"dora": True}]
+    others = [*terms, *({"weights": new} for new in (turned, moved, renamed))]
     names |= {fingerprint(model, adapter(**other), SETTINGS) for other in others}
     for file in ("config.json", "model-2.safetensors", "modeling.py"):
         with (model / file).open("ab") as opened:

@@ -17,6 +17,8 @@ CHOSEN: dict[str, dict[str, dict[str, Any]]] = {
     "muon": {"train": {"optimizer": "muon", "weight_decay": 0.01}, "lora": {"dora": True, "layers": 1}},
     "adamw_8bit": {"train": {"optimizer": "adamw_8bit"}, "lora": {"rank": 128}},
     "rsLoRA with LoRA+": {"train": {"loraplus_lr_ratio": 16}, "lora": {"rslora": True}},
+    "patterns": {"lora": {"targets": [r".*\.(q|v|up)_proj"], "rank_pattern": {"1.self_attn.*": 3, "up_proj": 5},
+                          "alpha_pattern": {"v_proj": 3.0}}},
     "robust": {"loss": {"name": "robust", "label_smoothing": 0.1}},
 }
 HERE = [(backend, name) for backend in BACKENDS for name in CHOSEN if (backend, name) != ("mlx", "adamw_8bit")]
