@@ -13,6 +13,7 @@ from mio_local.recipe import Recipe
 
 FLOAT = 4  # bytes: the adapter, and the logits that are scored
 
+DELTA_CHUNK = 64  # tokens that MLX's rule goes over at once
 INPUT_OF = {
     "self_attn.k_proj": "self_attn.q_proj", "self_attn.v_proj": "self_attn.q_proj", "mlp.up_proj": "mlp.gate_proj",
 }  # fmt: skip
@@ -180,11 +181,19 @@ def squares(plan: Plan) -> bool:
 
 def kept(plan: Plan) -> float:
     """Bytes per token kept from the forward to the backward pass, by all blocks."""
+    shape = plan.shape
     if plan.recipe.train.grad_checkpoint:  # PyTorch keeps the input of every block that runs, MLX of the adapted ones
         every = plan.backend == "cuda" and not plan.recipe.speed.frozen_once
-        blocks = plan.shape.blocks if every else plan.adapted_blocks
-        return blocks * plan.shape.width * plan.activation
-    return plan.adapted_blocks * block(plan)
+        blocks = shape.blocks if every else plan.adapted_blocks
+        return blocks * shape.width * plan.activation
+    scores = shape.heads * plan.seen * plan.activation if squares(plan) else 0
+    return plan.adapted_blocks * (block(plan) - shape.light / shape.blocks * (scores - _delta_rule(plan)))
+
+
+def _delta_rule(plan: Plan) -> float:
+    """Bytes per token that MLX keeps of a gated delta rule: queries, keys and values by head, and a state a chunk."""
+    heads, keys, values = plan.shape.delta
+    return FLOAT * heads * (2 * keys + values + keys * values / DELTA_CHUNK) if plan.backend == "mlx" else 0
 
 
 def block(plan: Plan) -> float:

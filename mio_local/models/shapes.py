@@ -21,6 +21,7 @@ REQUIRED = (
     ("num_attention_heads", "n_head"),
 )
 GATE = re.compile(r"gate|\.w3\.|\.v1\.|input_linear|ff_proj")  # in the names of weights that hold an MLP's gate
+DELTA = ("linear_num_value_heads", "linear_key_head_dim", "linear_value_head_dim")
 HEADER_LIMIT = 100_000_000  # bytes; the format's own limit
 
 
@@ -30,7 +31,8 @@ class Shape:
 
     `parameters`: weights, quantised ones counted one by one. `stored_bytes`: bytes of the weight files. `stored_dtype`:
     type of the weights that are no integers. `bits`: 0, or those of weights that are quantised in the files. `gated`:
-    whether the MLP has a gate beside its way up, as Llama's has and GPT-2's has not.
+    whether the MLP has a gate beside its way up, as Llama's has and GPT-2's has not. `light`: blocks with a short
+    convolution or a gated delta rule in attention's place. `delta`: heads, widths of keys and of values of that rule.
     """
 
     vocabulary: int
@@ -48,6 +50,8 @@ class Shape:
     stored_dtype: str
     bits: int
     gated: bool = True
+    light: int = 0
+    delta: tuple[int, int, int] = (0, 0, 0)
 
     def dtype(self, wanted: str, kind: str) -> str:
         """Type of the weights that are not quantised, of which `wanted` may be auto, on a device of `kind`."""
@@ -147,6 +151,8 @@ def shape_from_config(config: Mapping[str, Any], weight_bytes: int, dtype: str =
         stored_bytes=weight_bytes,
         stored_dtype=dtype if dtype in BYTES else "bfloat16",
         bits=_bits(quantised) if isinstance(quantised, dict) else 0,
+        light=_light(text, blocks),
+        delta=tuple(_optional(text, (name,), 0, source) for name in DELTA),  # pyright: ignore[reportArgumentType]
     )
     if shape.bits:
         return replace(shape, parameters=_counted(shape))
@@ -155,6 +161,14 @@ def shape_from_config(config: Mapping[str, Any], weight_bytes: int, dtype: str =
     # no config says it: the files have no room for gates, though for all the rest
     bare_mlp = experts == 1 and 0.8 * bare < parameters < bare + 0.5 * gates
     return replace(shape, parameters=parameters, gated=not bare_mlp)
+
+
+def _light(text: Mapping[str, Any], blocks: int) -> int:
+    """`Shape.light`. State spaces are none of them: what they keep is as large as attention's scores."""
+    delta, kinds, every = DELTA[0] in text, text.get("layer_types"), text.get("full_attention_interval")
+    if isinstance(kinds, list):
+        return sum(kind == "conv" or (delta and kind == "linear_attention") for kind in kinds[:blocks])
+    return blocks - blocks // every if delta and type(every) is int and every > 0 else 0
 
 
 def _bits(quantised: Mapping[str, Any]) -> int:

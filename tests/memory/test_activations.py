@@ -1,4 +1,7 @@
-"""What the blocks keep for the backward pass, against what PyTorch's graph keeps."""
+"""What the blocks keep for the backward pass, against what PyTorch's graph keeps and MLX's peaks."""
+
+import importlib
+import json
 
 import pytest
 
@@ -64,3 +67,33 @@ def _saved_bytes(torch, blocks, dtype, settings):
         out = model.model(input_ids=torch.from_numpy(batch.inputs).long(), use_cache=False, **places).logits
     assert out.requires_grad
     return sum(found.values())
+
+
+HYBRIDS = {
+    "qwen3_5": {"text_config": {
+        "model_type": "qwen3_5_text", **SMALL, "num_hidden_layers": 4, "max_position_embeddings": 2048,
+        "rms_norm_eps": 1e-6, "rope_theta": 1e4, "full_attention_interval": 4, "linear_num_value_heads": 4,
+        "linear_num_key_heads": 2, "linear_key_head_dim": 16, "linear_value_head_dim": 16,
+        "linear_conv_kernel_dim": 4}},
+    "lfm2": {**SMALL, "num_hidden_layers": 4, "max_position_embeddings": 2048, "rope_theta": 1e4, "norm_eps": 1e-5,
+             "conv_bias": False, "conv_L_cache": 3, "layer_types": ["conv", "conv", "conv", "full_attention"],
+             "block_dim": 64, "block_ff_dim": 160, "block_multiple_of": 8, "block_ffn_dim_multiplier": 1.0,
+             "block_auto_adjust_ff_dim": False},
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", HYBRIDS)
+def test_mlx_keeps_scores_of_the_blocks_that_attend_alone(kind, tmp_path):
+    """Pairs of 1,024 tokens and a second answer, where one block in four attends: 9 % and 0 % off the peak of a process
+    of their own were seen, and 4 % for a Llama of these sizes; with the scores of all blocks more than 40 %."""
+    mx, utils = pytest.importorskip("mlx.core"), pytest.importorskip("mlx.utils")
+    mx.set_default_device(mx.Device(mx.cpu))
+    config = {"model_type": kind, "tie_word_embeddings": True, **HYBRIDS[kind]}
+    module = importlib.import_module(f"mlx_lm.models.{kind}")
+    net = module.Model(module.ModelArgs.from_dict(config))
+    mx.save_safetensors(str(tmp_path / "model.safetensors"), dict(utils.tree_flatten(net.parameters())))
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    seen = importlib.import_module("tests.bench.memory").in_process("mlx", tmp_path, 1, 1024, False)
+    assert 0.85 < seen["estimate"] / seen["peak"] < 1.2
