@@ -11,7 +11,7 @@ import numpy as np
 
 from mio_local.adapters.adapter import SavedAdapter
 from mio_local.adapters.merge import merge
-from mio_local.adapters.terms import scale_of
+from mio_local.adapters.terms import evened, scale_of
 from mio_local.errors import ModelError, RecipeError
 from mio_local.gguf_files.gguf_config import Plan
 from mio_local.gguf_files.gguf_file import add_value, turned, unturned
@@ -55,7 +55,8 @@ def write_adapter_gguf(
     ModelError."""
     gguf = package()
     kind, places = ("F32" if kind == AUTO else kind.upper()), placed(saved, plan, base)
-    alpha = float(np.float32(saved.alpha or saved.rank))  # llama.cpp takes 0 for a scale of 1
+    common = evened(saved, saved.names)[1] * saved.rank
+    alpha = float(np.float32(common or saved.rank))  # llama.cpp takes 0 for a scale of 1
     writer = gguf.GGUFWriter(file, plan.family.name)
     for key, value in {"general.type": "adapter", "general.name": title, "adapter.type": "lora"}.items():
         add_value(writer, key, value)

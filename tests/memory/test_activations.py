@@ -63,7 +63,7 @@ def _saved_bytes(torch, blocks, dtype, settings):
     model.model.train()
     saved = torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value)
     with model.sharing.over(batch), model._at(0, batch) as rows, saved:
-        places = {"position_ids": rows.places} if rows else {}
+        places = model.sharing.fed(rows) if rows else {}
         out = model.model(input_ids=torch.from_numpy(batch.inputs).long(), use_cache=False, **places).logits
     assert out.requires_grad
     return sum(found.values())
