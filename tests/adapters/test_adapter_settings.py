@@ -135,3 +135,24 @@ def test_quantised_experts_are_dequantised_as_mlx_computes_with_them():
     by_layer = model.experts(x[:, None, None], mx.array(chosen)[:, None])[:, 0, 0]
     by_hand = np.einsum("ti,toi->to", np.array(x), dict(weights)["experts.weight"][chosen])
     np.testing.assert_allclose(np.array(by_layer), by_hand, atol=1e-4)
+
+
+@pytest.mark.parametrize(("key", "value", "told"), [
+    ("init_lora_weights", "pissa_niter_16", "init_lora_weights 'pissa_niter_16' is not supported, as PEFT changes the"),
+    ("init_lora_weights", "olora", "init_lora_weights 'olora' is not supported"),
+    ("alora_invocation_tokens", [1, 2], "alora_invocation_tokens is not supported"),
+    ("target_parameters", ["mlp.experts.gate_up_proj"], "target_parameters is not supported"),
+])  # fmt: skip
+def test_what_is_no_plain_lora_in_peft_is_not_taken_for_it(saved, key, value, told):
+    change(saved["peft"], **{key: value})
+    with pytest.raises(ModelError, match=told):
+        read_adapter(saved["peft"])
+    change(saved["peft"], init_lora_weights="eva", alora_invocation_tokens=None, target_parameters=None)
+    read_adapter(saved["peft"])
+
+
+def test_a_scalar_weight_keeps_its_shape(tmp_path):
+    from mio_local.models.weights import stored_weights, write_weights
+
+    write_weights([("beta", np.array(0.5, np.float32)), ("w", np.ones((2, 3), "f4").T)], tmp_path, 2)
+    assert [(name, weight.shape) for name, weight in stored_weights(tmp_path)[1]] == [("beta", ()), ("w", (3, 2))]
