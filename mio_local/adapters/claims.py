@@ -7,6 +7,8 @@ from typing import Any
 from mio_local.adapters.counterparts import ONE_EXPERT
 from mio_local.models.weights import BLOCK
 
+STACK = re.compile(r"(^|\.)(switch_mlp|experts)\.(?!\d)")  # in the name of a layer that stacks experts
+
 
 def claimed(kind: str, config: Mapping[str, Any], names: Sequence[str], present: Sequence[str]) -> set[str]:
     """The layers of `present` that a config of mlx-lm's or PEFT's says are adapted, beside `names`, which are. Where it
@@ -28,8 +30,8 @@ def claimed(kind: str, config: Mapping[str, Any], names: Sequence[str], present:
         hits = [match for match in inside if match["leaf"] in own]
     elif isinstance(targets, str):
         hits = [match for match in inside if re.fullmatch(targets, match.string)]
-    else:  # PEFT knows no stacked experts, which mlx-lm has below this name
-        hits = [match for match in inside if "switch_mlp" not in match.string
+    else:  # PEFT knows no stacked experts, which mlx-lm has below these names
+        hits = [match for match in inside if not STACK.search(match["leaf"])
                 and any(f".{match.string}".endswith(f".{target}") for target in targets)]  # fmt: skip
     wanted = [numbers] if isinstance(numbers, int) else numbers
     return {match.string for match in hits if wanted is None or int(match["index"]) in wanted}

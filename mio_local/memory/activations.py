@@ -103,8 +103,11 @@ class Plan:
 
     @property
     def adapted(self) -> Mapping[str, tuple[int, int]]:
-        """Widths of the adapted layers of one block; of all, where the targets go by other names than Llama's."""
+        """Widths of the adapted layers of one block; of all, where the targets go by other names than Llama's. Experts
+        are adapted where they are named alone."""
         linears = self.shape.linears
+        if self.shape.experts > 1 and self.recipe.lora.targets == ["all-linear"]:
+            return {name: widths for name, widths in linears.items() if not name.startswith("mlp")}
         chosen = {name: linears[name] for name in linears if any(leaf == name for leaf, _ in self._met)}
         return chosen or linears
 

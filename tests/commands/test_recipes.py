@@ -1,5 +1,6 @@
 """The recipe model, its file, its flags, and the recipes that ship."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -9,9 +10,13 @@ from mio_local.arguments import parser
 from mio_local.commands import train as train_command
 from mio_local.errors import RecipeError
 from mio_local.flags import recipe_from
+from mio_local.memory.estimate import estimate
+from mio_local.memory.fitting import WIRED
+from mio_local.models.shapes import shape_from_config
 from mio_local.objectives.losses import LOSSES
 from mio_local.recipe import Recipe, build, keys, read_toml
 from mio_local.shipped import recipes
+from tests.commands.published import PUBLISHED
 
 PROMISED_FLAGS = (
     "--backend", "--device", "--model", "--data", "--eval-data", "--loss", "--steps", "--epochs", "--batch-size",
@@ -66,6 +71,20 @@ def test_reduction_defaults_to_the_published_form(name: str) -> None:
     """`auto` is resolved when the recipe is read, so that the frozen recipe says which one it was."""
     assert parse("--loss", name).loss.reduction == LOSSES[name].reduction
     assert parse("--loss", name, "--reduction", "mean").loss.reduction == "mean"
+
+
+@pytest.mark.parametrize("stem", PUBLISHED)
+def test_memory_that_a_recipe_tells_is_the_apps_own_estimate(stem: str) -> None:
+    """Of the published model, for rows of the longest length; and it fits the machine that the name tells."""
+    file = next(file for file in recipes() if file.stem == stem)
+    recipe, (config, size) = build(read_toml(file), str(file)), PUBLISHED[stem]
+    shape = shape_from_config(config, size)
+    needed = estimate(shape, recipe, recipe.data.max_tokens, recipe.backend.name, "gpu").total / 1e9
+    told = re.search(r"Memory, estimated by the app: [^:]*: about\s(?:# )?(\d+)\sGB", file.read_text())
+    assert told is not None
+    assert float(told[1]) == pytest.approx(needed, rel=0.2)
+    room = float(stem.partition("-")[2].removesuffix("gb"))
+    assert needed < room * (WIRED if recipe.backend.name == "mlx" else 1)
 
 
 @pytest.mark.parametrize("file", recipes(), ids=lambda file: file.stem)
