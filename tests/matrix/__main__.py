@@ -69,7 +69,8 @@ def table_line(name: str, backend: str, row: Row) -> str:
         text = row.said.get(column, "")
         if len(text) > 12:
             text = re.sub(r"\S*/", "", row.told.get(column, text)).replace("|", "/")
-            number = TOLD.setdefault(text[:300], len(TOLD) + 1)
+            text = re.sub(r"\b(model: )?a \w+ model\b", "such a model", text)  # one note for all of a kind
+            number = TOLD.setdefault(text[:400], len(TOLD) + 1)
             text = f"[{number}]"
         cells.append(text)
     return f"| {name} | {backend} | {' | '.join(cells)} |"
