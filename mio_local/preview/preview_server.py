@@ -25,6 +25,7 @@ from typing import Any
 
 from mio_local.data.check import examine
 from mio_local.data.detect import SYNONYMS, ColumnsError
+from mio_local.data.formats import hub_reach
 from mio_local.data.layouts import LAYOUTS
 from mio_local.data.pairs import Pair, Pairs, load_pairs
 from mio_local.data.template import Chat
@@ -235,6 +236,7 @@ def hub_asked_anew() -> Generator[None]:
     try:
         yield
     finally:
+        hub_reach.forget()
         constants.HF_HUB_OFFLINE = before
         if loaded := sys.modules.get("datasets.config"):
             loaded.HF_HUB_OFFLINE = before  # pyright: ignore[reportAttributeAccessIssue] - a module, by its name

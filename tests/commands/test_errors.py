@@ -96,7 +96,7 @@ def test_wrong_flag_or_value_is_named(train: Mistake, arguments: list[str], word
         ("loss = 'dpo'", ["recipe.toml", "loss"]),
         ("[loss]\nname = 'dpoo'", ["recipe.toml", "loss.name = dpoo", "nearest: dpo"]),
         ("[lora]\nrank = 'abc'", ["recipe.toml", "lora.rank = abc", "integer"]),
-        ("[lora]\ntargets = 'q_proj'", ["recipe.toml", "lora.targets", "list"]),
+        ("[lora]\ntargets = 3", ["recipe.toml", "lora.targets", "list"]),
         ("[loss]\nbeta = ", ["recipe.toml", "not TOML", "Invalid value"]),
         ("[loss]\nbeta = 1\nbeta = 2", ["recipe.toml", "not TOML"]),
     ],

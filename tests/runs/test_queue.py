@@ -202,7 +202,7 @@ def test_who_watches_a_run_waits_with_it(make: Make, folder: Path, mistake: Call
         assert "run b waits for a, so there is nothing to pause" in mistake("pause", "b")
         watch = subprocess.Popen([*COMMAND, "watch", "b"], stdout=subprocess.PIPE, text=True)
         assert watch.stdout
-        assert watch.stdout.readline() == "run b: queued after a, mio on tiny-llama\n"
+        assert watch.stdout.readline() == "run b: queued 1st in line, after a, mio on tiny-llama\n"
     said = watch.communicate(timeout=60)[0]
     assert watch.returncode == 0
     assert "4/4 held out" in said

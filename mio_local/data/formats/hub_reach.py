@@ -26,6 +26,11 @@ def reachable() -> bool:
     return answered
 
 
+def forget() -> None:
+    """Ask anew from here on: a process that lives long may have been told too early."""
+    _seen.clear()
+
+
 def _asked(endpoint: str) -> bool:
     from huggingface_hub import get_session
 

@@ -106,11 +106,11 @@ async def test_the_mouse_chooses_panels(training):
         await until(pilot, lambda: "3 accuracy  4 loss" in seen(pilot))
         names = next(row for row in seen(pilot).splitlines() if "3 accuracy  4 loss" in row)
         await pilot.click("#tabs", offset=(names.index("4 loss"), 0))
-        assert screen.panels.current == 3
+        await until(pilot, lambda: screen.panels.current == 3)
         await pilot.resize_terminal(140, 45)
         await pilot.pause(0.1)
         await pilot.click("#system")
-        assert screen.panels.current == 6
+        await until(pilot, lambda: screen.panels.current == 6)
 
 
 async def test_charts_without_braille(training, monkeypatch):
