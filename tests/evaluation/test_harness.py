@@ -226,7 +226,8 @@ def test_what_the_harness_lacks_is_told(mistake, tiny_model, tmp_path, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr("mio_local.evaluation.harness.import_module", absent)
-        assert installing("eval") in mistake("eval", tiny_model, "--tasks", "arc_easy")
+        said = mistake("eval", tiny_model, "--tasks", "arc_easy")
+        assert installing("eval") in said  # by the folder that it is said in
         with pytest.raises(BackendError):
             evaluate.main(evaluate_arguments(tiny_model))
     pytest.importorskip("lm_eval")
