@@ -3,16 +3,13 @@ trainer's."""
 
 import argparse
 import time
-from collections.abc import Mapping
-from socket import gethostname
-from typing import Any
 
 from mio_local import printing
 from mio_local.process import as_typed
-from mio_local.runs import directory, fields
+from mio_local.runs import directory
 from mio_local.runs.directory import LIVE, RESUMABLE, Run, runs_folder
 from mio_local.runs.events import is_number
-from mio_local.runs.fields import adapted, listed, number, text
+from mio_local.runs.fields import adapted, listed, number, other_host, text
 from mio_local.runs.index import Index
 from mio_local.runs.queue import place_of
 from mio_local.runs.remarks import read_remarks
@@ -96,7 +93,7 @@ def show(arguments: argparse.Namespace) -> int:
         ("backend", f"{recipe.backend.name}, {recipe.backend.device}"),
         ("started", _day(number(info, "created"))
          + (f", resumed {sessions - 1} times" if (sessions := len(listed(info.get("sessions")))) > 1 else "")),
-        *(("machine", host) for host in [_host(info)] if host),
+        *(("machine", f"{host}, another than this") for host in [other_host(info)] if host),
         ("folder", str(run.path)),
         *(("tracked", line) for line in printing.tracked_lines(seen_by(run.path, status.get("tracked")), codes)),
     ]  # fmt: skip
@@ -134,13 +131,6 @@ def show(arguments: argparse.Namespace) -> int:
     commands = ["watch", "stop"] if status["waits"] else commands
     printing.next_steps(out, *(f"mio-local {command} {printing.called(run)}" for command in commands))
     return 0
-
-
-def _host(info: Mapping[str, Any]) -> str:
-    """The machine that a run was trained on last, where that is another one."""
-    sessions = listed(info.get("sessions"))
-    host = text(fields.table(sessions[-1]).get("host")) if sessions else ""
-    return "" if host in ("", gethostname()) else f"{host}, another than this"
 
 
 def _day(created: float | None) -> str:

@@ -1,6 +1,7 @@
 """What a damaged file may hold, taken as what it should be and shown: nothing here raises, whatever JSON gave."""
 
 import re
+from socket import gethostname
 from typing import Any
 
 from mio_local.runs.events import is_number
@@ -36,6 +37,13 @@ def adapted(value: object) -> str:
     blocks = {found[1] for name in names if (found := re.search(r"\.(\d+)\.", str(name)))}
     count = f"{len(names)} {'matrix' if len(names) == 1 else 'matrices'}"
     return f"{count} in {len(blocks)} {'block' if len(blocks) == 1 else 'blocks'}" if blocks else count
+
+
+def other_host(info: dict[str, Any]) -> str:
+    """The machine that a run was trained on last, by its run.json; "" for this one, or where it does not say."""
+    sessions = listed(info.get("sessions"))
+    host = text(table(sessions[-1]).get("host")) if sessions else ""
+    return "" if host == gethostname() else host
 
 
 def text(value: object) -> str:

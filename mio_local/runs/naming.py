@@ -5,11 +5,11 @@ import os
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from socket import gethostname
 
 from mio_local.errors import MioError, ModelError, RecipeError, RunError, nearest
 from mio_local.recipe import PATHS, Recipe, build, read_toml
 from mio_local.runs.directory import LONGEST_NAME, NAME, Run, list_runs
+from mio_local.runs.fields import other_host
 from mio_local.runs.queue import ahead_of, idle
 from mio_local.storage.writing import PRIVATE, write_atomically
 from mio_local.text import visible
@@ -144,10 +144,7 @@ def missing(run: Run, recipe: Recipe) -> tuple[str, str]:
     for section, key in PATHS:
         place = getattr(getattr(recipe, section), key)
         if place.startswith("/") and not Path(place).exists():
-            sessions = run.read_info().get("sessions")
-            last = sessions[-1] if isinstance(sessions, list) and sessions else {}
-            host = last.get("host") if isinstance(last, dict) else ""
-            whose = f" of {visible(host)}" if isinstance(host, str) and host not in ("", gethostname()) else ""
+            whose = f" of {visible(host)}" if (host := other_host(run.read_info())) else ""
             flag = FLAGS.get(f"{section}.{key}", f"--set {section}.{key}=")
             told = f"run {run.name}: {section}.{key} was {visible(place)}{whose}, which is not here"
             return f"{section}.{key}", f"{told}; say where it is now: {flag}{'' if flag.endswith('=') else ' '}PATH"

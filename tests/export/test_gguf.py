@@ -12,9 +12,7 @@ from mio_local.cli import run
 from mio_local.errors import BackendError, ModelError, RecipeError, RunError
 from mio_local.gguf_files import gguf_file
 from mio_local.gguf_files.gguf_file import layout
-from mio_local.runs.directory import Run
-from tests.helpers.backends import backend_of
-from tests.helpers.exporting import changed, retoken, write_checked
+from tests.helpers.exporting import changed, retoken, train, write_checked
 from tests.helpers.tiny_model import write_tiny_model
 
 gguf = pytest.importorskip("gguf")
@@ -29,14 +27,9 @@ def read(file):
 
 @pytest.fixture(scope="module")
 def trained(tiny_pairs, tmp_path_factory):
-    backend_of("cuda")
     folder = tmp_path_factory.mktemp("gguf")
     base = write_tiny_model(folder / "base")
-    words = ["train", "--model", base, "--data", tiny_pairs, "--backend", "cuda", "--device", "cpu", "--rank", "4"]
-    words += ["--runs", folder / "runs", "--name", "My-Run", "--steps", "2", "--learning-rate", "3e-2"]
-    words += ["--set", "eval.sample_tokens=8"]
-    assert run([str(word) for word in words]) == 0
-    return Run(folder / "runs" / "My-Run")
+    return train(folder / "runs", base, tiny_pairs, "cuda", "My-Run", "--steps", "2")
 
 
 def export(trained, *words):

@@ -12,10 +12,8 @@ from mio_local.errors import ModelError, RecipeError
 from mio_local.gguf_files import gguf_types
 from mio_local.gguf_files.gguf_convert import QUANTIZE
 from mio_local.gguf_files.gguf_types import made_here, type_of
-from mio_local.runs.directory import Run
 from tests.export.programs import put_program
-from tests.helpers.backends import backend_of
-from tests.helpers.exporting import changed, write_checked
+from tests.helpers.exporting import changed, train, write_checked
 from tests.helpers.tiny_model import write_tiny_model
 
 gguf = pytest.importorskip("gguf")
@@ -120,13 +118,9 @@ def test_large_tensors_are_made_a_slice_at_a_time(shared, tmp_path, monkeypatch)
 
 @pytest.fixture(scope="module")
 def trained(tiny_pairs, tmp_path_factory):
-    backend_of("cuda")
     folder = tmp_path_factory.mktemp("quantised")
     base = write_tiny_model(folder / "base")
-    words = ["train", "--model", base, "--data", tiny_pairs, "--backend", "cuda", "--device", "cpu", "--rank", "4"]
-    words += ["--runs", folder / "runs", "--name", "My-Run", "--steps", "2", "--set", "eval.sample_tokens=8"]
-    assert run([str(word) for word in words]) == 0
-    return Run(folder / "runs" / "My-Run")
+    return train(folder / "runs", base, tiny_pairs, "cuda", "My-Run", "--steps", "2", "--learning-rate", "1e-5")
 
 
 def export(trained, *words):

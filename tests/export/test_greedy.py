@@ -14,7 +14,7 @@ from mio_local.export.apps.greedy import PROMPTS, TOKENS, Agreement, conversatio
 from mio_local.models.locate import end_ids
 from mio_local.runs.directory import Run
 from tests.helpers.backends import backend_of
-from tests.helpers.exporting import write_checked
+from tests.helpers.exporting import train, write_checked
 from tests.helpers.tiny_model import write_tiny_model
 
 pytest.importorskip("gguf")
@@ -40,13 +40,9 @@ class Llama:
 
 @pytest.fixture(scope="module")
 def trained(tiny_pairs, tmp_path_factory):
-    backend_of("cuda")
     folder = tmp_path_factory.mktemp("greedy")
     base = write_tiny_model(folder / "base")
-    words = ["train", "--model", base, "--data", tiny_pairs, "--backend", "cuda", "--device", "cpu", "--rank", "4"]
-    words += ["--runs", folder / "runs", "--name", "r", "--steps", "1", "--set", "eval.sample_tokens=8"]
-    assert run([str(word) for word in words]) == 0
-    return Run(folder / "runs" / "r")
+    return train(folder / "runs", base, tiny_pairs, "cuda", "r", "--steps", "1", "--learning-rate", "1e-5")
 
 
 @pytest.fixture
