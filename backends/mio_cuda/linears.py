@@ -1,6 +1,5 @@
 """The linear layers of a transformers model that an adapter can be on, and those that all-linear does not mean."""
 
-import re
 from collections.abc import Iterator
 from typing import cast
 
@@ -8,10 +7,8 @@ import torch
 from torch.func import functional_call
 from transformers.pytorch_utils import Conv1D
 
-from mio_local.adapters.library_limits import refused_by_mlx, refused_by_peft
+from mio_local.adapters.library_limits import ROUTER, ROUTES, refused_by_mlx, refused_by_peft
 from mio_local.models.weights import BLOCK
-
-ROUTER = re.compile("gate|router")
 
 
 def linear_layers(model: torch.nn.Module) -> list[str]:
@@ -39,7 +36,7 @@ def left_out(model: torch.nn.Module) -> dict[str, str]:
         **refused_by_mlx(_kind(model), names),
         **refused_by_peft(_kind(model), names),
         **dict.fromkeys(experts, "one of the experts"),
-        **dict.fromkeys(filter(is_router, names), "a router of experts"),
+        **dict.fromkeys(filter(is_router, names), ROUTES),
     }
 
 

@@ -81,6 +81,7 @@ def expert_places(model: Any, folder: Path, layers: Sequence[str]) -> list[Exper
     Whole numbers go through it in the weights' place, and where they come out says where a weight lies.
     """
     stored = stored_shapes(folder)
+    names = [name for name, _, _ in stored]
     starts = np.cumsum([0, *(int(np.prod(shape, dtype=np.int64)) for _, shape, _ in stored)])
     numbers = {
         name: mx.arange(int(start), int(end), dtype=mx.int64).reshape(shape)  # lazy: no memory yet
@@ -95,7 +96,7 @@ def expert_places(model: Any, folder: Path, layers: Sequence[str]) -> list[Exper
     for layer in layers:
         where = np.array(renamed[f"{layer}.weight"]) if f"{layer}.weight" in renamed else np.zeros((1, 0, 0), np.int64)
         for expert, places in enumerate(where):
-            found.append(_place(layer, expert, places, [name for name, _, _ in stored], starts, folder))
+            found.append(_place(layer, expert, places, names, starts, folder))
     return found
 
 

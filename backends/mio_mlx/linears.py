@@ -1,17 +1,15 @@
 """The linear layers of an mlx-lm model that an adapter can be on, and those that all-linear does not mean."""
 
-import re
 from typing import Any
 
 import mlx.nn as nn
 from mlx_lm.models.switch_layers import QuantizedSwitchLinear, SwitchLinear
 
-from mio_local.adapters.library_limits import refused_by_peft
+from mio_local.adapters.library_limits import EXPERTS, ROUTER, ROUTES, refused_by_peft
 from mio_local.errors import ModelError
 
 STACKED = (SwitchLinear, QuantizedSwitchLinear)
 LINEAR = (nn.Linear, nn.QuantizedLinear, *STACKED)
-ROUTER = re.compile("gate|router")
 
 
 def linear_layers(model: Any) -> list[str]:
@@ -36,10 +34,10 @@ def left_out(model: Any) -> dict[str, str]:
             for block, count in blocks.items()
         )  # fmt: skip
 
-    routers = {name: "a router of experts" for name in names if name not in stacks and routes(name)}
+    routers = {name: ROUTES for name in names if name not in stacks and routes(name)}
     return {
         **refused_by_peft(str(getattr(model, "model_type", "")), names),
-        **dict.fromkeys(stacks, "experts, of which PEFT has no adapter here"),
+        **dict.fromkeys(stacks, EXPERTS),
         **routers,
     }
 

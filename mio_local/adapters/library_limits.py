@@ -9,6 +9,7 @@ As of PEFT 0.21 with transformers 5, and mlx-lm 0.32:
 - Where mlx-lm absorbs the up-projection of latent attention into the heads, it is no linear layer there.
 """
 
+import re
 from collections.abc import Iterable
 
 MAMBA = frozenset({"falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"})
@@ -22,6 +23,9 @@ ABSORBED = frozenset({
     "bailing_hybrid", "bailing_moe_v3", "deepseek_v3", "deepseek_v32", "glm4_moe_lite", "glm_moe_dsa", "kimi_k25",
     "kimi_k3", "kimi_linear", "longcat_flash", "mistral4",
 })  # fmt: skip
+EXPERTS = "experts, of which PEFT has no adapter here"  # why a stack of them is left out
+ROUTES = "a router of experts"
+ROUTER = re.compile("gate|router")  # in the name of one, below what holds the experts
 BY_PEFT = (
     (MAMBA, frozenset({"out_proj", "conv1d"}), "PEFT adapts none of this name beside a Mamba kernel"),
     (STACKED, frozenset({"gate", "gate_proj", "up_proj", "down_proj"}), "PEFT takes its name for the stacked experts'"),

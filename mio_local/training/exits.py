@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mio_local.adapters.counterparts import counterparts
-from mio_local.adapters.library_limits import refused_by_peft
-from mio_local.backends import Model, load_backend
+from mio_local.adapters.library_limits import EXPERTS, refused_by_peft
+from mio_local.backends import load_backend
 from mio_local.errors import BackendError, ModelError, one_line
 from mio_local.gguf_files.gguf_convert import no_gguf
 from mio_local.models.locate import quantised, read_config
@@ -19,13 +19,13 @@ from mio_local.models.weights import linear_names
 from mio_local.recipe import Recipe
 
 
-def closed(recipe: Recipe, place: Path, model: Model, names: Sequence[str]) -> dict[str, str]:
+def closed(recipe: Recipe, place: Path, names: Sequence[str], left_out: Mapping[str, str]) -> dict[str, str]:
     """By format that an adapter on the layers `names` of the base in `place` cannot become, why; as far as this machine
-    can tell."""
+    can tell. `left_out` is `Model.left_out`."""
     if quantised(place):
         return {}  # its files name other layers, and only its own library loads it
-    stacked = [name for name in names if "experts" in model.left_out().get(name, "")]
-    plain = [name for name in names if name not in stacked]
+    stacked = [name for name in names if left_out.get(name) == EXPERTS]
+    plain = [name for name in names if left_out.get(name) != EXPERTS]
     inside = counterparts(plain, linear_names(place))
     reasons: dict[str, str] = {}
     if lost := [name for name in plain if name not in inside]:
@@ -38,8 +38,8 @@ def closed(recipe: Recipe, place: Path, model: Model, names: Sequence[str]) -> d
             reasons["peft"] = f"transformers has no layer {lost[0]}"
     else:
         try:
-            present = load_backend("mlx").layer_names(place, recipe.model)
-            if lost := [name for name in names if name not in counterparts(names, present)]:
+            there = counterparts(names, load_backend("mlx").layer_names(place, recipe.model))
+            if lost := [name for name in names if name not in there]:
                 reasons["mlx"] = f"mlx-lm has no layer {lost[0]}"
         except ModelError as error:
             reasons["mlx"] = one_line(error, 200)
@@ -52,13 +52,18 @@ def closed(recipe: Recipe, place: Path, model: Model, names: Sequence[str]) -> d
 
 def exit_lines(
     recipe: Recipe, reasons: Mapping[str, str], names: Sequence[str], left_out: Mapping[str, str]
-) -> list[str]:
-    """What to tell at the start: the formats that are closed, and what all-linear does not adapt."""
-    lines = [f"this adapter cannot be exported --to {to}: {why}" for to, why in reasons.items()]
+) -> list[tuple[str, str]]:
+    """What to tell at the start, each with its level: the formats that are closed, and what all-linear does not
+    adapt."""
     refused = {name.rpartition(".")[2] for name in names if name in left_out}
-    if "peft" in reasons and (open_ := sorted({name.rpartition(".")[2] for name in names} - refused)):
-        lines = [line + (f"; it can with --targets {','.join(open_)}" if "--to peft" in line else "") for line in lines]
+    others = sorted({name.rpartition(".")[2] for name in names} - refused)
+    advice = {"peft": f"; it can with --targets {','.join(others)}"} if others else {}
+    lines = [
+        # of many models there is no GGUF
+        ("info" if to == "gguf" else "warning", f"this adapter cannot be exported --to {to}: {why}{advice.get(to, '')}")
+        for to, why in reasons.items()
+    ]
     if recipe.lora.targets == ["all-linear"] and (counts := Counter(left_out.values())):
         kinds = "; ".join(f"{count} x {why}" for why, count in counts.items())
-        lines.append(f"all-linear leaves out {sum(counts.values())} layers ({kinds})")
+        lines.append(("info", f"all-linear leaves out {sum(counts.values())} layers ({kinds})"))
     return lines

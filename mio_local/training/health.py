@@ -56,10 +56,9 @@ def held_out_notes(pairs: int) -> list[Event]:
     return [] if pairs else [note(0, "warning", "held_out", text)]
 
 
-def adapter_notes(lines: Iterable[str]) -> list[Event]:
-    """At the start: what the adapter leaves out, and what it cannot become."""
-    grave = ("--to peft", "--to mlx", "--to merged")  # not of GGUF: of many models there is none
-    return [note(0, "warning" if any(map(line.__contains__, grave)) else "info", "adapter", line) for line in lines]
+def adapter_notes(told: Iterable[tuple[str, str]]) -> list[Event]:
+    """At the start: what the adapter leaves out, and what it cannot become, each by its level."""
+    return [note(0, level, "adapter", text) for level, text in told]
 
 
 def start_note(step: int, metrics: Metrics, loss: LossSettings, *, forced: bool = False) -> Event | None:

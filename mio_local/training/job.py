@@ -43,7 +43,7 @@ class Job:
     info: dict[str, Any]
     savings: Optimizations
     rehearsal: Rehearsal
-    told: list[str] = field(default_factory=list[str])  # of the adapter, what to say at the start
+    told: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])  # of the adapter at the start, by level
     progress: Progress = field(default_factory=Progress)
     forced: bool = False  # to go on where the first loss is not what it must be
     tracked: dict[str, str] = field(default_factory=dict[str, str])  # by which tracker, where, and what went wrong

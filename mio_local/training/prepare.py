@@ -88,7 +88,8 @@ def prepare(recipe: Recipe, choose: Callable[[Recipe], Run], report: Report, cre
     with rehearsal.guarded():
         model = load(backend, recipe, place)
         names = layers_of(model, recipe, initial)
-        told = exit_lines(recipe, closed(recipe, place, model, names), names, model.left_out())
+        left_out = model.left_out()
+        told = exit_lines(recipe, closed(recipe, place, names, left_out), names, left_out)
         trainable = adapt(model, recipe, names, initial)
         check_finite(model, tokens, place)
         savings = try_out(model, recipe, tokens, rehearsal, report)
