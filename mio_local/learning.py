@@ -1,4 +1,4 @@
-"""The recipe's tables that say how is learnt: the adapter, the objective, the optimiser.
+"""The recipe's tables that say how is learnt: the adapter, the objective, the optimiser, the pairs that are made.
 
 Names of objectives are checked against their registry, so that adding one edits that file alone.
 """
@@ -188,3 +188,28 @@ class TrainSettings(Section):
             own = " and ".join(OPTIMIZERS[name].arguments)
             raise ValueError(f"{name} does not read it; its own are {own}, by --set train.optimizer_args={own[:5]}=...")
         return value
+
+
+class MakeSettings(Section):
+    prompts: str = setting("", "prompts to draw answers to: a file, a folder, or a hub dataset", "--prompts")
+    answers: int = setting(8, "answers drawn to each prompt", "--answers", ge=1)
+    temperature: list[float] = setting(
+        [1.0], "temperature of the answers; several are taken in turn: 0.7,1.0,1.3", "--temperature", min_length=1
+    )
+    top_p: float = setting(1.0, "draw from the likeliest tokens of this probability", "--top-p", gt=0, le=1)
+    answer_tokens: int = setting(256, "longest answer", "--answer-tokens", ge=1)
+    judge: str = setting(
+        "last-number", "who rewards an answer: last-number, boxed, letter, exact, regex:P, json:FILE, gold, mismatch, "
+        "python:FILE, tests:FILE, reward-model:NAME, server:URL", "--judge",
+    )  # fmt: skip
+    limit: int = setting(0, "ask at most this many prompts; 0 asks all", "--limit", ge=0)
+    pairs: Literal["one", "all"] = setting("one", "pairs of a prompt: one, or every better answer with every worse one")
+    negatives: Literal["worst", "hardest"] = setting(
+        "worst", "the rejected answer: the one of the lowest reward, or of the worse ones the likeliest to the model"
+    )
+    margin: float = setting(0.0, "least difference of two rewards; 0 takes any above it", "--margin", ge=0)
+    length_ratio: float = setting(0.0, "most that one answer may be longer than the other, as 2; 0 for any", ge=0)
+    judge_prompt: str = setting("", "file of the words that a server judges by; empty takes the shipped ones")
+    judge_model: str = setting("", "model that a server judges with; empty takes its first")
+    judge_seconds: float = setting(10.0, "longest that one answer may take to judge", gt=0)
+    judge_memory: str = setting("1GB", "memory of the process that a named file runs in")

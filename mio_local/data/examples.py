@@ -9,14 +9,16 @@ import numpy as np
 from mio_local.data.stored.on_demand import OnDemand
 
 Spans = tuple[tuple[int, int], ...]  # (start, stop) places of tokens, in order
-Scored = tuple[Spans, Spans, Spans]  # within the prompt, where they count for both answers, the chosen, the rejected
+Scored = tuple[Spans, ...]  # within the prompt, where they count for every answer, the chosen, the rejected, the others
 
 
 @dataclass(frozen=True)
 class Example:
-    """A pair as token ids. The prompt is followed by one of the answers.
+    """A prompt and its answers as token ids: a pair, or a group with more rejected answers than one.
 
-    All the answers' tokens are scored, and none of the prompt's, unless `scored` says which are.
+    All the answers' tokens are scored, and none of the prompt's, unless `scored` says which are. An answer without
+    tokens is none: a group may lack its chosen or its rejected one. `rewards` has one for each of `answers`, or is
+    empty.
     """
 
     prompt: list[int]
@@ -27,14 +29,21 @@ class Example:
     cut_prompt: bool
     where: str
     scored: Scored | None = None
+    others: tuple[list[int], ...] = ()  # rejected answers after the first
+    rewards: tuple[float, ...] = ()
 
     @property
-    def scored_tokens(self) -> tuple[int, int]:
-        """How many tokens of the chosen, and of the rejected answer are scored."""
+    def answers(self) -> tuple[list[int], ...]:
+        """The chosen, the rejected and the others."""
+        return (self.chosen, self.rejected, *self.others)
+
+    @property
+    def scored_tokens(self) -> tuple[int, ...]:
+        """How many tokens of each of the answers are scored."""
         if self.scored is None:
-            return len(self.chosen), len(self.rejected)
-        prompt, chosen, rejected = (sum(stop - start for start, stop in spans) for spans in self.scored)
-        return prompt + chosen, prompt + rejected
+            return tuple(map(len, self.answers))
+        prompt, *answers = (sum(stop - start for start, stop in spans) for spans in self.scored)
+        return tuple(prompt + answer for answer in answers)
 
 
 CUT_CHOSEN, CUT_REJECTED, CUT_PROMPT, END_INSIDE = 1, 2, 4, 8  # flags: the last, of an end token inside an answer
