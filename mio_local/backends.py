@@ -50,7 +50,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Scored:
-    """One forward pass: the summed loss of its pairs, and log pi of its 2n rows, (2n,) float32, chosen first."""
+    """One forward pass: the summed loss of its groups, and log pi of its answers, (A * n,) float32, chosen first."""
 
     loss: float
     logps: np.ndarray
@@ -107,7 +107,7 @@ class Model(Protocol):
         ...
 
     def logps(self, batch: Batch, *, reference: bool) -> np.ndarray:
-        """log pi or log ref of the batch's rows, (2n,) float32, without gradient, dropout off."""
+        """log pi or log ref of the batch's answers, (A * n,) float32, without gradient, dropout off."""
         ...
 
     def generate(

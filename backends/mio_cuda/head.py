@@ -6,6 +6,7 @@ logits live on, and none are computed twice.
 """
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -37,7 +38,9 @@ class _Picked(torch.autograd.Function):
 
 class _AnswerLogps(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: torch.Tensor, where: torch.Tensor, targets: torch.Tensor, head: "Head", half: int):
+    def forward(
+        ctx: Any, hidden: torch.Tensor, where: torch.Tensor, targets: torch.Tensor, head: "Head", counts: Sequence[int]
+    ) -> torch.Tensor:  # fmt: skip
         logps = torch.empty(len(where), dtype=torch.float32, device=hidden.device)
         slopes = torch.empty(len(where), hidden.shape[-1], dtype=hidden.dtype, device=hidden.device)
         for part in head.parts(len(where)):
@@ -47,7 +50,7 @@ class _AnswerLogps(torch.autograd.Function):
                 (slopes[part],) = torch.autograd.grad(found.sum(), rows)  # pyright: ignore[reportOptionalMemberAccess]
             logps[part] = found.detach()  # pyright: ignore[reportOptionalMemberAccess]
         ctx.save_for_backward(slopes, where)
-        ctx.shape, ctx.half = hidden.shape, half
+        ctx.shape, ctx.counts = hidden.shape, counts
         return logps
 
     @staticmethod
@@ -55,9 +58,9 @@ class _AnswerLogps(torch.autograd.Function):
         slopes, where = ctx.saved_tensors
         slopes = slopes * grad[:, None].to(slopes.dtype)
         out = slopes.new_zeros(ctx.shape)
-        # a position is there once among the chosen answers and once among the rejected: no order to depend on
-        out.index_add_(0, where[: ctx.half], slopes[: ctx.half])
-        out.index_add_(0, where[ctx.half :], slopes[ctx.half :])
+        # a position is there once among the chosen answers, once among the rejected: no order to depend on
+        for places, some in zip(where.split(ctx.counts), slopes.split(ctx.counts), strict=True):
+            out.index_add_(0, places, some)
         return out, None, None, None, None
 
 
@@ -105,11 +108,13 @@ class Head:
         size = max(1, self.size // self.vocabulary)
         return [slice(first, min(first + size, count)) for first in range(0, count, size)]
 
-    def answer_logps(self, hidden: torch.Tensor, where: torch.Tensor, targets: torch.Tensor, half: int) -> torch.Tensor:
-        """log p of the tokens `targets` (T,) predicted at `where` (T,) in hidden states (rows, L, width), float32; the
-        first `half` of them are of chosen answers."""
+    def answer_logps(
+        self, hidden: torch.Tensor, where: torch.Tensor, targets: torch.Tensor, counts: Sequence[int]
+    ) -> torch.Tensor:
+        """log p of the tokens `targets` (T,) predicted at `where` (T,) in hidden states (rows, L, width), float32: of
+        so many tokens of chosen answers, of rejected ones, and so on by `counts`."""
         flat = hidden.flatten(0, 1)
         if torch.is_grad_enabled():
-            return _AnswerLogps.apply(flat, where, targets, self, half)  # type: ignore[return-value]
+            return _AnswerLogps.apply(flat, where, targets, self, counts)  # type: ignore[return-value]
         found = [token_logps(XP, self.logits(flat[where[part]]), targets[part]) for part in self.parts(len(where))]
         return torch.cat(found)

@@ -24,7 +24,7 @@ from mio_local.arrays import ALL, CPU_TOKENS, sequence_logps, token_logps
 from mio_local.backends import Memory, Scored
 from mio_local.data.collate import Batch, joined
 from mio_local.data.loglikelihood import Row, Score, scores
-from mio_local.objectives.losses import Objective, PairLogps
+from mio_local.objectives.losses import Objective, pair_logps
 from mio_local.recipe import PLAIN, LoraSettings, SpeedSettings, TrainSettings
 from mio_local.sampling import Sampling
 
@@ -119,8 +119,8 @@ class CudaModel:
         # rows are padded on the right and attention is causal, so no attention mask is needed
         fed = {"input_ids": inputs, **(self.sharing.fed(rows) if rows else {})}
         if self.speed.answer_head:
-            chosen = int(batch.tokens[: batch.size].sum())
-            found = self.head.answer_logps(self.head.hidden(**fed), where, targets, chosen)
+            counts = batch.tokens.reshape(batch.answers, -1).sum(1).astype(int).tolist()
+            found = self.head.answer_logps(self.head.hidden(**fed), where, targets, counts)
         else:
             logits = self.model(**fed, use_cache=False).logits.float()
             found = token_logps(XP, logits.flatten(0, 1).index_select(0, where), targets)
@@ -129,17 +129,17 @@ class CudaModel:
     def accumulate(self, batch: Batch, reference: np.ndarray, objective: Objective, scale: float) -> Scored:
         parts = self._parts(batch)
         first = np.cumsum([0, *(part.size for part in parts)])
-        halves = torch.from_numpy(reference).to(self.device).reshape(2, -1)
+        references = torch.from_numpy(reference).to(self.device).reshape(batch.answers, -1)
         parameters = list(self.parameters.values())
 
         def work(number: int) -> tuple[float, np.ndarray, Sequence[torch.Tensor | None]]:
             part, n = parts[number], parts[number].size
-            ref = halves[:, first[number] : first[number] + n].flatten()
+            ref = references[:, first[number] : first[number] + n].flatten()
             tokens = torch.from_numpy(part.tokens).to(self.device)
+            rewards = None if part.rewards is None else torch.from_numpy(part.rewards).to(self.device)
             with self._at(number, part) as rows:
                 logps = self._score(part, rows)
-                pairs = PairLogps(logps[:n], logps[n:], ref[:n], ref[n:], tokens[:n], tokens[n:])
-                loss = objective(XP, pairs).sum()
+                loss = objective(XP, pair_logps(logps, ref, tokens, n, rewards)).sum()
                 slopes = torch.autograd.grad(loss * scale, parameters, allow_unused=True)
             return float(loss.detach()), logps.detach().cpu().numpy(), slopes
 
@@ -150,7 +150,7 @@ class CudaModel:
                 for parameter, slope in zip(parameters, slopes, strict=True):
                     if slope is not None:
                         parameter.grad = slope.contiguous() if parameter.grad is None else parameter.grad + slope
-        return Scored(total, joined(found))
+        return Scored(total, joined(found, batch.answers))
 
     def rehearse(self, batch: Batch, objective: Objective) -> Scored:
         devices = [self.device] if self.device.type == "cuda" else []
@@ -198,7 +198,7 @@ class CudaModel:
                     return self._score(parts[number], rows).cpu().numpy()
 
             found = dict(self.lanes.each(parts, work))
-            return joined([found[number] for number in range(len(parts))])
+            return joined([found[number] for number in range(len(parts))], batch.answers)
 
     @torch.no_grad()
     def generate(

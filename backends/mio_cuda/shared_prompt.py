@@ -1,9 +1,10 @@
-"""One row [prompt | chosen | rejected] through a transformers model: what mixes tokens sees the two rows it stands for.
+"""One row [prompt | chosen | rejected | others] through a transformers model: what mixes tokens sees the rows it stands
+for.
 
 Most of a model works token by token, so a prompt fed once costs once. What mixes tokens is what takes a cache, as
-generation needs it there. Attention by transformers' interface gets queries, keys and values as 2n rows [prompt |
+generation needs it there. Attention by transformers' interface gets queries, keys and values as A * n rows [prompt |
 answer], which are plainly causal, with the model's own mask for such rows. Any other mixer, recurrent or convolutional,
-runs on those 2n rows itself, while its projections see each token once. A recurrence takes no more steps so than if it
+runs on those A * n rows itself, while its projections see each token once. A recurrence takes no more steps so than if it
 went over the prompt once and over the answers from its state. Positions are given with the tokens.
 """
 
@@ -134,7 +135,7 @@ def _by_interface(module: torch.nn.Module) -> bool:
 
 
 def _hooks(mixer: torch.nn.Module) -> list[Any]:
-    """Feed the mixer the 2n rows, and its linear layers each token once."""
+    """Feed the mixer the A * n rows, and its linear layers each token once."""
 
     def spread(_: Any, args: Any, kwargs: Any) -> Any:
         rows = _rows()

@@ -1,4 +1,4 @@
-"""Shared rows [prompt | chosen | rejected] as the 2n rows [prompt | answer] that they stand for, and back."""
+"""Shared rows [prompt | chosen | rejected | others] as the A * n rows [prompt | answer] that they stand for, and back."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from mio_local.data.collate import Spans
 
 
 class _Rows(torch.autograd.Function):
-    """Shared tokens to rows: (n * L, ...) to (2n * m, ...). A prompt's gradient is that of both its copies."""
+    """Shared tokens to rows: (n * L, ...) to (A * n * m, ...). A prompt's gradient is that of all its copies."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, rows: "Rows") -> torch.Tensor:
@@ -17,12 +17,15 @@ class _Rows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        # two look-ups, as adding at an index is in no fixed order on a GPU
-        return grad.index_select(0, ctx.rows.own).add_(grad.index_select(0, ctx.rows.again)), None
+        # look-ups, as adding at an index is in no fixed order on a GPU
+        found = grad.index_select(0, ctx.rows.own)
+        for again in ctx.rows.again:
+            found.add_(grad.index_select(0, again))
+        return found, None
 
 
 class _Shared(torch.autograd.Function):
-    """Rows to shared tokens: (2n * m, ...) to (n * L, ...); what the prompt's second copy gives is dropped."""
+    """Rows to shared tokens: (A * n * m, ...) to (n * L, ...); what a prompt's further copies give is dropped."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, rows: "Rows") -> torch.Tensor:
@@ -41,15 +44,16 @@ class Rows:
         index, own, again = spans.rows(length)
         self.shape = index.shape
         self.fed = (len(spans.prompt), length)
-        self.index, self.own, self.again = (torch.from_numpy(i.ravel()).to(device) for i in (index, own, again))
+        self.index, self.own = (torch.from_numpy(i.ravel()).to(device) for i in (index, own))
+        self.again = torch.from_numpy(again.reshape(len(again), -1)).to(device)
         self.places = torch.from_numpy(spans.places(length)).long().to(device)
 
     def spread(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, L, ...) to (2n, m, ...)."""
+        """(n, L, ...) to (A * n, m, ...)."""
         return _Rows.apply(x.flatten(0, 1), self).unflatten(0, self.shape)  # pyright: ignore[reportOptionalMemberAccess]
 
     def gather(self, x: torch.Tensor) -> torch.Tensor:
-        """(2n, m, ...) to (n, L, ...)."""
+        """(A * n, m, ...) to (n, L, ...)."""
         return _Shared.apply(x.flatten(0, 1), self).unflatten(0, self.fed)  # pyright: ignore[reportOptionalMemberAccess]
 
     def spread_all(self, given: Any) -> Any:
@@ -57,7 +61,7 @@ class Rows:
         return _mapped(given, self.fed, self.spread)
 
     def gather_all(self, given: Any) -> Any:
-        """What is of shape (2n, m, ...) in tuples, lists and dicts, gathered; the rest as it is."""
+        """What is of shape (A * n, m, ...) in tuples, lists and dicts, gathered; the rest as it is."""
         return _mapped(given, self.shape, self.gather)
 
 

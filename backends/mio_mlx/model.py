@@ -16,7 +16,7 @@ from mio_local.backends import Memory, Scored
 from mio_local.data.collate import Batch, joined
 from mio_local.data.loglikelihood import Row, Score, scores
 from mio_local.errors import ModelError
-from mio_local.objectives.losses import Objective, PairLogps
+from mio_local.objectives.losses import Objective, pair_logps
 from mio_local.recipe import PLAIN, LoraSettings, SpeedSettings, TrainSettings
 from mio_local.sampling import Sampling
 from mio_mlx import generation, linears, lora, lora_forward, stream_generate
@@ -103,19 +103,20 @@ class MlxModel:
         scale: float,
     ) -> tuple[mx.array, mx.array, mx.array]:  # fmt: skip
         logps = self._score(batch, cache, streams, gradient=True)
-        n, ref, tokens = batch.size, mx.array(reference), mx.array(batch.tokens)
-        loss = objective(XP, PairLogps(logps[:n], logps[n:], ref[:n], ref[n:], tokens[:n], tokens[n:])).sum()
+        ref, tokens = mx.array(reference), mx.array(batch.tokens)
+        rewards = None if batch.rewards is None else mx.array(batch.rewards)
+        loss = objective(XP, pair_logps(logps, ref, tokens, batch.size, rewards)).sum()
         return loss * scale, loss, logps
 
     def accumulate(self, batch: Batch, reference: np.ndarray, objective: Objective, scale: float) -> Scored:
         total, found, done = 0.0, [], 0
-        halves = reference.reshape(2, -1)
+        references = reference.reshape(batch.answers, -1)
         with self._training():
             for group in self.lanes.groups(batch, self.most):
                 results: list[Any] = []
                 for number, part, streams in group:
                     renew(self.dropouts)
-                    rows = halves[:, done : done + part.size].ravel()
+                    rows = references[:, done : done + part.size].ravel()
                     done += part.size
                     with self.below.replaying(batch, number), self._fed(part, streams) as cache:
                         results.append(self.value_and_grad(part, cache, streams, rows, objective, scale))
@@ -126,7 +127,7 @@ class MlxModel:
                     total += float(loss)
                     found.append(np.array(logps))
                 mx.eval(self.gradient)
-        return Scored(total, joined(found))
+        return Scored(total, joined(found, batch.answers))
 
     def rehearse(self, batch: Batch, objective: Objective) -> Scored:
         state = np.array(mx.random.state[0])  # type: ignore[index]
@@ -160,7 +161,7 @@ class MlxModel:
                         results.append(self._score(part, cache, streams, gradient=False))
                 evaluate(results)
                 found += map(np.array, results)
-        return joined(found)
+        return joined(found, batch.answers)
 
     @contextmanager
     def _fed(self, part: Batch, streams: Sequence[mx.Stream]) -> Generator[list[Any] | None]:

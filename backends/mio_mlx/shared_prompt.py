@@ -1,4 +1,4 @@
-"""One row [prompt | chosen | rejected] through an mlx-lm model: what mixes its tokens keeps the answers apart.
+"""One row [prompt | chosen | rejected | others] through an mlx-lm model: what mixes its tokens keeps the answers apart.
 
 mlx-lm's models take neither a mask nor positions, but all ask the cache they are given for the one, and hand its offset
 to their rotary embedding. So in attention a cache that stores nothing brings the mask, and the embedding is told the
@@ -6,6 +6,7 @@ places. A recurrent layer is forked at the prompt's end.
 """
 
 import inspect
+import itertools
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -51,21 +52,22 @@ class _Layout:
         return keys, values
 
     def attend(self, queries: mx.array, keys: mx.array, values: mx.array, scale: float, mask: mx.array) -> mx.array:
-        """(n, heads, L, width): each row in its two pieces, nothing where it is padding."""
+        """(n, heads, L, width): each row in a piece for each answer, nothing where it is padding."""
         window = self._window(mask)
         assert window is not None
         fused = not on_cpu()
         rows: list[mx.array] = []
-        for row, ends in enumerate(zip(*self._spans.ends, strict=True)):
-            prompt, chosen, end = (int(at) for at in ends)
+        for row, ends in enumerate(self._spans.ends.T.tolist()):
+            prompt, chosen, *others = ends
             with mx.stream(self._streams[row % len(self._streams)]):
                 q, k, v = queries[row : row + 1], keys[row : row + 1], values[row : row + 1]
                 first = causal(q[:, :, :chosen], k[:, :, :chosen], v[:, :, :chosen], scale, window, fused=fused)
                 pieces = [first]
-                if end > chosen:
-                    k, v = (mx.concatenate([x[:, :, :prompt], x[:, :, chosen:end]], axis=2) for x in (k, v))
-                    pieces.append(causal(q[:, :, chosen:end], k, v, scale, window, fused=fused))
-                filled = [(0, 0), (0, 0), (0, self._length - end), (0, 0)]
+                for begin, end in itertools.pairwise([chosen, *others]):
+                    if end > begin:
+                        seen = (mx.concatenate([x[:, :, :prompt], x[:, :, begin:end]], axis=2) for x in (k, v))
+                        pieces.append(causal(q[:, :, begin:end], *seen, scale, window, fused=fused))
+                filled = [(0, 0), (0, 0), (0, self._length - ends[-1]), (0, 0)]
                 rows.append(mx.pad(mx.concatenate(pieces, axis=2), filled))
         return mx.concatenate(rows)
 

@@ -72,11 +72,11 @@ def needed(shape: Shape, lora: LoraSettings, examples: Sequence[Example]) -> flo
     factors = lora.rank * sum(times[name] * (wide + high) for name, (wide, high) in linears.items())
     total = 0.0
     for example in examples:
-        prompt, chosen, rejected = len(example.prompt), len(example.chosen) - 1, len(example.rejected) - 1
-        tokens = prompt + chosen + rejected
-        scores = prompt**2 / 2 + chosen * (prompt + chosen / 2) + rejected * (prompt + rejected / 2)
+        prompt, answers = len(example.prompt), [len(answer) - 1 for answer in example.answers if answer]
+        tokens = prompt + sum(answers)
+        scores = prompt**2 / 2 + sum(answer * (prompt + answer / 2) for answer in answers)
         forward = 2 * tokens * weights + 4 * scores * shape.queries
         backward = 2 * tokens * weights + 8 * scores * shape.queries
         total += blocks * forward + trained * (backward + 6 * tokens * factors)
-        total += 4 * (chosen + rejected + 2) * shape.width * shape.vocabulary
+        total += 4 * sum(map(len, example.answers)) * shape.width * shape.vocabulary
     return total

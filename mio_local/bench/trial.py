@@ -98,7 +98,7 @@ def _answer(trial: Trial, complaints: IO[str]) -> Generator[tuple[int, int], Non
 
 
 def _written(trial: Trial) -> str:
-    groups = [[(e.prompt, e.chosen, e.rejected) for e in group] for group in trial.groups]
+    groups = [[(e.prompt, *e.answers) for e in group] for group in trial.groups]
     recipe, place = trial.recipe.model_dump(mode="json"), str(trial.place)
     found = {"recipe": recipe, "place": place, "groups": groups, "pad": trial.pad}
     return json.dumps({**found, "reference": trial.reference, "rate": trial.rate})
@@ -107,7 +107,10 @@ def _written(trial: Trial) -> str:
 def _read(text: str) -> Trial:
     found = json.loads(text)
     groups = [
-        [Example(prompt, chosen, rejected, False, False, False, "") for prompt, chosen, rejected in group]
+        [
+            Example(prompt, chosen, rejected, False, False, False, "", others=tuple(others))
+            for prompt, chosen, rejected, *others in group
+        ]
         for group in found["groups"]
     ]
     recipe = Recipe.model_validate(found["recipe"])

@@ -78,7 +78,7 @@ class Summary:
 def summarise(pairs: Pairs, encoded: Encoded, held_out: Sequence[Pair], chat: Chat) -> Summary:
     """Statistics over `pairs`, over what became of them, and over the pairs that are held out."""
     found, examples = pairs.repetitions(), encoded.examples
-    prompt, chosen, rejected = examples.lengths.T
+    prompt, chosen, rejected, *_ = examples.lengths.T
     differences = chosen - rejected
     return Summary(
         layout=pairs.layout,
@@ -105,8 +105,13 @@ def summarise(pairs: Pairs, encoded: Encoded, held_out: Sequence[Pair], chat: Ch
         special_in_answers=examples.count(END_INSIDE),
         marked_prompts=found.marked if chat.mode == "chat" else 0,
         joined_words=found.joined if chat.mode == "text" else 0,
-        tokens_a_pair=float((2 * prompt + chosen + rejected).mean()) if len(examples) else 0.0,
+        tokens_a_pair=float(tokens_of(examples.lengths).mean()) if len(examples) else 0.0,
     )
+
+
+def tokens_of(lengths: np.ndarray) -> np.ndarray:
+    """Tokens of prompts and answers of such lengths (n, 1 + A), a prompt counted once for each of its answers: (n,)."""
+    return lengths[:, 0] * (lengths[:, 1:] > 0).sum(1) + lengths[:, 1:].sum(1)
 
 
 def lengths(counts: np.ndarray) -> Lengths | None:

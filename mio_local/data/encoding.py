@@ -43,13 +43,17 @@ def encode(
 
 def _write(encoded: Encoded, folder: Path) -> Mapping[str, Any]:
     examples = encoded.examples
-    np.savez(folder / TABLES, lengths=examples.lengths, flags=examples.flags, numbers=examples.numbers)
+    rewards = np.zeros(0) if examples.rewards is None else examples.rewards
+    np.savez(
+        folder / TABLES, lengths=examples.lengths, flags=examples.flags, numbers=examples.numbers, rewards=rewards
+    )  # fmt: skip
     return {"left": encoded.left, "lost": encoded.lost, "scored": examples.scored}
 
 
 def _mapped(folder: Path, meta: dict[str, Any], pairs: Pairs) -> Encoded:
     with np.load(folder / TABLES, allow_pickle=False) as tables:
         lengths, flags, numbers = tables["lengths"], tables["flags"], tables["numbers"]
+        rewards = tables["rewards"] if len(tables["rewards"]) else None
     tokens = np.memmap(folder / TOKENS, np.int32, "r") if len(lengths) else np.zeros(0, np.int32)
     scored = {
         int(number): tuple(tuple((start, stop) for start, stop in spans) for spans in each)
@@ -57,7 +61,7 @@ def _mapped(folder: Path, meta: dict[str, Any], pairs: Pairs) -> Encoded:
     }
     examples = Examples(
         tokens, starts_of(lengths), lengths, flags, numbers, lambda number: pairs[number].where,
-        scored, folder.name,  # pyright: ignore[reportArgumentType] - of three parts each
+        scored, folder.name, rewards,
     )  # fmt: skip
     lost = {kind: (int(count), str(first)) for kind, (count, first) in meta["lost"].items()}
     return Encoded(examples, [Left(*each) for each in meta["left"]], lost)

@@ -1,5 +1,7 @@
 """Tokenised pairs as flat arrays, how long they are, and what tokenising did to them."""
 
+import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -39,13 +41,14 @@ class Example:
 
     @property
     def scored_tokens(self) -> tuple[int, ...]:
-        """How many tokens of each of the answers are scored."""
+        """How many tokens of each of the answers are scored, 0 of an absent one."""
         if self.scored is None:
             return tuple(map(len, self.answers))
         prompt, *answers = (sum(stop - start for start, stop in spans) for spans in self.scored)
-        return tuple(prompt + answer for answer in answers)
+        return tuple((prompt + said) * bool(ids) for said, ids in zip(answers, self.answers, strict=True))
 
 
+PARTS = 3  # prompt, chosen, rejected: what every example has, though an answer may be absent
 CUT_CHOSEN, CUT_REJECTED, CUT_PROMPT, END_INSIDE = 1, 2, 4, 8  # flags: the last, of an end token inside an answer
 
 
@@ -57,51 +60,60 @@ class Arrays(NamedTuple):
     flags: np.ndarray
     numbers: np.ndarray
     scored: Mapping[int, Scored]
+    rewards: np.ndarray | None
 
 
 class Examples(OnDemand[Example]):
     """Examples in flat arrays, which may be mapped from a file.
 
-    tokens (T,) int32: prompt, chosen and rejected answer of the pairs, one after the other. starts (n,) int64: where
-    each example's begin. lengths (n, 3) int32: of the three. flags (n,) uint8: CUT_CHOSEN and so on. numbers (n,)
-    int32: the pairs that they are of, whose places `places` tells. scored: by number, where not just the tokens of the
-    answers are scored.
+    tokens (T,) int32: prompt, chosen, rejected and other answers of the pairs, one after the other. starts (n,) int64:
+    where each example's begin. lengths (n, 1 + A) int32: of each, A being the most answers, 2 where all are pairs; 0 of
+    an absent answer. flags (n,) uint8: CUT_CHOSEN and so on. numbers (n,) int32: the pairs that they are of, whose
+    places `places` tells. scored: by number, where not just the tokens of the answers are scored. rewards (n, A)
+    float64: of the answers, NaN of an example without; None where no example has any.
     """
 
     def __init__(
         self, tokens: np.ndarray, starts: np.ndarray, lengths: np.ndarray, flags: np.ndarray, numbers: np.ndarray,
-        places: Callable[[int], str], scored: Mapping[int, Scored], key: str = "",
+        places: Callable[[int], str], scored: Mapping[int, Scored], key: str = "", rewards: np.ndarray | None = None,
     ) -> None:  # fmt: skip
         self.key = key  # what those of all pairs are kept by, where they are
         self.tokens, self.starts, self.lengths, self.flags, self.numbers = tokens, starts, lengths, flags, numbers
-        self.places, self.scored = places, scored
+        self.places, self.scored, self.rewards = places, scored, rewards
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def item(self, place: int) -> Example:
-        prompt, chosen, rejected = self.lengths[place].tolist()
-        start = int(self.starts[place])
-        ids = self.tokens[start : start + prompt + chosen + rejected].tolist()
+        lengths, start = self.lengths[place].tolist(), int(self.starts[place])
+        while len(lengths) > PARTS and not lengths[-1]:  # this one has fewer answers
+            lengths.pop()
+        ids = self.tokens[start : start + sum(lengths)].tolist()
+        ends = list(itertools.accumulate(lengths))
+        prompt, chosen, rejected, *others = (ids[end - size : end] for end, size in zip(ends, lengths, strict=True))
         flags, number = int(self.flags[place]), int(self.numbers[place])
         return Example(
-            ids[:prompt], ids[prompt : prompt + chosen], ids[prompt + chosen :],
+            prompt, chosen, rejected,
             bool(flags & CUT_CHOSEN), bool(flags & CUT_REJECTED), bool(flags & CUT_PROMPT), self.places(number),
-            self.scored.get(number),
+            self.scored.get(number), tuple(others), self._rewards(place, len(lengths) - 1),
         )  # fmt: skip
+
+    def _rewards(self, place: int, answers: int) -> tuple[float, ...]:
+        found = [] if self.rewards is None else self.rewards[place, :answers].tolist()
+        return () if any(map(math.isnan, found)) else tuple(found)
 
     def of(self, numbers: Sequence[int]) -> "Examples":
         """Those of the pairs with these numbers, in their order."""
         chosen = np.isin(self.numbers, np.asarray(numbers, np.int32))
         return Examples(
             self.tokens, self.starts[chosen], self.lengths[chosen], self.flags[chosen], self.numbers[chosen],
-            self.places, self.scored, self.key,
+            self.places, self.scored, self.key, None if self.rewards is None else self.rewards[chosen],
         )  # fmt: skip
 
     @property
     def arrays(self) -> Arrays:
         """What they consist of."""
-        return Arrays(self.tokens, self.lengths, self.flags, self.numbers, self.scored)
+        return Arrays(self.tokens, self.lengths, self.flags, self.numbers, self.scored, self.rewards)
 
     def count(self, flags: int) -> int:
         """How many have one of these flags."""
@@ -120,21 +132,21 @@ class Tokenised:
 
 
 def row_tokens(example: Example) -> int:
-    """Tokens of the prompt with the longer answer."""
-    return len(example.prompt) + max(len(example.chosen), len(example.rejected))
+    """Tokens of the prompt with the longest answer."""
+    return len(example.prompt) + max(map(len, example.answers))
 
 
 def pair_tokens(example: Example) -> int:
-    """Tokens of the prompt with both answers."""
-    return len(example.prompt) + len(example.chosen) + len(example.rejected)
+    """Tokens of the prompt with all its answers."""
+    return len(example.prompt) + sum(map(len, example.answers))
 
 
 def lengths_of(examples: Sequence[Example]) -> np.ndarray:
-    """Tokens of prompt, chosen and rejected of each, (n, 3) int32."""
+    """Tokens of prompt and answers of each, (n, 1 + A) int32, A being the most answers of one; 0 of an absent one."""
     if isinstance(examples, Examples):
         return examples.lengths
-    found = [(len(example.prompt), len(example.chosen), len(example.rejected)) for example in examples]
-    return np.array(found, np.int32).reshape(-1, 3)
+    parts = itertools.zip_longest(*([len(e.prompt), *map(len, e.answers)] for e in examples), fillvalue=0)
+    return np.array(list(parts), np.int32).reshape(-1, len(examples)).T if len(examples) else np.zeros((0, PARTS), np.int32)
 
 
 def by_length(examples: Sequence[Example]) -> list[int]:

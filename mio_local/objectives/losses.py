@@ -53,6 +53,16 @@ class PairLogps:
         )
 
 
+def pair_logps(policy: Array, reference: Array, tokens: Array, size: int, rewards: Array | None = None) -> PairLogps:
+    """Rows (A * size,) of a batch, answer by answer, as pairs; the rejected ones as (A - 1, size) where A is above 2."""
+    chosen = [rows[:size] for rows in (policy, reference, tokens)]
+    rejected = [rows[size:] for rows in (policy, reference, tokens)]
+    if len(policy) > 2 * size:
+        rejected = [rows.reshape(-1, size) for rows in rejected]
+    (a, ref_a, tokens_a), (d, ref_d, tokens_d) = chosen, rejected
+    return PairLogps(a, d, ref_a, ref_d, tokens_a, tokens_d)
+
+
 class LossTerms(Protocol):
     """An objective by name, its beta, its reduction ("sum" or "mean"), and the share of pairs that it takes to be the
     wrong way round."""

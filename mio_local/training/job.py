@@ -22,7 +22,7 @@ from mio_local.data.template import Chat
 from mio_local.data.tokenise import Tokens
 from mio_local.errors import RunError
 from mio_local.memory.rehearsal import Rehearsal
-from mio_local.objectives.losses import PairLogps
+from mio_local.objectives.losses import PairLogps, pair_logps
 from mio_local.recipe import Recipe
 from mio_local.runs.directory import Run, called
 from mio_local.text import without_secrets
@@ -116,9 +116,8 @@ def held_out_batches(job: Job) -> list[Batch]:
 
 
 def as_pairs(batch: Batch, policy: np.ndarray, reference: np.ndarray) -> PairLogps:
-    """Rows of a batch to pairs: the first half chosen, the second rejected."""
-    n = batch.size
-    return PairLogps(policy[:n], policy[n:], reference[:n], reference[n:], batch.tokens[:n], batch.tokens[n:])
+    """Rows of a batch, answer by answer, as pairs."""
+    return pair_logps(policy, reference, batch.tokens, batch.size, batch.rewards)
 
 
 def session(backend: Backend, step: int) -> dict[str, Any]:

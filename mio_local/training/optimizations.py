@@ -7,7 +7,7 @@ import numpy as np
 
 from mio_local.backends import NONE_BELOW, Model
 from mio_local.data.collate import collate
-from mio_local.data.examples import Example, by_length
+from mio_local.data.examples import Example, by_length, lengths_of
 from mio_local.errors import lacks_memory, one_line
 from mio_local.objectives.losses import objective
 from mio_local.recipe import PLAIN, SpeedSettings
@@ -80,7 +80,7 @@ def _fault(
     model: Model, score: Callable[[], np.ndarray], expected: np.ndarray, pairs: Sequence[Example]
 ) -> str:
     """What is wrong with the log-probs that `score` gives, in words; empty where they are as expected to rounding."""
-    tokens = np.array([len(e.chosen) for e in pairs] + [len(e.rejected) for e in pairs])
+    tokens = np.maximum(lengths_of(pairs)[:, 1:].T.ravel(), 1)  # of an absent answer 0
     try:
         off = float(np.max(np.abs(score() - expected) / tokens))
     except Exception as error:  # whatever a model of another build than the lever knows makes it meet

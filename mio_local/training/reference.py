@@ -1,4 +1,4 @@
-"""log ref of the pairs: the model with the adapter as it was at the start, computed once and kept.
+"""log ref of the answers: the model with the adapter as it was at the start, computed once and kept, pair by pair.
 
 Policy and reference go through the same code on the same batch, so before the first update they are equal to the bit.
 After that a pair's first value stays: a later epoch, a resumed run and another objective see the very same numbers.
@@ -13,6 +13,7 @@ import time
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,15 +33,26 @@ Values = tuple[float, float]  # log-probs of the chosen and of the rejected answ
 
 
 def key_of(example: Example) -> bytes:
-    """16 bytes that stand for a pair's token ids."""
+    """16 bytes that stand for a pair's token ids, and for which of them are scored where that is not just the answers.
+    """
     lengths = [len(example.prompt), len(example.chosen), len(example.rejected)]
-    ids = np.array([*lengths, *example.prompt, *example.chosen, *example.rejected, *_places(example)], "<i4")
+    places = [place for spans in example.scored or () for place in (len(spans), *itertools.chain(*spans))]
+    ids = np.array([*lengths, *example.prompt, *example.chosen, *example.rejected, *places], "<i4")
     return hashlib.blake2b(ids.tobytes(), digest_size=RECORD["key"].itemsize).digest()
 
 
-def _places(example: Example) -> list[int]:
-    """Which tokens are scored, where that is not all of the answers' and none else."""
-    return [place for spans in example.scored or () for place in (len(spans), *itertools.chain(*spans))]
+def keys_of(example: Example) -> list[bytes]:
+    """`key_of` of a pair; of a group with more answers those of its pairs, as one takes the answers two by two. The
+    last may be a pair without a rejected answer."""
+    answers, scored = example.answers, example.scored
+    if not example.others:
+        return [key_of(example)]
+    keys: list[bytes] = []
+    for first in range(0, len(answers), 2):
+        chosen, rejected = (*answers[first : first + 2], [])[:2]
+        spans = scored and (scored[0], *(*scored[1 + first : 3 + first], ())[:2])
+        keys.append(key_of(replace(example, chosen=chosen, rejected=rejected, scored=spans)))
+    return keys
 
 
 class Store:
@@ -100,23 +112,29 @@ class Reference:
         self.computed = self.found = 0
 
     def logps(self, batch: Batch, examples: Sequence[Example]) -> np.ndarray:
-        """log ref of the batch's rows, (2n,) float32, nats, chosen first; `batch.pairs` are places in `examples`.
+        """log ref of the batch's rows, (A * n,) float32, nats, chosen first; `batch.pairs` are places in `examples`.
 
         Where a pair is not known yet the whole batch is computed, as the policy's is, and what is new is kept.
         """
         began = time.perf_counter()
-        keys = [key_of(examples[pair]) for pair in batch.pairs]
-        rows = [values for key in keys if (values := self._store.get(key))]
-        if len(rows) == batch.size:
+        keys = [
+            (2 * number, group, key) for group, pair in enumerate(batch.pairs)
+            for number, key in enumerate(keys_of(examples[pair]))
+        ]  # fmt: skip
+        rows = np.zeros((batch.answers + batch.answers % 2, batch.size), np.float32)  # 0 of an absent answer
+        values = [self._store.get(key) for _, _, key in keys]
+        if all(values):
             self.found += batch.size
         else:
-            chosen, rejected = np.split(self._model.logps(batch, reference=True), 2)
-            computed = list(zip(chosen.tolist(), rejected.tolist(), strict=True))
-            self._store.add(dict(zip(keys, computed, strict=True)))
-            rows = [self._store.get(key) or values for key, values in zip(keys, computed, strict=True)]
+            rows[: batch.answers] = self._model.logps(batch, reference=True).reshape(batch.answers, -1)
+            computed = [(float(rows[at, group]), float(rows[at + 1, group])) for at, group, _ in keys]
+            self._store.add({key: found for (_, _, key), found in zip(keys, computed, strict=True)})
+            values = [self._store.get(key) or found for (_, _, key), found in zip(keys, computed, strict=True)]
             self.computed += batch.size
+        for (at, group, _), found in zip(keys, values, strict=True):
+            rows[at : at + 2, group] = found
         self.seconds += time.perf_counter() - began
-        return np.array(rows, np.float32).T.flatten()
+        return rows[: batch.answers].flatten()
 
 
 def _records(values: Sequence[tuple[bytes, float, float]]) -> bytes:

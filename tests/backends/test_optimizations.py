@@ -21,7 +21,7 @@ from tests.helpers.backends import (
     start,
     step,
 )
-from tests.helpers.families import FAMILIES, VOCABULARY, exact, pairs_of, rows_of_logits, write_family
+from tests.helpers.families import FAMILIES, GROUPS, VOCABULARY, exact, pairs_of, rows_of_logits, write_family
 
 pytestmark = [pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning"),
               pytest.mark.usefixtures("two_lanes")]  # fmt: skip
@@ -33,6 +33,7 @@ AHEAD = np.arange(5, -5, -1, dtype=np.float32)  # the reference moved, so that n
 
 
 PAIRS = pairs_of()
+ANSWERS = pairs_of(1, GROUPS)
 
 
 def started(backend, folder, **options):
@@ -48,7 +49,7 @@ def passed(model, batch, dropout=False):
     """log ref, log pi, and the gradient of the mean loss, in the order of a training step."""
     reference = model.logps(batch, reference=True)
     policy = model.logps(batch, reference=False)
-    scored = model.accumulate(batch, reference + AHEAD[: len(reference)], MIO, 1 / batch.size)
+    scored = model.accumulate(batch, reference + np.resize(AHEAD, len(reference)), MIO, 1 / batch.size)
     if not dropout:
         np.testing.assert_allclose(scored.logps, policy, rtol=1e-6, atol=1e-5)
     gradient = gradients(model)
@@ -110,6 +111,16 @@ def test_a_lever_changes_no_number(setup, lever, record_property):
     same(passed(model, batch_of(PAIRS, shared=model.speed.share_prompt)), setup.plain, record_property)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("lever", [*ONE, "all"])
+def test_a_lever_changes_no_number_of_a_group(setup, lever, record_property):
+    model, speed = setup.model, ONE.get(lever, ALL)
+    model.use(PLAIN)
+    plain = passed(model, batch_of(ANSWERS))
+    assert model.use(speed) == {}
+    same(passed(model, batch_of(ANSWERS, shared=model.speed.share_prompt)), plain, record_property)
+
+
 def test_levers_leave_no_trace(setup):
     """After a pass with all levers, and one that an error ended, the plain path gives what it gave, to the bit."""
     model = setup.model
@@ -126,15 +137,19 @@ def test_levers_leave_no_trace(setup):
     assert model.generate([PAIRS[0].prompt, PAIRS[1].prompt], 8, [], reference=False) == answers
 
 
+EXACT = [(name, PAIRS) for name in FAMILIES]
+EXACT += [("mistral", ANSWERS), *(pytest.param(name, ANSWERS, marks=pytest.mark.slow) for name in FAMILIES)]
+
+
 @both
-@pytest.mark.parametrize("name", FAMILIES)
-def test_log_probs_equal_transformers_in_float64(backend, name, folders, record_property):
+@pytest.mark.parametrize(("name", "examples"), EXACT)
+def test_log_probs_equal_transformers_in_float64(backend, name, examples, folders, record_property):
     """All levers against one plain pass for each answer, unpadded. mlx-lm's Qwen 2, Qwen 3 and Gemma 2 know no sliding
     window and its Mistral one in some blocks alone: `Family.by_mlx` is what it computes."""
     model = started(backend, folders(name, backend), lora=UPPER)
     model.use(ALL)
-    got = model.logps(batch_of(PAIRS, shared=model.speed.share_prompt), reference=False)
-    expected = exact(folders(name, backend), name, backend, UPPER)(PAIRS, model.get_adapter())
+    got = model.logps(batch_of(examples, shared=model.speed.share_prompt), reference=False)
+    expected = exact(folders(name, backend), name, backend, UPPER)(examples, model.get_adapter())
     record_property("deviation", float(np.abs(got - expected).max()))
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-4)
 
@@ -264,13 +279,14 @@ def test_frozen_blocks_run_once_for_a_batch(backend, folders, record_property):
 
 @both
 @pytest.mark.parametrize("checkpoint", [False, True])
-def test_a_batch_in_several_parts(backend, checkpoint, folders, record_property):
+@pytest.mark.parametrize("examples", [PAIRS, ANSWERS[:5]], ids=["pairs", "groups"])
+def test_a_batch_in_several_parts(backend, checkpoint, examples, folders, record_property):
     """A limit of tokens that cuts five pairs into parts of two or of one: the whole batch's numbers, in its order."""
     model = started(backend, folders("mistral", backend), lora=UPPER, checkpoint=checkpoint)
-    plain = passed(model, batch_of(PAIRS))
+    plain = passed(model, batch_of(examples))
     for speed in (PLAIN, ALL):
         assert model.use(speed) == {}
-        batch = batch_of(PAIRS, shared=speed.share_prompt)
+        batch = batch_of(examples, shared=speed.share_prompt)
         for pairs, parts in ((2, 3), (1, 5)):
             model.most = most = pairs * batch.inputs.size // batch.size
             assert len(batch.split(most)) == parts

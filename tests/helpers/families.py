@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +66,18 @@ FAMILIES = {
 
 
 LENGTHS = [(20, 20, 3), (3, 1, 17), (11, 9, 1), (14, 1, 1), (5, 8, 13)]
+# groups of two to five answers, some of one token or absent, also the chosen one; prompts of one token and of many
+GROUPS = [(20, 20, 3, 7), (3, 1, 17, 1, 9, 2), (11, 0, 1, 4, 2), (1, 12, 5, 6, 3), (9, 6, 0, 0, 5), (1, 1, 2)]
 
 
-def pairs_of(seed: int = 0, lengths: Sequence[tuple[int, int, int]] = LENGTHS) -> list[Example]:
-    """Pairs of random tokens, of such prompts, chosen and rejected answers: some of one token, most rows padded."""
+def pairs_of(seed: int = 0, lengths: Sequence[tuple[int, ...]] = LENGTHS) -> list[Example]:
+    """Pairs of random tokens, of such prompts, chosen, rejected and other answers: some of one token, most rows padded.
+    """
     rng = np.random.default_rng(seed)
     draw = [[rng.integers(0, 250, n).tolist() for n in row] for row in lengths]
-    return [Example(*ids, False, False, False, f"pair {i}") for i, ids in enumerate(draw)]
+    return [
+        Example(*ids[:3], False, False, False, f"pair {i}", others=tuple(ids[3:])) for i, ids in enumerate(draw)
+    ]  # fmt: skip
 
 
 def _config(family: Family, **changes: Any) -> Any:
@@ -110,7 +116,7 @@ Scorer = Callable[[Sequence[Example], Adapter], np.ndarray]
 
 
 def exact(folder: Path, name: str, backend: str, lora: LoraSettings, **changes: Any) -> Scorer:
-    """Log-probs (2n,) of pairs by transformers' plain forward pass in float64, one unpadded sequence for each answer,
+    """Log-probs (A * n,) of groups by transformers' plain forward pass in float64, one unpadded sequence for each answer,
     the adapter added to the weights by hand; `changes` are other settings of its config."""
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     config = _config(FAMILIES[name], **(FAMILIES[name].by_mlx if backend == "mlx" else {}), **changes)
@@ -124,8 +130,12 @@ def exact(folder: Path, name: str, backend: str, lora: LoraSettings, **changes: 
             a, b = (torch.tensor(adapter[f"{layer}.{leaf}"], dtype=torch.float64) for leaf in ("lora_A", "lora_B"))
             weights[f"{layer}.weight"] = weights[f"{layer}.weight"] + lora.alpha / lora.rank * b @ a
         logps: list[float] = []
-        for prompt, answer in [(e.prompt, e.chosen) for e in found] + [(e.prompt, e.rejected) for e in found]:
-            ids = torch.tensor([prompt + answer])
+        answers = zip_longest(*(e.answers for e in found), fillvalue=[])
+        for e, answer in (each for together in answers for each in zip(found, together, strict=True)):
+            if not answer:
+                logps.append(0.0)
+                continue
+            prompt, ids = e.prompt, torch.tensor([e.prompt + answer])
             with torch.no_grad():
                 logits = torch.func.functional_call(model, weights, (ids,)).logits[0, len(prompt) - 1 : -1]
             logps.append(float(torch.log_softmax(logits.double(), -1).gather(-1, ids[0, len(prompt) :, None]).sum()))

@@ -1,7 +1,7 @@
-"""Attention of shared rows [prompt | chosen | rejected] in the two pieces that it has, where a model's blocks allow it.
+"""Attention of shared rows [prompt | chosen | rejected | others] in the pieces that it has, where a model allows it.
 
-The first piece is causal, prompt and chosen answer; in the second the rejected answer sees the prompt and itself. With
-a mask over the whole row, more than half of the scores would be computed to be thrown away.
+The first piece is causal, prompt and chosen answer; in the others a rejected answer sees the prompt and itself. With a
+mask over the whole row, more than half of the scores would be computed to be thrown away.
 """
 
 import mlx.core as mx

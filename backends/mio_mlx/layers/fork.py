@@ -1,11 +1,12 @@
-"""Recurrent layers on shared rows: over the prompt once, then over both answers, each from the state it left behind.
+"""Recurrent layers on shared rows: over the prompt once, then over all answers, each from the state it left behind.
 
 mlx-lm's layers keep what they carry from token to token in an `ArraysCache`: the last inputs of a convolution, the
 state of a state space or of a delta rule. They read it before a piece of a row and write it after, so a piece goes on
-where another ended, and the gradient of both answers goes back through the prompt's state.
+where another ended, and the gradient of all answers goes back through the prompt's state.
 """
 
 import inspect
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -32,7 +33,7 @@ class Fork:
     def __init__(
         self, spans: Spans, length: int, size: int, streams: Sequence[mx.Stream], placed: Placed
     ) -> None:
-        self._ends = [tuple(int(at) for at in ends) for ends in zip(*spans.ends, strict=True)]
+        self._ends: list[list[int]] = spans.ends.T.tolist()
         self._length, self._size, self._streams, self._placed = length, size, streams, placed
 
     def make_mask(self, *_: Any, **__: Any) -> None:
@@ -47,15 +48,14 @@ class Fork:
         return tree_map(lambda *pieces: mx.concatenate(list(pieces)), *rows)
 
     def _row(self, call: Call, given: Any, row: int, ends: Sequence[int], dropouts: Sequence[KeyedDropout]) -> Any:
-        prompt, chosen, end = ends
         state = ArraysCache(self._size)
-        first = self._piece(call, given, row, [(0, prompt)], state, dropouts)
-        pieces, answers = [first], [span for span in ((prompt, chosen), (chosen, end)) if span[1] > span[0]]
+        first = self._piece(call, given, row, [(0, ends[0])], state, dropouts)
+        pieces, answers = [first], [(begin, end) for begin, end in itertools.pairwise(ends) if end > begin]
         if answers:
             state.cache = [x if x is None else mx.repeat(x, len(answers), axis=0) for x in state.cache]
-            both = self._piece(call, given, row, answers, state, dropouts)
+            every = self._piece(call, given, row, answers, state, dropouts)
             for number, (begin, last) in enumerate(answers):
-                pieces.append(tree_map(lambda x, n=number, size=last - begin: x[n : n + 1, :size], both))
+                pieces.append(tree_map(lambda x, n=number, size=last - begin: x[n : n + 1, :size], every))
         return tree_map(lambda *parts: _filled(mx.concatenate(list(parts), axis=1), self._length), *pieces)
 
     def _piece(

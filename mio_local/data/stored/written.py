@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mio_local.data.examples import Examples
+from mio_local.data.examples import PARTS, Examples
 
 BLOCK = 4096  # examples that are written at once, where there are as many
 AFTER = (b", ", b"], [", b"])([")  # what follows a token: within a part, at its end, at the example's end
@@ -12,11 +12,12 @@ AFTER = (b", ", b"], [", b"])([")  # what follows a token: within a part, at its
 
 def written(examples: Examples) -> Iterator[bytes]:
     """The text of each, in blocks: `repr((prompt, chosen, rejected))`, followed by `repr(scored)` where not just the
-    tokens of the answers are scored."""
-    if len(examples) < BLOCK or examples.scored or not examples.lengths.all():
+    tokens of the answers are scored, by `repr(others)` where there are any, and by `repr(rewards)` likewise."""
+    pairs = examples.rewards is None and examples.lengths.shape[1] == PARTS
+    if len(examples) < BLOCK or examples.scored or not pairs or not examples.lengths.all():
         for each in examples:
             ids = repr((each.prompt, each.chosen, each.rejected))
-            yield (ids + (repr(each.scored) if each.scored else "")).encode()
+            yield (ids + "".join(repr(more) for more in (each.scored, each.others, each.rewards) if more)).encode()
         return
     table = _table(int(examples.tokens.max(initial=0)) + 1)
     size = len(table) // len(AFTER)
