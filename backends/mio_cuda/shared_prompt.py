@@ -4,8 +4,8 @@ for.
 Most of a model works token by token, so a prompt fed once costs once. What mixes tokens is what takes a cache, as
 generation needs it there. Attention by transformers' interface gets queries, keys and values as A * n rows [prompt |
 answer], which are plainly causal, with the model's own mask for such rows. Any other mixer, recurrent or convolutional,
-runs on those A * n rows itself, while its projections see each token once. A recurrence takes no more steps so than if it
-went over the prompt once and over the answers from its state. Positions are given with the tokens.
+runs on those A * n rows itself, while its projections see each token once. A recurrence takes no more steps so than if
+it went over the prompt once and over the answers from its state. Positions are given with the tokens.
 """
 
 import inspect

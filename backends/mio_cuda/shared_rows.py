@@ -1,4 +1,4 @@
-"""Shared rows [prompt | chosen | rejected | others] as the A * n rows [prompt | answer] that they stand for, and back."""
+"""Shared rows [prompt | chosen | rejected | others] as the A * n rows [prompt | answer] that they stand for."""
 
 from typing import Any
 

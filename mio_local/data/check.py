@@ -36,7 +36,7 @@ class Summary:
     `longer_chosen` counts pairs whose chosen answer has more tokens than the rejected one, `extra_tokens` is the mean
     of that difference. `contradictory` counts pairs that another pair of the same prompt turns round. Lengths are None
     where nothing was encoded. `longest` is the tokens of the longest prompt with one of its answers,
-    `longest_pair` of the longest with both.
+    `longest_pair` of the longest with all of them, `answers` how many a prompt has at most.
     """
 
     layout: str
@@ -63,7 +63,8 @@ class Summary:
     special_in_answers: int
     joined_words: int
     marked_prompts: int = 0  # prompts with a chat template's own marks in them
-    tokens_a_pair: float = 0.0  # the mean of the tokens that a pair is trained on, its prompt counted twice
+    tokens_a_pair: float = 0.0  # the mean of the tokens that a pair is trained on, its prompt counted for each answer
+    answers: int = 2
 
     @property
     def truncated_share(self) -> float:
@@ -106,6 +107,7 @@ def summarise(pairs: Pairs, encoded: Encoded, held_out: Sequence[Pair], chat: Ch
         marked_prompts=found.marked if chat.mode == "chat" else 0,
         joined_words=found.joined if chat.mode == "text" else 0,
         tokens_a_pair=float(tokens_of(examples.lengths).mean()) if len(examples) else 0.0,
+        answers=examples.lengths.shape[1] - 1,
     )
 
 

@@ -87,9 +87,9 @@ class Spans:
 
 @dataclass(frozen=True)
 class Batch:
-    """n groups of A answers, 2 for pairs: A * n rows [prompt | answer], all the chosen ones, then all the rejected, then
-    the others in turn; or n rows [prompt | chosen | rejected | others]. A group with fewer has absent ones, without a
-    scored token, whose row is the prompt.
+    """n groups of A answers, 2 for pairs: A * n rows [prompt | answer], all the chosen ones, then all the rejected,
+    then the others in turn; or n rows [prompt | chosen | rejected | others]. A group with fewer has absent ones,
+    without a scored token, whose row is the prompt.
 
     inputs (rows, L) int32: the tokens fed, padded on the right. spans: the parts of the n rows, None for A * n rows.
     where (T,) int32: the position, in the flattened inputs, that predicts each scored token; those of the chosen

@@ -145,8 +145,10 @@ def lengths_of(examples: Sequence[Example]) -> np.ndarray:
     """Tokens of prompt and answers of each, (n, 1 + A) int32, A being the most answers of one; 0 of an absent one."""
     if isinstance(examples, Examples):
         return examples.lengths
+    if not len(examples):
+        return np.zeros((0, PARTS), np.int32)
     parts = itertools.zip_longest(*([len(e.prompt), *map(len, e.answers)] for e in examples), fillvalue=0)
-    return np.array(list(parts), np.int32).reshape(-1, len(examples)).T if len(examples) else np.zeros((0, PARTS), np.int32)
+    return np.array(list(parts), np.int32).T
 
 
 def by_length(examples: Sequence[Example]) -> list[int]:

@@ -21,7 +21,8 @@ INPUT_OF = {
 
 @dataclass(frozen=True)
 class Plan:
-    """A run, as far as its memory goes; `longest` tokens are in its longest rows, `answer` in each answer of a pair."""
+    """A run, as far as its memory goes; `longest` tokens are in its longest prompt and answer, `answer` in each answer
+    of a group, which has `answers` of them."""
 
     shape: Shape
     recipe: Recipe
@@ -29,10 +30,11 @@ class Plan:
     kind: str
     longest: int
     answer: int
+    answers: int = 2
 
     @property
     def shared(self) -> bool:
-        """Whether a pair is fed as one row [prompt | chosen | rejected], else as two."""
+        """Whether a group is fed as one row [prompt | chosen | rejected | others], else as one for each answer."""
         return self.recipe.speed.share_prompt
 
     @property
@@ -43,12 +45,13 @@ class Plan:
     @property
     def length(self) -> int:
         """Tokens of a row, padding included. An answer's last token is not fed."""
-        return padded(max(self.longest + self.answer - 2 if self.shared else self.longest - 1, 1))
+        shared = self.longest + (self.answers - 1) * self.answer - self.answers
+        return padded(max(shared if self.shared else self.longest - 1, 1))
 
     @property
     def spread(self) -> float:
-        """Tokens that attention works on, for each that is fed: it sees a shared row as two."""
-        return 2 * self.longest / self.length if self.shared else 1
+        """Tokens that attention works on, for each that is fed: it sees a shared row as one for each answer."""
+        return self.answers * self.longest / self.length if self.shared else 1
 
     @property
     def seen(self) -> float:
@@ -57,12 +60,13 @@ class Plan:
             return self.length
         if self.backend == "cuda":
             return self.spread * self.longest
-        return self.longest * (self.longest + self.answer) / self.length  # two pieces: row by row, answer by row
+        # pieces: row by row, and each further answer by its row
+        return self.longest * (self.longest + (self.answers - 1) * self.answer) / self.length
 
     @property
     def pair(self) -> int:
-        """Tokens fed for a pair, padding included."""
-        return self.length * (1 if self.shared else 2)
+        """Tokens fed for a group, padding included."""
+        return self.length * (1 if self.shared else self.answers)
 
     def fed(self, pairs: int) -> int:
         """Tokens of a batch that go through the model at once: on a CPU those of the parts in all lanes,

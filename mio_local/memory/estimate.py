@@ -8,6 +8,7 @@ buffers were derived from the operations and seen again in the peaks of models t
 are taken to be those that the model allows.
 """
 
+import math
 import sys
 from dataclasses import dataclass, replace
 
@@ -73,16 +74,18 @@ class Estimate:
 Moment = dict[str, float]  # what is alive at one time beside the weights, bytes
 
 
-def estimate(shape: Shape, recipe: Recipe, longest: int, backend: str, kind: str, pair: int = 0) -> Estimate:
+def estimate(
+    shape: Shape, recipe: Recipe, longest: int, backend: str, kind: str, pair: int = 0, answers: int = 2
+) -> Estimate:
     """The peak of a run on a device of `kind` (gpu or cpu), whose longest prompt and answer have `longest` tokens.
 
-    `pair` is the tokens of the longest prompt with both its answers; where it is 0, each answer is taken to be half a
-    row. For PyTorch on a CPU it is the resident memory of the process, else what is allocated on the device. A backend
-    that nobody has measured is counted as PyTorch.
+    `pair` is the tokens of the longest prompt with all its `answers`; where it is 0, each answer is taken to be half a
+    row, else those beside the longest to be alike. For PyTorch on a CPU it is the resident memory of the process, else
+    what is allocated on the device. A backend that nobody has measured is counted as PyTorch.
     """
     backend = backend if backend in PART else "cuda"
-    answer = min(pair - longest if pair > longest else longest // 2, longest)
-    plan = Plan(shape, recipe, backend, kind, longest, answer)
+    answer = min(math.ceil((pair - longest) / (answers - 1)) if pair > longest else longest // 2, longest)
+    plan = Plan(shape, recipe, backend, kind, longest, answer, answers)
     moments = (at_the_loss(plan), in_a_block(plan), at_scoring(plan))
     on_process = backend == "cuda" and kind == "cpu"
     after = {"adapter": adapter(plan), **max(moments, key=lambda moment: sum(moment.values()))}
@@ -131,7 +134,7 @@ def summed(plan: Plan) -> bool:
 
 def logits(plan: Plan, fed: int, *, gradient: bool) -> float:
     """Bytes of the logits that are alive at once, for `fed` tokens."""
-    scored = fed * 2 * plan.answer / plan.pair * plan.shape.vocabulary
+    scored = fed * plan.answers * plan.answer / plan.pair * plan.shape.vocabulary
     if plan.recipe.speed.answer_head:
         return PART_BUFFERS[plan.backend] * min(scored, plan.heads * PART[plan.backend][plan.kind]) * FLOAT
     every, some = LOGITS[plan.backend]
@@ -169,7 +172,7 @@ def at_scoring(plan: Plan) -> Moment:
 
 
 def at_comparing(plan: Plan) -> Moment:
-    """The start, where `settle` scores two pairs without the savings; they are taken to be half as long as the
+    """The start, where `settle` scores two groups without the savings; they are taken to be half as long as the
     longest, as they are short ones. Of the adapter there are its weights and the reference's. The step over one of them
     that may follow is none larger than the run's."""
     speed, half = plan.recipe.speed, (plan.longest + 1) // 2

@@ -73,20 +73,21 @@ def fits(needed: int, free: int) -> Literal["yes", "tight", "no"]:
 
 
 def remedy(
-    shape: Shape, recipe: Recipe, longest: int, backend: str, kind: str, free: int, pair: int = 0, prompt: int = 0
-) -> str:
+    shape: Shape, recipe: Recipe, longest: int, backend: str, kind: str, free: int, pair: int = 0, prompt: int = 0,
+    answers: int = 2,
+) -> str:  # fmt: skip
     """The smallest single change with which the run fits into `free` bytes, as `batch 4 -> 1 with accumulate x4`.
 
     Empty where it fits as it is, and where no single change is enough. Smaller batches come first, as with accumulation
     they train the same, though on a CPU, which takes a batch part by part, they may save nothing; then checkpointing,
     which costs time; then shorter rows, which cut answers, but are longer than the longest prompt, of `prompt` tokens.
-    `longest` and `pair` are as for the estimate; in shorter rows the answers are taken to keep their share.
+    `longest`, `pair` and `answers` are as for the estimate; in shorter rows the answers are taken to keep their share.
     """
 
     def fit(section: str, tokens: int = longest, **keys: int) -> bool:
         table = getattr(recipe, section).model_copy(update=keys)
         changed = recipe.model_copy(update={section: table})
-        return estimate(shape, changed, tokens, backend, kind, pair * tokens // longest).total <= free
+        return estimate(shape, changed, tokens, backend, kind, pair * tokens // longest, answers).total <= free
 
     train = recipe.train
     if fit("train"):

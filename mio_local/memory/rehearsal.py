@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mio_local.backends import Device, Model
 from mio_local.data.collate import collate
-from mio_local.data.examples import Example, by_length, longest
+from mio_local.data.examples import Example, by_length, lengths_of, longest
 from mio_local.errors import MioError, RecipeError, lacks_memory, one_line
 from mio_local.memory.estimate import estimate
 from mio_local.memory.fitting import allowed, remedy, resident
@@ -75,8 +75,13 @@ class Rehearsal:
 
     @cached_property
     def lengths(self) -> tuple[int, int]:
-        """Tokens of the longest prompt and answer, and of the longest prompt with both."""
+        """Tokens of the longest prompt and answer, and of the longest prompt with all of them."""
         return longest(self.train)
+
+    @cached_property
+    def answers(self) -> int:
+        """The most answers of a prompt."""
+        return lengths_of(self.train).shape[1] - 1
 
     @cached_property
     def needed(self) -> int:
@@ -84,7 +89,7 @@ class Rehearsal:
         if self.shape is None:
             return 0
         row, pair = self.lengths
-        return estimate(self.shape, self.recipe, row, self.backend, self.kind, pair).total
+        return estimate(self.shape, self.recipe, row, self.backend, self.kind, pair, self.answers).total
 
     def check(self) -> None:
         """Raise DoesNotFit where the estimate is more than the run may use.
@@ -133,7 +138,7 @@ class Rehearsal:
             return SEVERAL.partition(": ")[2]
         row, pair = self.lengths
         prompt = max((len(example.prompt) for example in (*self.train, *self.held_out)), default=0)
-        change = remedy(self.shape, self.recipe, row, self.backend, self.kind, free, pair, prompt)
+        change = remedy(self.shape, self.recipe, row, self.backend, self.kind, free, pair, prompt, self.answers)
         return f"the smallest change that fits is {change}" if change else SEVERAL
 
     def after(self, error: BaseException) -> str:

@@ -54,7 +54,7 @@ class PairLogps:
 
 
 def pair_logps(policy: Array, reference: Array, tokens: Array, size: int, rewards: Array | None = None) -> PairLogps:
-    """Rows (A * size,) of a batch, answer by answer, as pairs; the rejected ones as (A - 1, size) where A is above 2."""
+    """Rows (A * size,) of a batch, answer by answer, as pairs; the rejected (A - 1, size) where A is above 2."""
     chosen = [rows[:size] for rows in (policy, reference, tokens)]
     rejected = [rows[size:] for rows in (policy, reference, tokens)]
     if len(policy) > 2 * size:

@@ -65,7 +65,8 @@ def test_an_mlx_model_shares_exactly(kind, grad_checkpoint, record_property):
 @pytest.mark.parametrize("grad_checkpoint", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", some_slow({**DENSE_BY_TORCH, **HYBRIDS_BY_TORCH}, QUICK_GROUPS))
 def test_a_transformers_model_shares_groups_exactly(kind, grad_checkpoint, record_property):
-    model = by_torch(kind, leaves=LEAVES, grad_checkpoint=grad_checkpoint, **{**DENSE_BY_TORCH, **HYBRIDS_BY_TORCH}[kind])
+    config = {**DENSE_BY_TORCH, **HYBRIDS_BY_TORCH}[kind]
+    model = by_torch(kind, leaves=LEAVES, grad_checkpoint=grad_checkpoint, **config)
     shares_exactly(model, record_property, ANSWERS)
 
 

@@ -7,6 +7,7 @@ vocabularies, and how cost grows. Needs ../shared; every measurement runs in a p
     python tests/bench/speed.py again              # the reference's share of a second run
     python tests/bench/speed.py share              # of the matrix-product rate, 135m
     python tests/bench/speed.py growth             # pairs, layers, lengths
+    python tests/bench/speed.py groups [ROUNDS]    # a prompt with n answers: as a group, as n - 1 pairs, as n plain rows
 """
 
 import json
@@ -28,7 +29,7 @@ STEPS = 10  # the first two are not counted
 
 def measure(backend: str, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     """One setting in this process. Options: batch, tokens, steps, levers (all, none, or names), layers, checkpoint,
-    prompt and answer (random pairs of that many tokens instead of GSM8K's), reference (computed in every step),
+    prompt and answer (random pairs of that many tokens instead of GSM8K's), answers (of each prompt, 2), reference (computed in every step),
     products (of large matrices after each step, in eights)."""
     from mio_local.adapters.adapter import choose_layers, draw_adapter
     from mio_local.bench.measure import needed, steps
@@ -87,10 +88,11 @@ def pairs(folder: Path, vocabulary: int, count: int, options: dict[str, Any]) ->
     if "answer" in options:
         import numpy as np
 
-        prompt, answer = options["prompt"], options["answer"]
-        ids = np.random.default_rng(0).integers(0, vocabulary, (count, prompt + 2 * answer)).tolist()
-        cut = ((row[:prompt], row[prompt : prompt + answer], row[prompt + answer :]) for row in ids)
-        return [Example(*parts, False, False, False, "") for parts in cut]
+        prompt, answer, answers = options["prompt"], options["answer"], options.get("answers", 2)
+        ids = np.random.default_rng(0).integers(0, vocabulary, (count, prompt + answers * answer)).tolist()
+        starts = range(prompt, prompt + answers * answer, answer)
+        cut = ([row[:prompt], *(row[start : start + answer] for start in starts)] for row in ids)
+        return [Example(*parts[:3], False, False, False, "", others=tuple(parts[3:])) for parts in cut]
     data = {"source": str(SHARED / "data" / "gsm8k" / "train.jsonl"), "eval_fraction": 0, "limit": 4 * count}
     data["max_tokens"] = options.get("tokens", 512)
     recipe = build({"model": {"name": str(folder)}, "data": data}, "bench")
@@ -220,6 +222,26 @@ def growth(place: Path) -> None:
                       f"{megabytes(found['peak'] - found['model']):>12}", flush=True)
 
 
+def groups(place: Path, rounds: int = 1) -> None:
+    """Seconds of a step for a prompt with n answers of 64 tokens, two prompts a step, all savings on: as a group, as
+    n - 1 pairs that each have the prompt and the chosen answer, and as n rows without the shared prompt."""
+    folder = make_model("27m", place)
+    print("backend  prompt  n  round   group s   pairs s   rows s   pairs/group  rows/group   peaks beyond the model MB")
+    for backend in BACKENDS:
+        for prompt, answers in ((64, 4), (256, 4), (256, 8)):
+            for number in range(rounds):
+                lengths: dict[str, Any] = {"prompt": prompt, "answer": 64, "steps": 6}
+                found = [
+                    app(backend, folder, **lengths, batch=2, answers=answers),
+                    app(backend, folder, **lengths, batch=2 * (answers - 1)),
+                    app(backend, folder, **lengths, batch=2, answers=answers, levers="answer_head,lean_adapter"),
+                ]
+                group, pairs, rows = (statistics.median(one["seconds"]) / 2 for one in found)
+                peaks = " ".join(megabytes(one["peak"] - one["model"]) for one in found)
+                print(f"{backend:7} {prompt:7} {answers:2} {number + 1:6} {group:9.3f} {pairs:9.3f} {rows:8.3f} "
+                      f"{pairs / group:13.2f} {rows / group:11.2f}   {peaks}", flush=True)
+
+
 def main() -> None:
     """One table, or one measurement as JSON."""
     what, *rest = sys.argv[1:] or ["peers"]
@@ -228,7 +250,7 @@ def main() -> None:
         print(json.dumps(measure(backend, Path(folder), json.loads(options))))
         return
     tables = {"peers": peers, "prompts": prompts, "vocabulary": vocabulary, "again": again,
-              "share": share, "growth": growth}  # fmt: skip
+              "share": share, "growth": growth, "groups": groups}  # fmt: skip
     with tempfile.TemporaryDirectory() as place:
         tables[what](Path(os.environ.get("MIO_BENCH_MODELS", place)), *map(int, rest))
 

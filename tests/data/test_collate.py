@@ -13,8 +13,8 @@ from mio_local.recipe import build
 from mio_local.training.job import Job
 
 
-def example(prompt, chosen, rejected, *others, rewards=()):
-    return Example(prompt, chosen, rejected, False, False, False, "here", None, others, rewards)
+def example(prompt, chosen, rejected, *others):
+    return Example(prompt, chosen, rejected, False, False, False, "here", None, others)
 
 
 def test_a_batch_written_out():
@@ -52,9 +52,10 @@ def test_a_shared_batch_written_out():
 
 
 def test_a_group_written_out():
-    """5 6 | 7 8 | 9 | 4 4 4, and 3 | | 4 5 without a chosen answer and with one less: its absent ones have no token, and
-    the prompt as their row."""
-    found = [example([5, 6], [7, 8], [9], [4, 4, 4], rewards=(1.0, 0.5, -2.0)), example([3], [], [4, 5], rewards=(0, 3))]
+    """5 6 | 7 8 | 9 | 4 4 4, and 3 | | 4 5 without a chosen answer and with one less: its absent ones have no token,
+    and the prompt as their row."""
+    whole, short = example([5, 6], [7, 8], [9], [4, 4, 4]), example([3], [], [4, 5])
+    found = [replace(whole, rewards=(1.0, 0.5, -2.0)), replace(short, rewards=(0.0, 3.0))]
     plain, shared = (collate(found, [0, 1], pad=0, shared=shared) for shared in (False, True))
     zeros = [0] * (PAD_MULTIPLE - 4)
     assert plain.inputs.tolist() == [
@@ -179,10 +180,8 @@ def test_spans_against_a_definition_token_by_token(window, answers):
             assert len(row) > len(mine)
             assert set(row[len(mine) :]) <= set(range(n * length, n * length + count))  # filled up with its pair's
         for k in range(length):
-            homes = []
-            for name in range(answers):
-                if k < count and name in fed[k][0]:
-                    homes.append((name * len(examples) + n) * index.shape[1] + fed[k][1])
+            names = sorted(fed[k][0]) if k < count else []
+            homes = [(name * len(examples) + n) * index.shape[1] + fed[k][1] for name in names]
             filled = {row * index.shape[1] + index.shape[1] - 1 for row in range(len(index))}
             assert own[n, k] == homes[0] if homes else int(own[n, k]) in filled
             others = again[:, n, k].tolist()

@@ -24,5 +24,5 @@ def recipe(**keys):
     return build({}, "test", {key.replace("__", "."): ("", value) for key, value in keys.items()})
 
 
-def parts(backend="cuda", kind="gpu", longest=257, shape=SHAPE, pair=0, **keys):
-    return dict(estimate(shape, recipe(**keys), longest, backend, kind, pair).parts)
+def parts(backend="cuda", kind="gpu", longest=257, shape=SHAPE, pair=0, answers=2, **keys):
+    return dict(estimate(shape, recipe(**keys), longest, backend, kind, pair, answers).parts)

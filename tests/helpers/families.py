@@ -116,7 +116,7 @@ Scorer = Callable[[Sequence[Example], Adapter], np.ndarray]
 
 
 def exact(folder: Path, name: str, backend: str, lora: LoraSettings, **changes: Any) -> Scorer:
-    """Log-probs (A * n,) of groups by transformers' plain forward pass in float64, one unpadded sequence for each answer,
+    """Log-probs (A * n,) of groups by transformers' plain forward pass in float64, one unpadded row for each answer,
     the adapter added to the weights by hand; `changes` are other settings of its config."""
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     config = _config(FAMILIES[name], **(FAMILIES[name].by_mlx if backend == "mlx" else {}), **changes)

@@ -251,7 +251,7 @@ class Form(MioScreen[None]):
         except RecipeError:
             recipes = []
         card, data = state.card, state.data
-        lengths = data.longest, data.longest_pair
+        lengths = data.longest, data.longest_pair, data.answers
         state.needs = await aside(needs.most, card, recipes, *lengths) if card and recipes else None
         self.tell()
         amounts = data.pairs, data.held_out, data.tokens_a_pair

@@ -78,9 +78,9 @@ class Needs:
         return text.append(f"\ntry {self.remedy}", style="not bold") if self.remedy else text
 
 
-def needs(card: ModelCard, recipe: Recipe, longest: int, pair: int = 0) -> Needs:
+def needs(card: ModelCard, recipe: Recipe, longest: int, pair: int = 0, answers: int = 2) -> Needs:
     """The estimate for a model; `longest` is the tokens of the longest prompt and answer, `pair` of the longest prompt
-    with both, 0 where they are unknown."""
+    with all its `answers`, 0 where they are unknown."""
     tokens = min(longest or recipe.data.max_tokens, recipe.data.max_tokens)
     pair = pair * tokens // longest if longest else 0
     backend, kind = place(recipe)
@@ -90,7 +90,7 @@ def needs(card: ModelCard, recipe: Recipe, longest: int, pair: int = 0) -> Needs
             shape = read_shape(card.folder)
         else:
             shape = shape_from_config(card.config, card.size, DTYPES.get(card.quant, ""), card.name)
-        found = estimate(shape, recipe, tokens, backend, kind, pair)
+        found = estimate(shape, recipe, tokens, backend, kind, pair, answers)
         float(found.total)  # OverflowError where no table could show it
     except (MioError, OSError, ArithmeticError) as error:  # a config may hold any figures
         return Needs(free=free, unknown=one_line(error))
@@ -101,13 +101,13 @@ def needs(card: ModelCard, recipe: Recipe, longest: int, pair: int = 0) -> Needs
         if fit == "no" and estimate(shape, recipe, min(SHORTEST, tokens), backend, kind).total <= free:
             fit = "tight"  # it is for the data to say
         return Needs(found.parts, found.total, free, fit, bound=True)
-    remedied = remedy(shape, recipe, tokens, backend, kind, free, pair)
+    remedied = remedy(shape, recipe, tokens, backend, kind, free, pair, answers=answers)
     return Needs(found.parts, found.total, free, fits(found.total, free), remedied)
 
 
-def most(card: ModelCard, recipes: list[Recipe], longest: int, pair: int = 0) -> Needs:
+def most(card: ModelCard, recipes: list[Recipe], longest: int, pair: int = 0, answers: int = 2) -> Needs:
     """The estimate of the run that needs the most, of those that train one after the other."""
-    return max((needs(card, recipe, longest, pair) for recipe in recipes), key=lambda found: found.total)
+    return max((needs(card, recipe, longest, pair, answers) for recipe in recipes), key=lambda found: found.total)
 
 
 def place(recipe: Recipe) -> tuple[str, str]:

@@ -41,8 +41,13 @@ class Data:
 
     @property
     def longest_pair(self) -> int:
-        """Tokens of the longest prompt with both its answers; 0 where there are no statistics."""
+        """Tokens of the longest prompt with all its answers; 0 where there are no statistics."""
         return int(self.summary.get("longest_pair", 0))
+
+    @property
+    def answers(self) -> int:
+        """The most answers of a prompt, as far as the statistics tell."""
+        return int(self.summary.get("answers", 2))
 
     @property
     def held_out(self) -> int:

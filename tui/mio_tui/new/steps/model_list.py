@@ -116,7 +116,7 @@ class Shelf:
     def measure(self, card: ModelCard, recipe: Recipe, data: Data) -> None:
         """Estimate a model's memory and look for its chat template; reads files, so it is for a thread."""
         if card.complete or card.name in self.looked:
-            self.needs[card.name] = needs.needs(card, recipe, data.longest, data.longest_pair)
+            self.needs[card.name] = needs.needs(card, recipe, data.longest, data.longest_pair, data.answers)
         else:
             self.needs.setdefault(card.name, Needs())
         if card.complete and card.folder:
