@@ -36,7 +36,7 @@ class Summary:
     `longer_chosen` counts pairs whose chosen answer has more tokens than the rejected one, `extra_tokens` is the mean
     of that difference. `contradictory` counts pairs that another pair of the same prompt turns round. Lengths are None
     where nothing was encoded. `longest` is the tokens of the longest prompt with one of its answers,
-    `longest_pair` of the longest with all of them, `answers` how many a prompt has at most.
+    `longest_pair` of the longest with both.
     """
 
     layout: str
@@ -63,8 +63,7 @@ class Summary:
     special_in_answers: int
     joined_words: int
     marked_prompts: int = 0  # prompts with a chat template's own marks in them
-    tokens_a_pair: float = 0.0  # the mean of the tokens that a pair is trained on, its prompt counted for each answer
-    answers: int = 2
+    tokens_a_pair: float = 0.0  # the mean of the tokens that a pair is trained on, its prompt counted twice
 
     @property
     def truncated_share(self) -> float:
@@ -79,7 +78,7 @@ class Summary:
 def summarise(pairs: Pairs, encoded: Encoded, held_out: Sequence[Pair], chat: Chat) -> Summary:
     """Statistics over `pairs`, over what became of them, and over the pairs that are held out."""
     found, examples = pairs.repetitions(), encoded.examples
-    prompt, chosen, rejected, *_ = examples.lengths.T
+    prompt, chosen, rejected = examples.lengths.T
     differences = chosen - rejected
     return Summary(
         layout=pairs.layout,
@@ -106,14 +105,8 @@ def summarise(pairs: Pairs, encoded: Encoded, held_out: Sequence[Pair], chat: Ch
         special_in_answers=examples.count(END_INSIDE),
         marked_prompts=found.marked if chat.mode == "chat" else 0,
         joined_words=found.joined if chat.mode == "text" else 0,
-        tokens_a_pair=float(tokens_of(examples.lengths).mean()) if len(examples) else 0.0,
-        answers=examples.lengths.shape[1] - 1,
+        tokens_a_pair=float((2 * prompt + chosen + rejected).mean()) if len(examples) else 0.0,
     )
-
-
-def tokens_of(lengths: np.ndarray) -> np.ndarray:
-    """Tokens of prompts and answers of such lengths (n, 1 + A), a prompt counted once for each of its answers: (n,)."""
-    return lengths[:, 0] * (lengths[:, 1:] > 0).sum(1) + lengths[:, 1:].sum(1)
 
 
 def lengths(counts: np.ndarray) -> Lengths | None:

@@ -46,10 +46,8 @@ class Tokens:
         """Mean of 1 / tokens over the chosen answers: what turns a target for sums into one for per-token means."""
         examples = self.held_out or self.train
         if not examples.scored:
-            chosen = examples.lengths[:, 1]
-            return float((1 / chosen[chosen > 0]).mean()) if chosen.any() else 0.0
-        chosen = [count for example in examples if (count := example.scored_tokens[0])]
-        return sum(1 / count for count in chosen) / max(1, len(chosen))
+            return float((1 / examples.lengths[:, 1]).mean())
+        return sum(1 / example.scored_tokens[0] for example in examples) / len(examples)
 
     @cached_property
     def digest(self) -> str:

@@ -16,6 +16,20 @@ KINDS = {
 }  # fmt: skip
 
 
+def test_a_group_needs_its_prompt_once():
+    """What a further answer adds to a prompt is the same whichever it is, and less than a pair of its own."""
+    shape = shape_from_config({"model_type": "llama", **SIZES}, 4, "float32")
+    answers = [[1] * n for n in (5, 9, 4, 9)]
+
+    def work(*chosen):
+        first, second, *others = (answers[n] for n in chosen)
+        example = Example([1] * 20, first, second, False, False, False, "", others=tuple(others))
+        return needed(shape, LoraSettings(), [example])
+
+    assert work(0, 1, 2, 3) - work(0, 1, 2) == pytest.approx(work(0, 2, 1) - work(0, 2))
+    assert work(0, 1, 2, 3) < 0.75 * (work(0, 1) + work(0, 2) + work(0, 3))
+
+
 def met(net, config):
     """Weights of linear layers in the blocks that a token meets: of the experts, which transformers stacks, a part."""
     torch = pytest.importorskip("torch")

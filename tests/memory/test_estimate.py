@@ -30,6 +30,8 @@ def off_by(seen):
         pytest.param(1, False, "", "", marks=pytest.mark.slow),
         pytest.param(4, True, "", "", marks=pytest.mark.slow),
         pytest.param(4, False, "plain", "1", marks=pytest.mark.slow),
+        pytest.param(4, False, "answers=5", "", marks=pytest.mark.slow),
+        pytest.param(2, True, "answers=8", "", marks=pytest.mark.slow),
         pytest.param(4, False, "plain", "", marks=pytest.mark.slow),
     ],
 )
@@ -130,6 +132,17 @@ def test_the_answers_logits_are_counted_part_by_part():
     assert four == eight == 2 * PART["cuda"]["gpu"] * 4
     few = parts("cuda", "cpu", 257, WIDE, pair=257 + 16, train__batch_size=1)
     assert few["logits"] == pytest.approx(2 * 2 * 16 * 128256 * 4, abs=4)
+
+
+def test_the_answers_of_a_group_are_counted():
+    """Two float32 buffers of their logits, for three and for four answers of 16 tokens; of the plain path five rows, and
+    of the answers' a copy and a difference, as scoring without a gradient is the peak."""
+    three, four = (
+        parts("cuda", "cpu", 257, WIDE, pair=241 + 16 * n, answers=n, train__batch_size=1)["logits"] for n in (3, 4)
+    )
+    assert (three, four) == pytest.approx((2 * 3 * 16 * 128256 * 4, 2 * 4 * 16 * 128256 * 4), abs=4)
+    plain = parts(longest=257, pair=241 + 5 * 16, answers=5, train__batch_size=1, train__grad_checkpoint=True, **OFF)
+    assert plain["logits"] == (5 * 256 + 2 * 5 * 16) * 128256 * 4
 
 
 @both

@@ -1,6 +1,7 @@
 """Memory limits: what is refused before a model is loaded, what a step over the longest pairs tells, and what to do."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -67,6 +68,17 @@ def test_the_estimate_is_of_the_longest_pairs(folder):
     found = room(folder)
     assert found.lengths == (100, 130)
     assert found.needed == estimate(read_shape(folder), recipe(), 100, "mlx", "cpu", 130).total
+
+
+def test_the_estimate_is_of_the_most_answers(folder):
+    group = replace(LONG, others=([4] * 20, [5] * 35))
+    found = replace(room(folder), train=[SHORT, group])
+    assert (found.lengths, found.answers) == ((100, 185), 4)
+    assert found.needed == estimate(read_shape(folder), recipe(), 100, "mlx", "cpu", 185, 4).total
+    assert found.needed > room(folder).needed
+    full = Full()
+    replace(found, kind="gpu").rehearse(full, 0, shared=True)
+    assert sorted(full.batches[0].tokens.tolist()) == [0, 0, 3, 4, 20, 30, 35, 40]
 
 
 def test_a_run_that_needs_more_than_is_free_is_refused_with_the_smallest_change(folder):

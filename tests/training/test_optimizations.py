@@ -112,6 +112,16 @@ def test_a_lever_at_fault_is_left_out_by_name(lever, fault, told):
     assert model.speed == levers.speed == SpeedSettings().without([lever])
 
 
+def test_a_group_is_compared_with_the_plain_path_too():
+    """An absent answer's 0 against its 0 is no fault."""
+    group = Example([1], [2] * 8, [3] * 8, False, False, False, "", others=([4] * 3, [5]))
+    label = Example([1, 2], [], [3], False, False, False, "")
+    model = Odd(share_prompt=1.0)
+    model.logps = lambda batch, reference=False: batch.tokens * (-1.0 - model.speed.share_prompt * (batch.tokens == 3))
+    levers = settle(model, SpeedSettings(frozen_once=False), [label, *[group] * 4], 0)
+    assert set(levers.refused) == {"share_prompt"}
+
+
 def test_levers_at_fault_together_are_all_left_out():
     model = Odd(share_prompt=3e-4, answer_head=3e-4)  # of a tolerance of 4 and more tokens
     levers = settle(model, SpeedSettings(), [Example([1], [2] * 8, [3] * 8, False, False, False, "")], 0)

@@ -17,7 +17,7 @@ import pytest
 
 from mio_local.data.collate import Batch, collate
 from mio_local.data.examples import Example
-from mio_local.training.reference import RECORD, Reference, Store, key_of
+from mio_local.training.reference import RECORD, Reference, Store, key_of, keys_of
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "ab" * 32
@@ -44,7 +44,7 @@ class Counting:
     def logps(self, batch: Batch, *, reference: bool) -> np.ndarray:
         assert reference
         self.calls += 1
-        values = np.random.default_rng(self.calls).normal(-80, 30, 2 * batch.size)
+        values = np.random.default_rng(self.calls).normal(-80, 30, batch.answers * batch.size)
         return np.array(self.given or values, np.float32)
 
 
@@ -131,6 +131,29 @@ def test_keys_differ_where_the_tokens_do() -> None:
     assert len({key_of(one) for one in (pair, *others)}) == 1 + len(others)
     assert key_of(replace(pair, where="elsewhere", cut_prompt=True)) == key_of(pair)
     assert len(key_of(pair)) == 16
+
+
+def test_a_group_is_kept_two_by_two() -> None:
+    """Its first two answers are the pair that they are, so a group finds what a pair left behind; an absent answer has
+    0, and a batch of groups of several sizes fills them up."""
+    whole = Example([1, 7], [3], [4, 2], False, False, False, "", others=([5], [6, 6], [8]))
+    short = replace(whole, prompt=[2], chosen=[], others=())
+    assert keys_of(short) == [key_of(short)]
+    pairs = [replace(whole, others=()), replace(whole, chosen=[5], rejected=[6, 6], others=())]
+    assert keys_of(whole) == [*map(key_of, pairs), key_of(replace(whole, chosen=[8], rejected=[], others=()))]
+    scored = replace(whole, scored=((), *(((0, 1),) for _ in range(5))))
+    assert len({*keys_of(whole), *keys_of(scored)}) == 6
+    assert keys_of(scored)[0] == key_of(replace(scored, others=(), scored=scored.scored and scored.scored[:3]))
+
+    values = np.arange(-1.0, -11, -1).reshape(5, 2)
+    values[[0, 2, 3, 4], 1] = 0  # a model gives an absent answer 0
+    first, model = reference(*values.ravel(), store=Store(NAME))
+    assert ask(first, [whole, short]).tolist() == values.ravel().tolist()
+    second, fresh = reference(store=Store(NAME))
+    assert ask(second, [short, whole]).tolist() == values[:, ::-1].ravel().tolist()
+    assert ask(second, pairs).tolist() == [-1, -5, -3, -7]
+    assert ask(second, [replace(whole, others=([5], [6, 6]))]).tolist() == [-1, -3, -5, -7]
+    assert (model.calls, fresh.calls, second.found) == (1, 0, 5)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
