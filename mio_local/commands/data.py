@@ -14,13 +14,16 @@ from mio_local.data.check import Summary, examine, stop_line
 from mio_local.data.examples import Example
 from mio_local.data.layouts import LAYOUTS
 from mio_local.data.messages import shown_text
-from mio_local.data.pairs import Pairs, held_out_source, load_pairs
+from mio_local.data.pairs import Pair, Pairs, held_out_source, load_pairs
+from mio_local.data.reading.wanted import wanted_of
+from mio_local.data.stored.preference_pair import names_of
 from mio_local.data.template import Chat
-from mio_local.data.token_text import pieces, special_ids
+from mio_local.data.token_text import are_cut, pieces, special_ids
 from mio_local.data.tokenise import chat_with
 from mio_local.data.tokenizer import load_tokenizer
 from mio_local.errors import DataError
 from mio_local.flags import as_text, recipe_from
+from mio_local.learning import LossSettings
 from mio_local.process import without
 from mio_local.progress import Report, silent
 from mio_local.recipe import DataSettings, ModelSettings
@@ -34,7 +37,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Check a source of pairs with the recipe flags given."""
     without("torch")
     recipe = recipe_from(arguments)
-    check(arguments.source, recipe.model, recipe.data, arguments.row - 1, seed=recipe.train.seed)
+    check(arguments.source, recipe.model, recipe.data, arguments.row - 1, seed=recipe.train.seed, loss=recipe.loss)
     return 0
 
 
@@ -45,38 +48,44 @@ def check(
     row: int = 0,
     console: Console | None = None,
     seed: int = 0,
+    loss: LossSettings | None = None,
 ) -> None:
-    """Print what is known of the pairs in `source`; `row` counts the pairs from 0, and `seed` chooses the held out.
+    """Print what is known of the pairs or groups in `source`, read as `loss` wants them, the default one if None; `row`
+    counts them from 0, and `seed` chooses the held out.
 
     Without a model name, tells the layout and shows the pair as text. A row that would stop the training is raised as
     `DataError` after all is printed. Raises `ModelError` and `HubError` too.
     """
     out = console or printing.console()
     settings = settings.model_copy(update={"source": source})
+    loss = loss or LossSettings()
+    wanted = wanted_of(loss)
     with _reporting(out) as report:
         report("reading the pairs", 0, 0)
-        pairs = load_pairs(source, settings.model_copy(update={"bad_rows": "skip"}))
+        pairs = load_pairs(source, settings.model_copy(update={"bad_rows": "skip"}), wanted=wanted)
     if not 0 <= row < len(pairs):
         raise DataError(f"--row {row + 1}: there are pairs 1 to {len(pairs)}")
     _print_layout(out, source, pairs, settings)
     if not model.name:
-        _print_text(out, pairs, row)
+        _print_text(out, pairs[row], row)
+        for note in pairs.notes:
+            _line(out, f"{printing.SIGNS['warning']} {note}")
         _stop_if(stop_line(pairs.problem if settings.bad_rows == "error" else "", sum(pairs.skipped.values())))
         printing.next_steps(out, f"mio-local data check {shlex.quote(source)} --model FOLDER   to see the tokens")
         return
     chat = chat_with(load_tokenizer(model), settings, expanded(model.name, "--model"))
     if settings.template_args:
         _line(out, f"  template arguments  {visible(as_text(settings.template_args))}")
-    _print_tokens(out, chat, chat.encode(pairs[row], settings.max_tokens, "cut"))
+    _print_tokens(out, chat, chat.encode(pairs[row], settings.max_tokens, "cut"), pairs[row].sampled)
     for kind in chat.lost(pairs[row]):
         _line(out, f"  in no token: {kind}")
     with _reporting(out) as report:
-        found = examine(pairs, chat, settings, seed, lambda done, total: report("tokenising", done, total))
+        found = examine(pairs, chat, settings, seed, lambda done, total: report("tokenising", done, total), wanted)
     _print_summary(out, found.summary)
     for warning in found.warnings:
         _line(out, f"{printing.SIGNS['warning']} {warning}")
     _stop_if(found.stops)
-    printing.next_steps(out, _train_command(source, model, settings))
+    printing.next_steps(out, _train_command(source, model, settings, loss))
 
 
 @contextlib.contextmanager
@@ -109,31 +118,48 @@ def _print_layout(out: Console, source: str, pairs: Pairs, settings: DataSetting
         _line(out, f"  prompts  taken off the start of both answers of {pairs.cut_prompts_in_answers:,} pairs")
     if pairs.undecided:
         _line(out, f"  ranking  {pairs.undecided:,} comparisons make no pair: equal scores, or none")
+    _print_groups(out, pairs)
     if not settings.eval_source and (split := held_out_source(settings)[1]):
         _line(out, f"  held out the folder's split {split}, whole")
 
 
-def _print_text(out: Console, pairs: Pairs, row: int) -> None:
-    pair = pairs[row]
+def _print_groups(out: Console, pairs: Pairs) -> None:
+    """What there is beside a chosen and a rejected answer: how many answers, their rewards, their labels."""
+    found = pairs.repetitions()
+    least, median, most = found.answers
+    if (least, most) != (2, 2):
+        _line(out, f"  answers  {least:,} / {median:,} / {most:,} a group (fewest / median / most)")
+    if found.rewards:
+        mean, low, high = found.rewards
+        _line(out, f"  rewards  {mean:.4g} on average, from {low:.4g} to {high:.4g}")
+    if found.labels:
+        _line(out, f"  labels   {found.labels[0]:,} good answers and {found.labels[1]:,} bad ones stand alone")
+    if pairs.answers_left:
+        _line(out, "  left out " + ", ".join(f"{count:,} answers {why}" for why, count in pairs.answers_left.items()))
+
+
+def _print_text(out: Console, pair: Pair, row: int) -> None:
     _line(out, f"\npair {row + 1}, {visible(pair.where)}")
     turns = [("prompt", pair.prompt)] if isinstance(pair.prompt, str) else [
         (message["role"], shown_text(message)) for message in pair.prompt
     ]
-    for name, text in (*turns, ("chosen", shown_text(pair.chosen)), ("rejected", shown_text(pair.rejected))):
+    names = names_of(len(pair.answers), pair.rewards, sampled=pair.sampled)
+    said = [(name, shown_text(answer)) for name, answer in zip(names, pair.answers, strict=True) if answer]
+    for name, text in (*turns, *said):
         _line(out, f"  {name:<9} {visible(text)}")
     if pair.tools:
         _line(out, f"  {'tools':<9} {visible(json.dumps(pair.tools, ensure_ascii=False))}")
 
 
-def _print_tokens(out: Console, chat: Chat, example: Example) -> None:
+def _print_tokens(out: Console, chat: Chat, example: Example, sampled: bool) -> None:
     _line(out, f"\n{visible(example.where)} as tokens: │prompt, not scored│  [scored]  ⏎ newline")
     special = special_ids(chat.tokenizer)
-    parts = (
-        ("prompt", example.prompt, False, " (start cut)" if example.cut_prompt else ""),
-        ("chosen", example.chosen, True, " (end cut)" if example.truncated_chosen else ""),
-        ("rejected", example.rejected, True, " (end cut)" if example.truncated_rejected else ""),
-    )
-    for name, ids, scored, cut in parts:
+    names = names_of(len(example.answers), example.rewards, sampled=sampled)
+    answers = [(name, ids, True, " (end cut)" if cut else "")
+               for name, ids, cut in zip(names, example.answers, are_cut(example), strict=True) if ids]
+    for name, ids, scored, cut in (
+        ("prompt", example.prompt, False, " (start cut)" if example.cut_prompt else ""), *answers
+    ):
         _line(out, f"{name}: {len(ids):,} tokens{', scored' if scored else ''}{cut}")
         out.print(tokens_line(pieces(chat.tokenizer, ids[:SHOWN_TOKENS]), ids, special, scored))
 
@@ -170,9 +196,13 @@ def _print_summary(out: Console, summary: Summary) -> None:
                f"contradictory: {summary.contradictory:,}")
 
 
-def _train_command(source: str, model: ModelSettings, settings: DataSettings) -> str:
+def _train_command(source: str, model: ModelSettings, settings: DataSettings, loss: LossSettings) -> str:
     words = ["mio-local", "train", "--model", model.name, "--data", source]
     defaults = DataSettings()
+    if loss.name != LossSettings().name:
+        words += ["--loss", loss.name]
+    if (negatives := wanted_of(loss).negatives) > 1:
+        words += ["--negatives", str(negatives)]
     if settings.template != defaults.template:
         words += ["--template", settings.template]
     if settings.max_tokens != defaults.max_tokens:

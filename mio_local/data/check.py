@@ -9,6 +9,7 @@ import numpy as np
 from mio_local.data.encoding import Progress, encode
 from mio_local.data.examples import CUT_CHOSEN, CUT_PROMPT, CUT_REJECTED, END_INSIDE, longest
 from mio_local.data.pairs import REMEDY, Pair, Pairs, held_out_source, load_pairs, prompt_key
+from mio_local.data.reading.wanted import PAIRS, Wanted
 from mio_local.data.stored.encoded import Encoded
 from mio_local.data.template import Chat
 from mio_local.data.templating.coverage import told
@@ -63,7 +64,10 @@ class Summary:
     special_in_answers: int
     joined_words: int
     marked_prompts: int = 0  # prompts with a chat template's own marks in them
-    tokens_a_pair: float = 0.0  # the mean of the tokens that a pair is trained on, its prompt counted twice
+    tokens_a_pair: float = 0.0  # the mean of the tokens that a pair is trained on, its prompt counted for each answer
+    answers: Sequence[int] = (2, 2, 2)  # of a group: the fewest, the median, the most
+    rewards: Sequence[float] | None = None  # of answers: the mean, the least, the greatest
+    labels: Sequence[int] | None = None  # answers that stand alone: good ones, bad ones
 
     @property
     def truncated_share(self) -> float:
@@ -78,8 +82,9 @@ class Summary:
 def summarise(pairs: Pairs, encoded: Encoded, held_out: Sequence[Pair], chat: Chat) -> Summary:
     """Statistics over `pairs`, over what became of them, and over the pairs that are held out."""
     found, examples = pairs.repetitions(), encoded.examples
-    prompt, chosen, rejected = examples.lengths.T
-    differences = chosen - rejected
+    prompt, chosen, rejected = examples.lengths.T[:3]
+    both = (chosen > 0) & (rejected > 0)
+    differences = (chosen - rejected)[both]
     return Summary(
         layout=pairs.layout,
         rows=pairs.rows,
@@ -93,20 +98,28 @@ def summarise(pairs: Pairs, encoded: Encoded, held_out: Sequence[Pair], chat: Ch
         contradictory=found.contradictory,
         encoded=len(examples),
         prompt=lengths(prompt),
-        chosen=lengths(chosen),
-        rejected=lengths(rejected),
+        chosen=lengths(chosen[chosen > 0]),
+        rejected=lengths(rejected[rejected > 0]),
         longest=longest(examples)[0],
         longest_pair=longest(examples)[1],
         truncated=examples.count(CUT_CHOSEN | CUT_REJECTED),
         cut_prompts=examples.count(CUT_PROMPT),
         longer_chosen=int((differences > 0).sum()),
         longer_rejected=int((differences < 0).sum()),
-        extra_tokens=float(differences.mean()) if len(examples) else 0.0,
+        extra_tokens=float(differences.mean()) if both.any() else 0.0,
         special_in_answers=examples.count(END_INSIDE),
         marked_prompts=found.marked if chat.mode == "chat" else 0,
         joined_words=found.joined if chat.mode == "text" else 0,
-        tokens_a_pair=float((2 * prompt + chosen + rejected).mean()) if len(examples) else 0.0,
+        tokens_a_pair=float(tokens_of(examples.lengths).mean()) if len(examples) else 0.0,
+        answers=found.answers,
+        rewards=found.rewards,
+        labels=found.labels,
     )
+
+
+def tokens_of(lengths: np.ndarray) -> np.ndarray:
+    """Tokens of prompts and answers of such lengths (n, 1 + A), a prompt counted once for each of its answers: (n,)."""
+    return lengths[:, 0] * (lengths[:, 1:] > 0).sum(1) + lengths[:, 1:].sum(1)
 
 
 def lengths(counts: np.ndarray) -> Lengths | None:
@@ -136,7 +149,7 @@ def warnings(summary: Summary, max_tokens: int) -> list[str]:
     if summary.duplicates > DUPLICATE_SHARE * total:
         found.append(f"{summary.duplicates:,} pairs are repetitions of another pair")
     longer = summary.longer_share
-    if summary.encoded and not 1 - LENGTH_BIAS_SHARE <= longer <= LENGTH_BIAS_SHARE:
+    if summary.longer_chosen + summary.longer_rejected and not 1 - LENGTH_BIAS_SHARE <= longer <= LENGTH_BIAS_SHARE:
         side, share = ("chosen", longer) if longer > 0.5 else ("rejected", 1 - longer)
         found.append(f"the {side} answer is the longer one in {share:.0%} of the pairs of unequal length: "
                      "length alone may be learnt; --reduction mean is less moved by it")
@@ -164,24 +177,26 @@ class Findings:
 
 
 def examine(
-    pairs: Pairs, chat: Chat, settings: DataSettings, seed: int, progress: Progress | None = None
-) -> Findings:
+    pairs: Pairs, chat: Chat, settings: DataSettings, seed: int, progress: Progress | None = None,
+    wanted: Wanted = PAIRS,
+) -> Findings:  # fmt: skip
     """Tokenise all `pairs` as a training with these settings would, and tell what there is to tell.
 
-    `pairs` are loaded with their bad rows skipped; `seed` chooses the held out.
+    `pairs` are loaded with their bad rows skipped, as `wanted`; `seed` chooses the held out.
     """
     encoded = encode(pairs, chat, settings, skipping=True, progress=progress)
     source, split = held_out_source(settings)
     skipping = settings.model_copy(update={"bad_rows": "skip"})
-    held_out: Sequence[Pair] = (
-        load_pairs(source, skipping, split=split) if source else pairs.split(settings.eval_fraction, seed)[1]
-    )
+    if source:
+        held_out: Sequence[Pair] = load_pairs(source, skipping, split=split, wanted=wanted)
+    else:
+        held_out = pairs.split(settings.eval_fraction, seed)[1]
     summary = summarise(pairs, encoded, held_out, chat)
     problems = [pairs.problem] if settings.bad_rows == "error" else []
     if settings.long_prompt == "error" or settings.bad_rows == "error":
         problems.append(encoded.problem)
     stops = stop_line(next(filter(None, problems), ""), sum(summary.skipped.values()))
-    return Findings(summary, [*told(encoded.lost), *warnings(summary, settings.max_tokens)], stops)
+    return Findings(summary, [*pairs.notes, *told(encoded.lost), *warnings(summary, settings.max_tokens)], stops)
 
 
 def stop_line(problem: str, rows: int) -> str:

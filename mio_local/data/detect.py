@@ -2,21 +2,24 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import Any
 
 from mio_local.data.formats.row import Row
 from mio_local.data.formats.written_values import looks_written, messages_in, written
 from mio_local.data.layouts import LAYOUTS, PAIR, READ, UNPAIRED, Layout
-from mio_local.data.messages import ROLES, BadRow, Message, fields_left, is_transcript, kind_of, text_of
+from mio_local.data.messages import ROLES, BadRow, Message, NoPreference, fields_left, is_transcript, kind_of, text_of
 from mio_local.data.parts.tool_calls import Calls, tools_of
 from mio_local.data.reading import lookup
-from mio_local.data.reading.cells import Cells, Turns, optional_text
+from mio_local.data.reading.answer_groups import REMEDY
+from mio_local.data.reading.beside_pairs import NO_PAIR, make_beside
+from mio_local.data.reading.cells import OTHERS, REWARDS, Cells, Made, Turns, optional_text, turns_of
 from mio_local.data.reading.media import MEDIA, check_media
 from mio_local.data.reading.plain_texts import SURE, repeats_prompt, whole_prompt
 from mio_local.data.reading.roles import KIND_NAMES, SYNONYMS, ColumnsError, find_roles, no_layout
 from mio_local.data.reading.unpaired import is_good
+from mio_local.data.reading.wanted import PAIRS, Wanted
 from mio_local.text import kind_name
 
 __all__ = ["SYNONYMS", "ColumnsError", "Match", "detect"]
@@ -31,8 +34,9 @@ class Match:
     """The layout of a dataset, the column that plays each role, and all the columns found.
 
     `reader` is the layout that reads what `layout` makes, or `layout` itself. What rows are told of by reading them is
-    kept in `counts` (`cut`: prompts taken off their answers, `undecided`: comparisons that make no pair) and in `left`
-    (fields of messages that are not used).
+    kept in `counts` (`cut`: prompts taken off their answers, `undecided`: comparisons that make no pair), in `left`
+    (fields of messages that are not used) and in `answers_left` (answers that are in no group, by reason).
+    `drawn`: whether there is a column of several answers, used or not.
     """
 
     layout: Layout
@@ -44,6 +48,9 @@ class Match:
     repeats: bool = False  # most answers begin with their prompt
     counts: Counter[str] = field(default_factory=Counter[str])
     left: set[str] = field(default_factory=set[str])
+    wanted: Wanted = PAIRS
+    drawn: bool = False
+    answers_left: Counter[str] = field(default_factory=Counter[str])
 
     @property
     def is_unpaired(self) -> bool:
@@ -51,10 +58,11 @@ class Match:
 
     def read(self, row: Row, *, text: bool = False, system: str = "") -> Turns:
         """The first pair of a row; most layouts have one in each."""
-        return self.pairs(row, text=text, system=system)[0]
+        return self.groups(row, text=text, system=system)[0][0]
 
-    def pairs(self, row: Row, *, text: bool = False, system: str = "") -> list[Turns]:
-        """Prompt, chosen and rejected answers of a row, after `system` where it has no system message of its own.
+    def groups(self, row: Row, *, text: bool = False, system: str = "") -> list[tuple[Turns, tuple[float, ...]]]:
+        """Prompt and answers of each pair or group of a row, after `system` where it has no system message of its own,
+        and the answers' rewards where they are wanted.
 
         Raises `BadRow` naming the row and what is wrong with it.
         """
@@ -62,14 +70,26 @@ class Match:
             cells = self.cells(row)
             check_media({name: row.values[name] for name in MEDIA if name in row.values
                          and name not in self.columns.values()}, cells.get("prompt"), row.where)
-            made: Sequence[Cells] = [cells]
-            if self.layout.make:
-                both = self.layout.make(cells, self.columns, row.where, self.ranking)
-                made = both.cells
-                self.counts["undecided"] += both.undecided
-            return [self._pair(cells, row.where, text, system) for cells in made]
+            made = self.made(cells, row.where)
+            self.counts["undecided"] += made.undecided
+            self.answers_left.update(made.left)
+            return [(self._pair(cells, row.where, text, system), cells.get(REWARDS, ())) for cells in made.cells]
         except RecursionError:
             raise BadRow(row.where, "is nested too deep") from None
+
+    def made(self, cells: Cells, where: str) -> Made:
+        """The cells of each pair or group of a row. Raises BadRow."""
+        if self.layout.make:
+            made = self.layout.make(cells, self.columns, where, self.ranking, self.wanted)
+        elif self.wanted.groups:
+            made = make_beside(cells, self.columns, where, [cells.get("rejected")], self.wanted)
+        elif self.drawn and all(kind_of(cells.get(role)) == "null" for role in PAIR):
+            raise NoPreference(where, NO_PAIR)
+        else:
+            return Made([cells])
+        if self.wanted.rewarded and any(REWARDS not in each for each in made.cells):
+            raise BadRow(where, "its answers have no reward", REMEDY)
+        return made
 
     def tools(self, row: Row) -> Calls | None:
         """The schemas of a row's tools."""
@@ -104,17 +124,28 @@ class Match:
                 _check(cells.get(role), kind, self._shown(role), where)
                 if not isinstance(cells[role], str):
                     self.left.update(f"{self.columns.get(role, role)}[].{name}" for name in fields_left(cells[role]))
+        for other in cells.get(OTHERS, ()):
+            kind = "text" if isinstance(other, str) else self.reader.kinds["rejected"]
+            _check(other, kind, self._shown("rejected"), where)
         if self.reader.kinds["prompt"] in TEXTS and self.reader.kinds["chosen"] == "text":
             cells = {**cells, "prompt": whole_prompt(cells, where)}
             if (self.repeats or len(cells["prompt"]) >= SURE) and repeats_prompt(cells):
-                cells = {**cells, **{role: cells[role][len(cells["prompt"]) :] for role in PAIR}}
+                cut = partial(_cut, prompt=cells["prompt"])
+                cells = {**cells, **{role: cut(cells[role]) for role in PAIR}}
+                cells[OTHERS] = [*map(cut, cells.get(OTHERS, ()))]
                 self.counts["cut"] += 1
-        prompt, chosen, rejected = self.reader.read(cells, where, text)
-        return with_system(prompt, optional_text(cells, "system", where) or system), chosen, rejected
+        prompt, *answers = self.reader.read(cells, where, text)
+        return turns_of(with_system(prompt, optional_text(cells, "system", where) or system), answers)
 
     def _shown(self, role: str) -> str:
         column = self.columns.get(role, role)
         return column if column == role or role in ("prompt", "answers") else f"{role} ({column})"
+
+
+def _cut(answer: str, prompt: str) -> str:
+    """An answer without the prompt that it begins with; as it is where nothing else is in it."""
+    rest = answer.removeprefix(prompt)
+    return rest if rest.strip() else answer
 
 
 def _check(value: Any, kind: str, role: str, where: str) -> None:
@@ -139,11 +170,13 @@ def with_system(prompt: list[Message] | str, system: str) -> list[Message] | str
     return [{"role": "system", "content": system}, *turns]
 
 
-def detect(rows: Sequence[Row], columns: Mapping[str, str], source: str, ranking: str = "best-worst") -> Match:
+def detect(
+    rows: Sequence[Row], columns: Mapping[str, str], source: str, ranking: str = "best-worst", wanted: Wanted = PAIRS
+) -> Match:
     """The layout of `rows` (the first few hundred of a dataset), with `columns` as role -> column where given.
 
-    `ranking` says which pairs several ranked answers make. Raises `ColumnsError` that lists the columns found and
-    proposes the nearest one.
+    `ranking` says which pairs several ranked answers make, and `wanted` what else is read of a row. Raises
+    `ColumnsError` that lists the columns found and proposes the nearest one.
     """
     found = list(dict.fromkeys(column for row in rows for column in row.values))
 
@@ -166,13 +199,14 @@ def detect(rows: Sequence[Row], columns: Mapping[str, str], source: str, ranking
     if layout is None:
         known = "; ".join(layout.shows for layout in LAYOUTS)
         raise ColumnsError(f"{source}: {no_layout(roles, kind, found, known)}", found)
-    needed = {role for role, wanted in layout.kinds.items() if wanted != "none"} | {"system", "tools"}
+    needed = {role for role, kind in layout.kinds.items() if kind != "none"} | {"system", "tools"}
+    needed |= _beside(roles, kinds, wanted)
     text = kinds.get("prompt") in TEXTS
     used = {role: column for role, column in roles.items()
             if role in needed or role == "prompt" or (role in OPTIONAL and text) or (
                 layout.make and role in ("scores", "winner_b", "tie", "completion"))}
     talks = frozenset(role for role in used if kinds[role] not in TEXTS)
-    match = Match(layout, used, found, layout, talks, ranking)
+    match = Match(layout, used, found, layout, talks, ranking, wanted=wanted, drawn="candidates" in roles)
     return _with_reader(match, rows)
 
 
@@ -182,8 +216,7 @@ def _with_reader(match: Match, rows: Sequence[Row]) -> Match:
     for row in rows:
         try:
             cells = match.cells(row)
-            make = match.layout.make
-            made += make(cells, match.columns, row.where, match.ranking).cells if make else [cells]
+            made += match.made(cells, row.where).cells if match.layout.make else [cells]
         except (BadRow, RecursionError):
             continue  # reading the row will say so
     reader = match.layout
@@ -192,8 +225,14 @@ def _with_reader(match: Match, rows: Sequence[Row]) -> Match:
         kinds = {role: "none" if kind == "null" else kind for role, kind in kinds.items()}
         reader = _fitting(READ, kinds) or next(layout for layout in READ if layout.name == "text")
     repeats = [_repeats(cells) for cells in made] if reader.kinds["prompt"] in TEXTS else []
-    return Match(match.layout, match.columns, match.found, reader, match.written, match.ranking,
-                 2 * sum(repeats) >= max(1, len(repeats)))
+    return replace(match, reader=reader, repeats=2 * sum(repeats) >= max(1, len(repeats)))
+
+
+def _beside(roles: Mapping[str, str], kinds: Mapping[str, str], wanted: Wanted) -> set[str]:
+    """The roles that are read beside a pair, where they are wanted: answers that have a score, and rewards."""
+    scored = "scores" in roles or kinds.get("candidates") == "objects"
+    drawn = {"candidates", "scores"} if wanted.groups and scored else set[str]()
+    return drawn | ({"chosen_reward", "rejected_reward"} if wanted.rewarded else set())
 
 
 def _repeats(cells: Cells) -> bool:

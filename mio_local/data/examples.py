@@ -129,6 +129,7 @@ class Tokenised:
     skipped: int
     lost: dict[str, tuple[int, str]] = field(default_factory=dict)  # as in `Encoded`
     unused: list[str] = field(default_factory=list)  # columns that play no part
+    notes: list[str] = field(default_factory=list)  # what is to be told of groups, as in `Pairs`
 
 
 def row_tokens(example: Example) -> int:

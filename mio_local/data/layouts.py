@@ -6,12 +6,14 @@ To support another layout, add an entry to `LAYOUTS`, and its spellings of the c
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from mio_local.data.reading.beside_pairs import make_from_several
 from mio_local.data.reading.better_of_two import make_from_two
 from mio_local.data.reading.cells import PAIR, Cells, Made, Turns
 from mio_local.data.reading.conversations import read_answered, read_messages
 from mio_local.data.reading.plain_texts import make_from_outputs, read_text, read_transcript_prompt, read_transcripts
-from mio_local.data.reading.ranked_answers import make_from_ranked, make_from_several
+from mio_local.data.reading.ranked_answers import make_from_ranked
 from mio_local.data.reading.unpaired import make_unpaired
+from mio_local.data.reading.wanted import Wanted
 
 __all__ = ["LAYOUTS", "PAIR", "READ", "UNPAIRED", "Layout"]
 UNPAIRED = "unpaired"
@@ -24,15 +26,15 @@ class Layout:
     `kinds` gives the kind of cell for each role that the layout needs; prompt is `none` where there is no such column,
     and `any` is a column of any kind. `read(cells, where, text)` returns prompt, chosen and rejected, or raises
     `BadRow`; `text` asks for a prompt that is plain text where the layout allows both (a tokenizer without a chat
-    template). Where chosen and rejected are in no columns of their own, `make(cells, columns, where, ranking)` gives
-    them, and another layout then reads what it made.
+    template). Where chosen and rejected are in no columns of their own, `make(cells, columns, where, ranking,
+    wanted)` gives them, and another layout then reads what it made.
     """
 
     name: str
     shows: str
     kinds: Mapping[str, str]
     read: Callable[[Cells, str, bool], Turns] = read_text
-    make: Callable[[Cells, Mapping[str, str], str, str], Made] | None = None
+    make: Callable[[Cells, Mapping[str, str], str, str, Wanted], Made] | None = None
 
 
 # those with a column for each answer

@@ -5,7 +5,7 @@ import itertools
 import json
 import mmap
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from mio_local.data.formats.row import Row
 from mio_local.data.messages import BadRow, NoPreference, kind_of
 from mio_local.data.reading.cells import Turns
 from mio_local.data.reading.unpaired import Pairing
+from mio_local.data.reading.wanted import PAIRS, Wanted
 from mio_local.data.rows import local_files, read_rows, validation_split_of
 from mio_local.data.stored import cache
 from mio_local.data.stored.on_demand import OnDemand
@@ -49,6 +50,8 @@ class Pairs(Packed):
         unused: Sequence[str] = (),
         cut_prompts_in_answers: int = 0,
         undecided: int = 0,
+        answers_left: Mapping[str, int] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         flat = pairs if isinstance(pairs, Packed) else packed(pairs)
         super().__init__(flat.blob, flat.ends)
@@ -62,6 +65,8 @@ class Pairs(Packed):
         self.unused = list(unused)  # columns with something in them that play no part, and fields of messages
         self.cut_prompts_in_answers = cut_prompts_in_answers  # pairs whose answers began with their prompt
         self.undecided = undecided  # comparisons of ranked answers that make no pair: equal scores, or none
+        self.answers_left = dict(answers_left or {})  # answers that are in no group, by reason
+        self.notes = list(notes)  # what is to be told of them as groups
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Into files of a folder, and meta data."""
@@ -95,31 +100,39 @@ class Pairs(Packed):
         return Some(self, train.tolist()), Some(self, held.tolist())
 
 
-def load_pairs(source: str, settings: DataSettings, *, split: str = "", revision: str = "") -> Pairs:
-    """The pairs of a file, folder or hub dataset, in its order; `split` and `revision` default to the settings'.
+def load_pairs(
+    source: str, settings: DataSettings, *, split: str = "", revision: str = "", wanted: Wanted = PAIRS
+) -> Pairs:
+    """The pairs of a file, folder or hub dataset, in its order; `split` and `revision` default to the settings', and
+    `wanted` says what is read of a row beyond a chosen and a rejected answer.
 
     Reads at most `settings.limit` pairs when that is not 0. Raises `DataError` naming the row that is no pair, unless
     `settings.bad_rows` is "skip": then they are counted by reason. Raises `HubError` for what the hub cannot give.
     What was read before, by content, is mapped from the user's cache.
     """
     split, revision = split or settings.split, revision or settings.revision
-    key = _key(source, settings, split)
-    found = cache.kept("pairs", key, lambda folder: _read(source, settings, split, revision).write(folder))
-    pairs = _mapped(*found) if found else _read(source, settings, split, revision)
+    key = _key(source, settings, split, wanted)
+
+    def read() -> Pairs:
+        return _read(source, settings, split, revision, wanted)
+
+    found = cache.kept("pairs", key, lambda folder: read().write(folder))
+    pairs = _mapped(*found) if found else read()
     pairs.key = key
     if pairs.problem and settings.bad_rows == "error":
         raise DataError(f"{pairs.problem}{REMEDY}")
     return pairs
 
 
-def _key(source: str, settings: DataSettings, split: str) -> str:
+def _key(source: str, settings: DataSettings, split: str, wanted: Wanted) -> str:
     """What the pairs of local files are kept by; empty where there are none, or one cannot be read."""
     try:
         content = [(name, digest_of(file)) for name, file in local_files(source, split)]
     except OSError:
         return ""
     reading = [settings.columns, settings.template == "none", settings.system, settings.ranking, settings.limit]
-    return cache.key_of("pairs", content, split, *reading) if content else ""
+    more = [] if wanted == PAIRS else [asdict(wanted)]
+    return cache.key_of("pairs", content, split, *reading, *more) if content else ""
 
 
 def _mapped(folder: Path, meta: dict[str, Any]) -> Pairs:
@@ -129,11 +142,11 @@ def _mapped(folder: Path, meta: dict[str, Any]) -> Pairs:
     return Pairs(Packed(memoryview(blob), ends), **meta)
 
 
-def _read(source: str, settings: DataSettings, split: str, revision: str) -> Pairs:
+def _read(source: str, settings: DataSettings, split: str, revision: str, wanted: Wanted) -> Pairs:
     rows = read_rows(source, split=split, revision=revision)
     first = list(itertools.islice(rows, DETECT_ROWS))
     name = source.rstrip("/").rpartition("/")[2] or source
-    match = detect(first, settings.columns, name, settings.ranking)
+    match = detect(first, settings.columns, name, settings.ranking, wanted)
     loading = _Loading(match, settings)
     for row in itertools.chain(first, rows):
         loading.take(row)
@@ -153,6 +166,7 @@ class _Loading:
         self.problem = self.undecided = ""
         self.filled: dict[str, None] = {}  # columns with something in them, in order
         self.pairing = Pairing()
+        self.several = False  # whether one has more than one rejected answer
 
     def take(self, row: Row) -> None:
         self.read += 1
@@ -160,13 +174,15 @@ class _Loading:
             if kind_of(row.values[column]) not in ("null", "empty") and row.values[column] != "":
                 self.filled[column] = None
         try:
-            made = self.match.pairs(row, text=self.settings.template == "none", system=self.settings.system)
+            made = self.match.groups(row, text=self.settings.template == "none", system=self.settings.system)
             tools = self.match.tools(row)
             if self.match.is_unpaired:
-                self._join(row, made[0], tools)
+                self._label(row, made[0][0], tools)
             else:
-                for turns in made:
-                    self.pairs.add(Pair(*turns, row.where, tools))
+                for (prompt, chosen, rejected, *others), rewards in made:
+                    self.several = self.several or bool(others)
+                    sampled = self.match.wanted.needs == "samples"
+                    self.pairs.add(Pair(prompt, chosen, rejected, row.where, tools, tuple(others), rewards, sampled))
         except NoPreference as error:
             self.skipped[error.reason] += 1
             self.undecided = self.undecided or str(error)
@@ -180,10 +196,17 @@ class _Loading:
     def is_full(self) -> bool:
         return 0 < self.settings.limit <= len(self.pairs)
 
-    def _join(self, row: Row, turns: Turns, tools: list[dict[str, Any]] | None) -> None:
+    def _label(self, row: Row, turns: Turns, tools: list[dict[str, Any]] | None) -> None:
+        """A good or a bad answer: alone where labels are wanted, else joined to one of the other label."""
+        good = self.match.is_good(row)
+        if self.match.wanted.needs == "labels":
+            prompt, answer, *_ = turns
+            self.pairs.add(Pair(prompt, answer if good else "", "" if good else answer, row.where, tools))
+            return
         key = prompt_key(turns[0]) + (json.dumps(tools, sort_keys=True) if tools else "")
-        if pair := self.pairing.add(key, turns, self.match.is_good(row), row.where):
-            self.pairs.add(Pair(*pair[0], pair[1], tools))
+        if pair := self.pairing.add(key, turns, good, row.where):
+            prompt, chosen, rejected, *_ = pair[0]
+            self.pairs.add(Pair(prompt, chosen, rejected, pair[1], tools))
 
     def loaded(self, name: str) -> Pairs:
         match = self.match
@@ -203,8 +226,15 @@ class _Loading:
         return Pairs(
             pairs, match.layout.name, dict(match.columns), self.read, dict(self.skipped), self.problem, match.found,
             unused=match.unused(filled), cut_prompts_in_answers=match.counts["cut"],
-            undecided=match.counts["undecided"],
+            undecided=match.counts["undecided"], answers_left=match.answers_left, notes=self._notes(),
         )  # fmt: skip
+
+    def _notes(self) -> list[str]:
+        negatives = self.match.wanted.negatives
+        if negatives == 1 or self.several:
+            return []
+        return [f"loss.negatives is {negatives}, and no row has more than one rejected answer: pairs are trained on; "
+                "give the rows a list of rejected answers, or answers with rewards"]
 
 
 def held_out_source(settings: DataSettings) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from mio_local.data.stored import cache
 from mio_local.data.stored.collected import Collected
 from mio_local.data.stored.encoded import Encoded, Left
 from mio_local.data.templating.batched import Batches, Joint
+from mio_local.data.templating.coverage import REPEATED
 from mio_local.data.templating.cutting import LongPrompt, fitted, within
 from mio_local.data.templating.framing import Framed, Part
 from mio_local.data.templating.insertion import QuickFraming
@@ -96,7 +97,7 @@ class Chat:
         framed = self._framed(pair, max_tokens)
         if isinstance(framed, DataError):
             raise framed
-        return fitted(self._tokens(framed, pair.where), max_tokens, long_prompt, self.bos)
+        return fitted(self._tokens(framed, pair), max_tokens, long_prompt, self.bos)
 
     def _framed(self, pair: Pair, max_tokens: int) -> Framed | DataError:
         try:
@@ -160,9 +161,10 @@ class Chat:
                 try:
                     if isinstance(each, DataError):
                         raise each
-                    example = self._tokens(each, pair.where, next(joint))
+                    example = self._tokens(each, pair, next(joint))
                     made.add(fitted(example, max_tokens, long_prompt, self.bos), number)
-                    for kind in each.lost:
+                    repeated = [REPEATED] if len(example.others) < len(pair.others) else []
+                    for kind in (*each.lost, *repeated):
                         count, first = lost.get(kind, (0, pair.where))
                         lost[kind] = count + 1, first
                 except DataError as error:
@@ -187,14 +189,16 @@ class Chat:
         """The text that `generation_prompt` is of."""
         return self._framing.opening(prompt, "prompt")[0] if self.mode == "chat" else plain_text(prompt, "prompt")
 
-    def _tokens(self, framed: Framed, where: str, joint: Joint | None = None) -> Example:
-        """A framed pair as ids, of any length. Raises BadRow for one that has nothing to tell apart or to score."""
+    def _tokens(self, framed: Framed, pair: Pair, joint: Joint | None = None) -> Example:
+        """A framed pair as ids, of any length. Of a group's answers that become the same tokens the first stays, but
+        of samples all. Raises BadRow for one that has nothing to tell apart or to score."""
+        where = pair.where
         text, ids, spans = self._scored("", [], framed.prompt, where, joint[0] if joint else None)
         answers: list[list[int]] = []
         scored = [spans]
-        for side, parts in enumerate((framed.chosen, framed.rejected)):
+        for side, parts in enumerate(framed.answers):
             _, answer, spans = self._scored(text, ids, parts, where, joint[side + 1] if joint else None)
-            ended = self._ended(answer, not framed.ended[side])
+            ended = self._ended(answer, not framed.ended[side]) if parts else []
             if spans and spans[-1][1] in (len(answer), len(ended)):
                 spans[-1] = spans[-1][0], len(ended)
             answers.append(ended)
@@ -204,15 +208,18 @@ class Chat:
             raise BadRow(where, "the prompt has no tokens, so the answer's first one could not be scored")
         shift = len(prompt) - len(ids)
         scored[0] = [(start + shift, stop + shift) for start, stop in scored[0]]
-        if answers[0] == answers[1]:
-            raise BadRow(where, "chosen and rejected become the same tokens, so there is nothing to learn")
-        if self.rows and max(map(max, (prompt, *answers))) >= self.rows:
+        if self.rows and max(map(max, filter(None, (prompt, *answers)))) >= self.rows:
             raise self._no_row(where)
-        whole = not scored[0] and all(
-            spans == [(0, len(answer))] for spans, answer in zip(scored[1:], answers, strict=True)
+        places = range(len(answers)) if pair.sampled else [n for n, ids in enumerate(answers) if ids not in answers[:n]]
+        if len(places) < 2:
+            raise BadRow(where, "chosen and rejected become the same tokens, so there is nothing to learn")
+        chosen, rejected, *others = (answers[place] for place in places)
+        whole = not scored[0] and all(scored[1 + place] == _all_of(answers[place]) for place in places)
+        found: Scored | None = None if whole else (
+            tuple(scored[0]), *(tuple(scored[1 + place]) for place in places)
         )
-        found: Scored | None = None if whole else (tuple(scored[0]), tuple(scored[1]), tuple(scored[2]))
-        return Example(prompt, answers[0], answers[1], False, False, False, where, found)
+        rewards = tuple(pair.rewards[place] for place in places) if pair.rewards else ()
+        return Example(prompt, chosen, rejected, False, False, False, where, found, tuple(others), rewards)
 
     def _scored(
         self, before: str, ids: list[int], parts: Sequence[Part], where: str, joint: list[int] | None = None
@@ -279,6 +286,11 @@ class Chat:
 
     def _decode(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def _all_of(ids: Sequence[int]) -> list[tuple[int, int]]:
+    """Where the scored tokens of an answer are when all are."""
+    return [(0, len(ids))] if ids else []
 
 
 def _reason(error: DataError) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from mio_local.data.examples import Example
+
 
 def decoder(tokenizer: Any, *, special: bool) -> Callable[[list[int]], str]:
     """What gives the text of tokens that follow others, their leading space with it, and with `special` the names of
@@ -30,3 +32,10 @@ def special_ids(tokenizer: Any) -> set[int]:
     """The ids of the tokens that no text spells: those with a role of their own, and those marked special."""
     marked = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     return marked | set(tokenizer.all_special_ids)
+
+
+def are_cut(example: Example) -> list[bool]:
+    """Of each answer whether its end was cut: of several rejected ones those that fill the limit."""
+    longest = max(map(len, example.answers[1:]))
+    rejected = [example.truncated_rejected and len(ids) == longest for ids in example.answers[1:]]
+    return [example.truncated_chosen, *rejected]

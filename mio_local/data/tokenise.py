@@ -11,6 +11,7 @@ from mio_local.data.encoding import encode
 from mio_local.data.examples import CUT_CHOSEN, CUT_REJECTED, Example, Examples, Tokenised
 from mio_local.data.pairs import Pairs, Some, held_out_source, load_pairs
 from mio_local.data.prose.texts import read_texts
+from mio_local.data.reading.wanted import wanted_of
 from mio_local.data.stored import cache
 from mio_local.data.stored.written import written
 from mio_local.data.task_questions import read_tasks
@@ -46,8 +47,10 @@ class Tokens:
         """Mean of 1 / tokens over the chosen answers: what turns a target for sums into one for per-token means."""
         examples = self.held_out or self.train
         if not examples.scored:
-            return float((1 / examples.lengths[:, 1]).mean())
-        return sum(1 / example.scored_tokens[0] for example in examples) / len(examples)
+            chosen = examples.lengths[:, 1]
+            return float((1 / chosen[chosen > 0]).mean()) if chosen.any() else 0.0
+        counts = [example.scored_tokens[0] for example in examples if example.chosen]
+        return sum(1 / count for count in counts) / max(1, len(counts))
 
     @cached_property
     def digest(self) -> str:
@@ -77,10 +80,11 @@ def read_split(recipe: Recipe, report: Report) -> Split:
         read_tasks(recipe.eval.tasks)
     read_texts(recipe.eval.forgetting, "eval.forgetting: ")
     report("reading the pairs", 0, 0)
-    pairs = load_pairs(data.source, data)
+    wanted = wanted_of(recipe.loss)
+    pairs = load_pairs(data.source, data, wanted=wanted)
     held_source, held_split = held_out_source(data)
     if held_source:
-        held = load_pairs(held_source, data, split=held_split)
+        held = load_pairs(held_source, data, split=held_split, wanted=wanted)
         train, held_out, left_out = pairs.all, held.all, sum(held.skipped.values())
     else:
         (train, held_out), left_out = pairs.split(data.eval_fraction, recipe.train.seed), 0
@@ -98,14 +102,15 @@ def tokenise(recipe: Recipe, split: Split, chat: Chat, report: Report) -> Tokens
         raise DataError(f"{data.source}: no pair is left to train on after skipping {len(train.left)}")
     truncated = train.examples.count(CUT_CHOSEN | CUT_REJECTED)
     skipped = sum(split.pairs.skipped.values()) + split.left_out + len(train.left)
-    made = Tokenised(len(train.examples), truncated, skipped, train.lost, split.pairs.unused)
+    made = Tokenised(len(train.examples), truncated, skipped, train.lost, split.pairs.unused, split.pairs.notes)
     return Tokens(chat, train.examples, held_out.examples, made, split.pairs.layout)
 
 
 def examples_of(recipe: Recipe, chat: Chat, source: str, report: Report) -> Sequence[Example]:
     """The pairs of another file, folder or hub dataset, read and tokenised as the recipe's."""
     report("reading the pairs", 0, 0)
-    return encode(load_pairs(source, recipe.data), chat, recipe.data, progress=_progress(report)).examples
+    pairs = load_pairs(source, recipe.data, wanted=wanted_of(recipe.loss))
+    return encode(pairs, chat, recipe.data, progress=_progress(report)).examples
 
 
 def chat_of(model: ModelSettings, data: DataSettings, place: Path, now: float | None = None) -> Chat:

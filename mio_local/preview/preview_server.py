@@ -4,7 +4,8 @@ It reads and tokenises for the app, which imports neither datasets nor transform
 
 One JSON object a line on stdin, and answers with the same id on stdout; the process ends when stdin closes.
 
-    {"id": 1, "do": "open", "data": {...}, "model": {...}, "seed": 0}    the recipe's keys; without a model's name,
+    {"id": 1, "do": "open", "data": {...}, "model": {...}, "seed": 0}    the recipe's keys, of "loss": {...} too, by
+                                                                         which groups are read; without a model's name,
                                                                          pairs are shown as text
     {"id": 2, "do": "pair", "row": 0}                                    one pair exactly as it will be tokenised
     {"id": 3, "do": "summary"}                                           progress, then statistics over all pairs
@@ -28,6 +29,7 @@ from mio_local.data.detect import SYNONYMS, ColumnsError
 from mio_local.data.formats import hub_reach
 from mio_local.data.layouts import LAYOUTS
 from mio_local.data.pairs import Pair, Pairs, load_pairs
+from mio_local.data.reading.wanted import Wanted, wanted_of
 from mio_local.data.template import Chat
 from mio_local.data.tokenise import chat_with
 from mio_local.data.tokenizer import load_tokenizer
@@ -62,6 +64,7 @@ class Opened:
     settings: DataSettings
     chat: Chat | None
     seed: int
+    wanted: Wanted
 
 
 class Superseded(Exception):
@@ -121,12 +124,13 @@ class Previewer:
 
     def _open(self, fields: Mapping[str, Any]) -> Answer:
         self._opened = None
-        tables = {name: fields[name] for name in ("data", "model") if name in fields}
+        tables = {name: fields[name] for name in ("data", "model", "loss") if name in fields}
         recipe = build({**tables, "train": {"seed": fields["seed"]}} if "seed" in fields else tables, "preview")
         with hub_asked_anew():
-            pairs = self._load_pairs(recipe.data)
+            wanted = wanted_of(recipe.loss)
+            pairs = self._load_pairs(recipe.data, wanted)
             chat = self._chat(recipe) if recipe.model.name else None
-        self._opened = Opened(pairs, recipe.data, chat, recipe.train.seed)
+        self._opened = Opened(pairs, recipe.data, chat, recipe.train.seed, wanted)
         return {
             "source": visible_line(recipe.data.source),
             "layout": pairs.layout,
@@ -142,11 +146,13 @@ class Previewer:
             "tokens": chat is not None,
         }
 
-    def _load_pairs(self, settings: DataSettings) -> Pairs:
-        key = (settings.model_dump(exclude=NOT_OF_PAIRS), settings.template == "none", stamps(settings.source, "**/*"))
+    def _load_pairs(self, settings: DataSettings, wanted: Wanted) -> Pairs:
+        files = stamps(settings.source, "**/*")
+        key = (wanted, settings.model_dump(exclude=NOT_OF_PAIRS), settings.template == "none", files)
         if self._pairs is None or self._pairs[0] != key:
             self._pairs = None  # two large datasets may not fit
-            self._pairs = key, load_pairs(settings.source, settings.model_copy(update={"bad_rows": "skip"}))
+            skipping = settings.model_copy(update={"bad_rows": "skip"})
+            self._pairs = key, load_pairs(settings.source, skipping, wanted=wanted)
         return self._pairs[1]
 
     def _chat(self, recipe: Recipe) -> Chat:
@@ -169,7 +175,8 @@ class Previewer:
             raise DataError(f"row {row}: there are rows 0 to {len(opened.pairs) - 1}")
         pair = opened.pairs[row]
         if opened.chat:
-            parts = token_parts(opened.chat, opened.chat.encode(pair, opened.settings.max_tokens, "cut"))
+            parts = token_parts(opened.chat, opened.chat.encode(pair, opened.settings.max_tokens, "cut"),
+                                sampled=pair.sampled)
         else:
             parts = text_parts(pair)
         return {"row": row, "where": visible_line(pair.where), "parts": parts}
@@ -189,7 +196,8 @@ class Previewer:
                 self._send({"id": request.id, "progress": [number, total]})
 
         try:
-            found = examine(Watched(opened.pairs, watch), opened.chat, opened.settings, opened.seed)
+            watched = Watched(opened.pairs, watch)
+            found = examine(watched, opened.chat, opened.settings, opened.seed, wanted=opened.wanted)
         except Superseded:
             return {"cancelled": True}
         summary = dataclasses.asdict(found.summary) | {

@@ -47,6 +47,7 @@ def data_notes(counts: Tokenised, max_tokens: int) -> list[Event]:
     if counts.unused:
         named = visible_line(", ".join(counts.unused), 300)
         notes.append(note(0, "info", "unused", f"columns that are not used: {named}"))
+    notes += [note(0, "warning", "groups", line) for line in counts.notes]
     return notes + [note(0, "warning", "lost", line) for line in told(counts.lost)]
 
 

@@ -6,13 +6,14 @@ from typing import Any
 from mio_local.data.formats.written_values import written
 from mio_local.data.messages import BadRow, NoPreference, is_null
 from mio_local.data.reading.cells import Cells, Made
+from mio_local.data.reading.wanted import Wanted
 from mio_local.text import kind_name, visible_line
 
 SIGNED = ("overall_preference", "preference_strength")  # HelpSteer: below 0 the first is better
 TIES = {"neither", "equal", "same", "draw"}
 
 
-def make_from_two(cells: Cells, columns: Cells, where: str, ranking: str) -> Made:
+def make_from_two(cells: Cells, columns: Cells, where: str, ranking: str, wanted: Wanted) -> Made:
     """The better answer as chosen. Raises NoPreference for a tie, BadRow where it is not clear which is better."""
     first = _first_is_better(cells, columns, where)
     answers = [cells["answer_a"], cells["answer_b"]]

@@ -1,50 +1,55 @@
-"""Layouts with messages in them: each side is made a whole conversation, and both are cut where they part."""
+"""Layouts with messages in them: each side is made a whole conversation, and all are cut where they part."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from mio_local.data.messages import Answer, BadRow, Message, a_message_of, is_plain, messages_of, text_of
-from mio_local.data.reading.cells import PAIR, Cells, Turns
+from mio_local.data.reading.cells import OTHERS, Cells, Turns, sides, turns_of
 from mio_local.data.reading.plain_texts import user_last
 
 
 def read_messages(cells: Cells, where: str, text: bool) -> Turns:
     """Answers as messages or texts, after a prompt or holding it."""
     prompt = cells.get("prompt")
-    chosen, rejected = (_conversation(prompt, cells[role], role, where) for role in PAIR)
-    return _parted(prompt, chosen, rejected, where)
+    return _parted(prompt, [_conversation(prompt, answer, role, where) for role, answer in sides(cells)], where)
 
 
 def read_answered(cells: Cells, where: str, text: bool) -> Turns:
-    """ms-swift: a conversation that ends with the chosen answer, and the answer or the conversation rejected."""
+    """ms-swift: a conversation that ends with the chosen answer, and the answers or the conversations rejected."""
     chosen = _ended(messages_of(cells["prompt"], "chosen", where), "chosen", where)
-    if isinstance(cells["rejected"], str):
-        answer = text_of(cells["rejected"], "rejected", where)
-        return _parted(None, chosen, [*chosen[:-1], {"role": "assistant", "content": answer}], where)
-    rejected = _ended(messages_of(cells["rejected"], "rejected", where), "rejected", where)
-    if rejected[0]["role"] == "assistant":
-        if chosen[-2:-1] and chosen[-2]["role"] != "user":
-            raise BadRow(where, "rejected does not begin with the user's turn", "; write the whole conversation")
-        rejected = chosen[:-1] + rejected
-    return _parted(None, chosen, rejected, where)
+    rejected = [cells["rejected"], *cells.get(OTHERS, ())]
+    return _parted(None, [chosen, *(_instead(chosen, answer, where) for answer in rejected)], where)
 
 
-def _parted(prompt: Any, chosen: list[Message], rejected: list[Message], where: str) -> Turns:
-    """The common beginning of two conversations, cut before an assistant's turn, and the rest of each."""
-    most = min(len(chosen), len(rejected)) - 1
-    parts = next((turn for turn in range(most) if chosen[turn] != rejected[turn]), most)
-    if len(chosen) != len(rejected) and chosen[parts] == rejected[parts]:
+def _instead(chosen: list[Message], answer: Any, where: str) -> list[Message]:
+    """The conversation of a rejected answer, which may be the answer alone."""
+    if isinstance(answer, str):
+        return [*chosen[:-1], {"role": "assistant", "content": text_of(answer, "rejected", where)}]
+    rejected = _ended(messages_of(answer, "rejected", where), "rejected", where)
+    if rejected[0]["role"] != "assistant":
+        return rejected
+    if chosen[-2:-1] and chosen[-2]["role"] != "user":
+        raise BadRow(where, "rejected does not begin with the user's turn", "; write the whole conversation")
+    return chosen[:-1] + rejected
+
+
+def _parted(prompt: Any, talks: Sequence[list[Message]], where: str) -> Turns:
+    """The common beginning of conversations, cut before an assistant's turn, and the rest of each."""
+    first, shortest = talks[0], min(talks, key=len)
+    most = len(shortest) - 1
+    parts = next((turn for turn in range(most) if any(talk[turn] != first[turn] for talk in talks)), most)
+    if parts == most and any(len(talk) > len(shortest) and talk[most] == shortest[most] for talk in talks):
         raise BadRow(where, "chosen and rejected differ before the last answer",
                      f" (at message {parts + 1}), where one of them ends")
     cut = parts
-    while cut and not chosen[cut]["role"] == rejected[cut]["role"] == "assistant":
+    while cut and any(talk[cut]["role"] != "assistant" for talk in talks):
         cut -= 1
     if not cut:
         raise BadRow(where, "chosen and rejected differ before the first answer", f" (at message {parts + 1})")
-    answers = _answer(chosen[cut:]), _answer(rejected[cut:])
-    earlier = chosen[:cut]
+    answers, earlier = [_answer(talk[cut:]) for talk in talks], first[:cut]
     if isinstance(prompt, str) and earlier == [{"role": "user", "content": prompt}]:
-        return prompt, *answers
-    return user_last(earlier, where), *answers
+        return turns_of(prompt, answers)
+    return turns_of(user_last(earlier, where), answers)
 
 
 def _answer(turns: list[Message]) -> Answer:

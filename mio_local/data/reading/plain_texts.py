@@ -11,7 +11,9 @@ from mio_local.data.messages import (
     text_of,
     transcript_messages,
 )
-from mio_local.data.reading.cells import PAIR, Cells, Made, Turns, optional_text
+from mio_local.data.reading.answer_groups import grouped
+from mio_local.data.reading.cells import PAIR, Cells, Made, Turns, optional_text, sides, turns_of
+from mio_local.data.reading.wanted import Wanted
 
 SURE = 40  # characters: two answers do not begin with as long a prompt by chance
 
@@ -38,7 +40,7 @@ def read_text(cells: Cells, where: str, text: bool) -> Turns:
     prompt: list[Message] | str = cells["prompt"]
     if earlier:
         prompt = [*earlier, {"role": "user", "content": prompt}]
-    return prompt, cells["chosen"], cells["rejected"]
+    return turns_of(prompt, [answer for _, answer in sides(cells)])
 
 
 def _history(history: Any, where: str) -> list[Message]:
@@ -55,9 +57,11 @@ def _history(history: Any, where: str) -> list[Message]:
     return messages
 
 
-def make_from_outputs(cells: Cells, columns: Cells, where: str, ranking: str) -> Made:
-    """One list of two texts, the chosen one first."""
+def make_from_outputs(cells: Cells, columns: Cells, where: str, ranking: str, wanted: Wanted) -> Made:
+    """One list of two texts, the chosen one first; of more where more than one is to be rejected."""
     answers = cells["answers"]
+    if wanted.negatives > 1 and isinstance(answers, list) and len(answers) > 2:
+        return grouped(cells, (None, answers[0]), [(None, answer) for answer in answers[1:]], where, wanted)
     if not isinstance(answers, list) or len(answers) != 2:
         found = len(answers) if isinstance(answers, list) else "no list"
         raise BadRow(where, "output must be two texts, chosen and rejected", f" (found {found})")
@@ -65,16 +69,16 @@ def make_from_outputs(cells: Cells, columns: Cells, where: str, ranking: str) ->
 
 
 def read_transcripts(cells: Cells, where: str, text: bool) -> Turns:
-    """Two whole transcripts."""
-    (prompt, chosen), (other, rejected) = (split_transcript(cells[role], role, where) for role in PAIR)
-    if prompt != other:
+    """Whole transcripts."""
+    parted = [(role, *split_transcript(value, role, where)) for role, value in sides(cells)]
+    prompt = parted[0][1]
+    if any(other != prompt for _, other, _ in parted):
         raise BadRow(where, "chosen and rejected differ before the last Assistant: turn")
-    for role, answer in zip(PAIR, (chosen, rejected), strict=True):
-        text_of(answer, role, where)
+    answers = [text_of(answer, role, where) for role, _, answer in parted]
     if text:
-        return prompt, chosen, rejected
+        return turns_of(prompt, answers)
     messages = transcript_messages(prompt, "chosen", where)[:-1]
-    return user_last(messages, where), chosen.removeprefix(" "), rejected.removeprefix(" ")
+    return turns_of(user_last(messages, where), [answer.removeprefix(" ") for answer in answers])
 
 
 def read_transcript_prompt(cells: Cells, where: str, text: bool) -> Turns:
@@ -82,10 +86,11 @@ def read_transcript_prompt(cells: Cells, where: str, text: bool) -> Turns:
     prompt, after = split_transcript(cells["prompt"], "prompt", where)
     if after.strip():
         raise BadRow(where, "prompt has text after its last Assistant:")
+    answers = [answer for _, answer in sides(cells)]
     if text:
-        return cells["prompt"], cells["chosen"], cells["rejected"]
+        return turns_of(cells["prompt"], answers)
     messages = transcript_messages(prompt, "prompt", where)[:-1]
-    return user_last(messages, where), cells["chosen"].removeprefix(" "), cells["rejected"].removeprefix(" ")
+    return turns_of(user_last(messages, where), [answer.removeprefix(" ") for answer in answers])
 
 
 def user_last(messages: list[Message], where: str) -> list[Message]:

@@ -1,4 +1,4 @@
-"""Several answers with a score or a rank each, or one chosen answer with several rejected ones, made pairs."""
+"""Several answers with a score or a rank each, made pairs or a group."""
 
 import itertools
 import math
@@ -7,7 +7,9 @@ from typing import Any
 
 from mio_local.data.formats.written_values import written
 from mio_local.data.messages import BadRow, NoPreference, is_null
-from mio_local.data.reading.cells import Cells, Made
+from mio_local.data.reading.answer_groups import Rewarded, best_with_worse, reward_of, sampled
+from mio_local.data.reading.cells import REWARDS, Cells, Made
+from mio_local.data.reading.wanted import Wanted
 
 ANSWERS = ("response", "answer", "completion", "generation", "output", "text", "content")
 SCORES = ("overall_score", "fine-grained_score", "score", "rating", "reward")
@@ -15,17 +17,15 @@ RANKS = ("rank", "ranking")
 Scored = list[tuple[float, Any]]  # an answer after its score, the higher the better
 
 
-def make_from_ranked(cells: Cells, columns: Cells, where: str, ranking: str) -> Made:
-    """The best answer with the worst, or for the ranking `all` every two of different scores, in the row's order."""
+def make_from_ranked(cells: Cells, columns: Cells, where: str, ranking: str, wanted: Wanted) -> Made:
+    """The best answer with the worst, or for the ranking `all` every two of different scores, in the row's order; a
+    group where more than one is to be rejected, or all are samples."""
     name = columns["candidates"]
-    answers = _list(cells["candidates"], name, where)
-    texts = [_text(answer, name, where) for answer in answers]
-    scores = _own_scores([answer for answer in answers if isinstance(answer, Mapping)])
-    if "scores" in columns and scores.count(None) == len(scores):
-        scores = _beside(answers, cells["scores"], name, columns["scores"], where)
-    if len(scores) != len(answers):
-        raise BadRow(where, f"{name} must be a list of objects, each with an answer and a score")
-    given = list(zip(scores, texts, strict=True))
+    given = answers_of(cells, columns, where, strict=wanted.groups)
+    if wanted.needs == "samples":
+        return sampled(cells, given, name, where)
+    if wanted.negatives > 1:
+        return best_with_worse(cells, given, name, where, wanted)
     scored: Scored = [(score, answer) for score, answer in given if score is not None and not is_null(answer)]
     if len(scored) < 2:
         raise BadRow(where, f"{name} has fewer than two answers with a score")
@@ -38,15 +38,27 @@ def make_from_ranked(cells: Cells, columns: Cells, where: str, ranking: str) -> 
     if not pairs:
         raise NoPreference(where, f"{name} has equal scores: no answer is better")
     ordered = [(one, other) if one[0] > other[0] else (other, one) for one, other in pairs]
-    return Made([{**cells, "chosen": one[1], "rejected": other[1]} for one, other in ordered], undecided)
+    made = [{**cells, "chosen": one[1], "rejected": other[1]} for one, other in ordered]
+    if wanted.rewarded:
+        rewards = [(one[0], other[0]) for one, other in ordered]
+        return Made([{**pair, REWARDS: each} for pair, each in zip(made, rewards, strict=True)], undecided)
+    return Made(made, undecided)
 
 
-def make_from_several(cells: Cells, columns: Cells, where: str, ranking: str) -> Made:
-    """One chosen answer with each of the rejected ones."""
-    rejected = cells["rejected"]
-    if not isinstance(rejected, list) or not rejected:
-        raise BadRow(where, "rejected is empty" if rejected == [] else "rejected must be a list of answers")
-    return Made([{**cells, "rejected": answer} for answer in rejected])
+def answers_of(cells: Cells, columns: Cells, where: str, *, strict: bool) -> list[Rewarded]:
+    """A row's answers after their scores, None for one without. Raises BadRow, and if `strict` for a score in a column
+    of scores that is text, and for one that is NaN or infinite."""
+    name = columns["candidates"]
+    answers = _list(cells["candidates"], name, where)
+    texts = [_text(answer, name, where) for answer in answers]
+    scores = _own_scores([answer for answer in answers if isinstance(answer, Mapping)])
+    if "scores" in columns and scores.count(None) == len(scores):
+        scores = _beside(answers, cells["scores"], name, columns["scores"], where, strict)
+    if len(scores) != len(answers):
+        raise BadRow(where, f"{name} must be a list of objects, each with an answer and a score")
+    if strict:
+        scores = [reward_of(score, name, where) for score in scores]
+    return list(zip(scores, texts, strict=True))
 
 
 def _score(scored: tuple[float, Any]) -> float:
@@ -60,13 +72,16 @@ def _list(value: Any, name: str, where: str) -> list[Any]:
     return found
 
 
-def _beside(answers: list[Any], value: Any, name: str, column: str, where: str) -> list[float | None]:
+def _beside(
+    answers: list[Any], value: Any, name: str, column: str, where: str, strict: bool
+) -> list[float | None]:
     """The scores in a column of their own."""
     scores = _list(value, column, where)
     if len(scores) != len(answers):
         raise BadRow(where, f"{column} must have a number for each of {name}", f" ({len(scores)} for {len(answers)})")
     sign = -1 if column.endswith(("rank", "ranks", "ranking", "rankings")) else 1
-    return [None if (number := _number(score)) is None else sign * number for score in scores]
+    numbers = [reward_of(score, column, where) if strict else _number(score) for score in scores]
+    return [None if number is None else sign * number for number in numbers]
 
 
 def _text(answer: Any, name: str, where: str) -> Any:

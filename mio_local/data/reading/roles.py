@@ -31,10 +31,14 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "winner": ("better_response_id", "labels", "overall_preference", "preference_strength", "winner", "winner_model_a"),
     "winner_b": ("winner_model_b",),
     "tie": ("winner_tie",),
-    "candidates": ("completions", "answers", "generations", "responses", "candidates"),
-    "scores": ("ratings", "scores", "rewards", "ranks", "rankings"),
+    "candidates": ("completions", "answers", "generations", "responses", "candidates", "all_generated_responses"),
+    "scores": ("ratings", "scores", "rewards", "ranks", "rankings", "all_rm_scores"),
     "label": ("label", "labels", "kto_tag", "desirable", "is_desirable"),
     "completion": ("completion", "response", "answer", "generation", "output"),
+    "chosen_reward": ("chosen_reward", "reward_chosen", "score_chosen", "chosen_score", "chosen_rating",
+                      "rating_chosen", "chosen-rating"),
+    "rejected_reward": ("rejected_reward", "reward_rejected", "score_rejected", "rejected_score", "rejected_rating",
+                        "rating_rejected", "rejected-rating", "rejected_rewards"),
 }  # fmt: skip
 ALIASES = {"messages": "prompt", "conversations": "prompt", "instruction": "prompt", "output": "answers",
            "functions": "tools"}

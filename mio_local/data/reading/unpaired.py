@@ -5,12 +5,13 @@ from typing import Any
 
 from mio_local.data.messages import BadRow, is_null
 from mio_local.data.reading.cells import Cells, Made, Turns
+from mio_local.data.reading.wanted import Wanted
 from mio_local.text import kind_name, visible_line
 
 GOOD = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 
 
-def make_unpaired(cells: Cells, columns: Cells, where: str, ranking: str) -> Made:
+def make_unpaired(cells: Cells, columns: Cells, where: str, ranking: str, wanted: Wanted) -> Made:
     """A lone answer as both of a pair, so that it is read as every other; `Pairing` then joins two."""
     if "completion" not in columns:  # the answer ends a conversation
         return Made([{**cells, "prompt": None, "chosen": cells["prompt"], "rejected": cells["prompt"]}])
@@ -41,7 +42,7 @@ class Pairing:
         if not waiting or waiting[0][0] == good:
             waiting.append((good, turns, where))
             return None
-        _, (prompt, other, _), there = waiting.popleft()
+        _, (prompt, other, *_), there = waiting.popleft()
         self.joined += 1
         answer = turns[1]
         return (prompt, answer if good else other, other if good else answer), f"{there} and {where}"

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from pydantic_core import from_json, to_json
@@ -21,7 +22,7 @@ class Packed(OnDemand[Pair]):
 
     def item(self, place: int) -> Pair:
         start = int(self.ends[place - 1]) if place else 0
-        return Pair(*from_json(bytes(self.blob[start : int(self.ends[place])])))
+        return _unpacked(bytes(self.blob[start : int(self.ends[place])]))
 
     def part(self, start: int, stop: int) -> tuple[bytes, np.ndarray]:
         """Blob and ends of the pairs in these places."""
@@ -32,7 +33,7 @@ class Packed(OnDemand[Pair]):
     def __iter__(self) -> Iterator[Pair]:
         start = 0
         for end in self.ends.tolist():
-            yield Pair(*from_json(bytes(self.blob[start:end])))
+            yield _unpacked(bytes(self.blob[start:end]))
             start = end
 
 
@@ -46,12 +47,23 @@ class Packing:
         return len(self._ends)
 
     def add(self, pair: Pair) -> None:
-        self._blob += to_json([pair.prompt, pair.chosen, pair.rejected, pair.where, pair.tools])
+        values: list[Any] = [pair.prompt, pair.chosen, pair.rejected, pair.where, pair.tools]
+        if pair.others or pair.rewards or pair.sampled:
+            values += [pair.others, pair.rewards, pair.sampled]
+        self._blob += to_json(values)
         self._ends.append(len(self._blob))
 
     def packed(self, most: int = 0) -> Packed:
         """The pairs, or the first `most` of them."""
         return Packed(self._blob, np.frombuffer(self._ends, np.int64)[: most or None])
+
+
+def _unpacked(text: bytes) -> Pair:
+    prompt, chosen, rejected, where, tools, *more = from_json(text)
+    if not more:
+        return Pair(prompt, chosen, rejected, where, tools)
+    others, rewards, sampled = more
+    return Pair(prompt, chosen, rejected, where, tools, tuple(others), tuple(rewards), sampled)
 
 
 def packed(pairs: Iterable[Pair]) -> Packed:

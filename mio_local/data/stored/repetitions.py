@@ -27,26 +27,41 @@ class Repetitions:
     contradictory: int
     joined: int
     marked: int
+    answers: Sequence[int] = (2, 2, 2)  # of a prompt: the fewest, the median, the most
+    rewards: Sequence[float] | None = None  # the mean, the least, the greatest
+    labels: Sequence[int] | None = None  # answers that stand alone: good ones, bad ones
 
 
 def repetitions(pairs: Sequence[Pair]) -> Repetitions:
     """By 64-bit hashes, of which two of a million pairs are the same by chance once in ten million times."""
-    prompts, forward, backward = array("q"), array("q"), array("q")
-    identical = joined = marked = 0
-    for pair in pairs:
-        prompt, chosen, rejected = prompt_key(pair.prompt), prompt_key(pair.chosen), prompt_key(pair.rejected)
+    prompts, whole, of, forward, backward = array("q"), array("q"), array("q"), array("q"), array("q")
+    counts, rewards = array("q"), array("d")
+    identical = joined = marked = good = bad = 0
+    for number, pair in enumerate(pairs):
+        prompt, chosen, *rejected = map(prompt_key, (pair.prompt, *pair.answers))
         prompts.append(hash(prompt))
-        forward.append(hash((prompt, chosen, rejected)))
-        backward.append(hash((prompt, rejected, chosen)))
-        identical += chosen == rejected
+        whole.append(hash((prompt, chosen, *rejected)))
+        for other in [] if pair.sampled else rejected:
+            of.append(number)
+            forward.append(hash((prompt, chosen, other)))
+            backward.append(hash((prompt, other, chosen)))
+            identical += chosen == other
+        counts.append(sum(map(bool, pair.answers)))
+        rewards.extend(pair.rewards)
+        good += not pair.rejected
+        bad += not pair.chosen
         joined += _runs_on(pair)
         marked += is_marked(pair)
     ahead, behind = np.asarray(forward), np.asarray(backward)
-    distinct = np.unique(ahead)
-    turned = np.isin(behind, distinct) & (ahead != behind)
+    turned = np.isin(behind, np.unique(ahead)) & (ahead != behind)
+    sizes, given = np.asarray(counts), np.asarray(rewards)
     return Repetitions(
-        len(np.unique(np.asarray(prompts))), len(ahead) - len(distinct), identical, int(turned.sum()), joined, marked
-    )
+        len(np.unique(np.asarray(prompts))), len(whole) - len(np.unique(np.asarray(whole))), identical,
+        len(np.unique(np.asarray(of)[turned])), joined, marked,
+        (int(sizes.min()), int(np.median(sizes)), int(sizes.max())) if len(sizes) else (2, 2, 2),
+        (float(given.mean()), float(given.min()), float(given.max())) if len(given) else None,
+        (good, bad) if good or bad else None,
+    )  # fmt: skip
 
 
 def is_marked(pair: Pair) -> bool:
@@ -56,6 +71,7 @@ def is_marked(pair: Pair) -> bool:
 
 
 def _runs_on(pair: Pair) -> bool:
-    if not isinstance(pair.prompt, str) or not isinstance(pair.chosen, str):
+    answer = pair.chosen or pair.rejected
+    if not isinstance(pair.prompt, str) or not isinstance(answer, str):
         return False
-    return not pair.prompt[-1].isspace() and not pair.chosen[0].isspace()
+    return not pair.prompt[-1].isspace() and not answer[0].isspace()

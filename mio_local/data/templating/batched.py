@@ -9,7 +9,7 @@ from mio_local.data.templating.framing import Framed
 from mio_local.data.templating.insertion import is_checked
 from mio_local.data.tokenizer import parallel
 
-Joint = tuple[list[int], list[int], list[int]]  # ids of a prompt, of it with the chosen, with the rejected answer
+Joint = Sequence[list[int]]  # ids of a prompt, and of it with each answer; none of an answer that is not there
 NEAR = 64  # characters from a prompt's end, where its last added token is looked for
 ENDINGS = 32  # of a template: one for a prompt, and few more
 
@@ -28,32 +28,32 @@ class Batches:
         self.misled = False
 
     def joint(self, framed: Sequence[Framed]) -> Iterator[Joint | None]:
-        """Of each the ids of the prompt, and of the prompt with either answer; None for frames of more parts."""
-        simple = [len(each.prompt) == len(each.chosen) == len(each.rejected) == 1 for each in framed]
-        endings: list[str] = []
+        """Of each the ids of the prompt, and of the prompt with each answer; None for frames of more parts."""
+        simple = [len(each.prompt) == 1 and all(len(parts) <= 1 for parts in each.answers) for each in framed]
+        asked: list[tuple[Framed, str, list[str]]] = []  # the ending, and the answers that are there
         texts: list[str] = []
         for each in itertools.compress(framed, simple):
             before = each.prompt[0].text
-            ending = self._ending(before)
-            endings.append(ending)
-            texts += [before, (ending or before) + each.chosen[0].text, (ending or before) + each.rejected[0].text]
-        ids = self._ids(texts)
+            ending, said = self._ending(before), [part.text for parts in each.answers for part in parts]
+            asked.append((each, ending, said))
+            texts += [before, *((ending or before) + text for text in said)]
+        ids = iter(self._ids(texts))
         found: list[Joint] = []
-        for number, ending in enumerate(endings):
-            prompt, *sides = ids[3 * number : 3 * number + 3]
+        for each, ending, said in asked:
+            prompt, *sides = itertools.islice(ids, 1 + len(said))
             if ending:
                 known = self._endings[ending] or []
                 kept = prompt[: len(prompt) - len(known)]
                 whole = [[*kept, *side] for side in sides]
                 self._done += 1
                 if prompt[len(kept) :] != known or is_checked(self._done):
-                    rest = [texts[3 * number + side].removeprefix(ending) for side in (1, 2)]
-                    checked = self._ids([texts[3 * number] + text for text in rest])
+                    checked = self._ids([each.prompt[0].text + text for text in said])
                     self.misled, whole = self.misled or checked != whole, checked
                 sides = whole
-            found.append((prompt, sides[0], sides[1]))
-        coming = iter(found)
-        return iter([next(coming) if each else None for each in simple])
+            coming = iter(sides)
+            found.append((prompt, *(next(coming) if parts else [] for parts in each.answers)))
+        made = iter(found)
+        return iter([next(made) if each else None for each in simple])
 
     def _ending(self, before: str) -> str:
         """What of a prompt is tokenised with its answers: from the last added token on; empty for all of it."""

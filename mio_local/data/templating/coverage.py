@@ -10,6 +10,7 @@ from mio_local.data.templating.thoughts import inline_thought
 
 RESTORED = "thought that the template strips"  # told of, though its tokens are there
 EARLIER = "thought of an earlier answer"
+REPEATED = "answer of a group that becomes the tokens of another"  # told of, and left out of the group
 FIELDS = ("name", "tool_call_id")  # of messages, which many templates have no place for
 
 
@@ -71,6 +72,8 @@ def told(lost: Mapping[str, tuple[int, str]]) -> list[str]:
         if kind == RESTORED:
             lines.append(f"the chat template strips the thoughts of answers: they are put back in {pairs}; "
                          "--set data.thoughts=drop leaves them out")
+        elif kind == REPEATED:
+            lines.append(f"{kind}: left out of {pairs}")
         elif kind == EARLIER:
             lines.append(f"{kind}: reaches no token in {pairs}: the chat template leaves it out, as in a chat")
         else:

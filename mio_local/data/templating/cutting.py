@@ -19,7 +19,7 @@ class LongPrompt(DataError):
 def within(pair: Pair, max_tokens: int, longest: Callable[[], int]) -> Pair:
     """The pair, with answers that end where no token of theirs can be trained on any more: a text of megabytes would
     take minutes to tokenise. `longest` tells the characters of the longest token. Raises LongPrompt, BadRow."""
-    sizes = [_characters(text) for text in (pair.prompt, pair.chosen, pair.rejected)]
+    sizes = [_characters(text) for text in (pair.prompt, *pair.answers)]
     if max(sizes) <= LARGE:
         return pair
     most = max(LARGE, max_tokens * longest())
@@ -27,11 +27,11 @@ def within(pair: Pair, max_tokens: int, longest: Callable[[], int]) -> Pair:
         raise LongPrompt(f"{pair.where}: prompt has {sizes[0]:,} characters, more than --max-tokens {max_tokens:,} can "
                          "be; raise it, or --set data.long_prompt=skip")
     answers: list[Answer] = []
-    for answer, size in zip((pair.chosen, pair.rejected), sizes[1:], strict=True):
+    for answer, size in zip(pair.answers, sizes[1:], strict=True):
         if size > most and not isinstance(answer, str):
             raise BadRow(pair.where, f"an answer of {size:,} characters in messages, more than any model reads")
         answers.append(answer[:most] if isinstance(answer, str) else answer)
-    return replace(pair, chosen=answers[0], rejected=answers[1])
+    return replace(pair, chosen=answers[0], rejected=answers[1], others=tuple(answers[2:]))
 
 
 def _characters(text: Answer | list[Message]) -> int:
@@ -48,27 +48,30 @@ def fitted(
     A prompt of `max_tokens` or more is cut at its start for "cut" (a leading `bos` stays, and the longer answer gets up
     to half of the room), else raises `LongPrompt`. Raises BadRow where nothing is left to learn.
     """
-    prompt, chosen, rejected = whole.prompt, whole.chosen, whole.rejected
+    prompt, answers = whole.prompt, whole.answers
     cut = len(prompt) >= max_tokens
     if cut and long_prompt != "cut":
         raise LongPrompt(f"{whole.where}: prompt has {len(prompt):,} tokens, --max-tokens is {max_tokens:,}; "
                          "raise it, or --set data.long_prompt=skip")
     gone = kept = 0
     if cut:
-        keep = max_tokens - min(max(len(chosen), len(rejected)), max_tokens // 2)
+        keep = max_tokens - min(max(map(len, answers)), max_tokens // 2)
         kept = int(prompt[0] == bos)
         gone = len(prompt) - keep
         prompt = prompt[:kept] + prompt[gone + kept :]
     room = max_tokens - len(prompt)
     scored = whole.scored and (
         _within(whole.scored[0], gone + kept, gone + len(prompt), gone),
-        _within(whole.scored[1], 0, room), _within(whole.scored[2], 0, room),
+        *(_within(spans, 0, room) for spans in whole.scored[1:]),
     )  # fmt: skip
-    if scored and not all(scored[1:]):
+    if scored and any(ids and not spans for ids, spans in zip(answers, scored[1:], strict=True)):
         raise BadRow(whole.where, "an answer has no scored token within the limit", "; raise --max-tokens")
-    return Example(
-        prompt, chosen[:room], rejected[:room], len(chosen) > room, len(rejected) > room, cut, whole.where, scored
-    )
+    chosen, rejected, *others = (ids[:room] for ids in answers)
+    long = [len(ids) > room for ids in answers]
+    return replace(
+        whole, prompt=prompt, chosen=chosen, rejected=rejected, others=tuple(others), truncated_chosen=long[0],
+        truncated_rejected=any(long[1:]), cut_prompt=cut, scored=scored,
+    )  # fmt: skip
 
 
 def _within(spans: Sequence[tuple[int, int]], start: int, stop: int, shift: int = 0) -> Spans:

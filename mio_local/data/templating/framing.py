@@ -30,13 +30,13 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Framed:
-    """A pair as text. `ended` tells of the chosen and of the rejected answer whether the template ends it. `lost` names
-    the kinds of text that the user gave and that reach no token, and RESTORED where a thought was put back."""
+    """A pair or a group as text; an answer that is not there has no part. `ended` tells of each answer whether the
+    template ends it. `lost` names the kinds of text that the user gave and that reach no token, and RESTORED where a
+    thought was put back."""
 
     prompt: list[Part]
-    chosen: list[Part]
-    rejected: list[Part]
-    ended: tuple[bool, bool]
+    answers: tuple[list[Part], ...]
+    ended: tuple[bool, ...]
     lost: list[str]
 
 
@@ -85,18 +85,21 @@ class Framing:
         messages = self.messages(pair.prompt)
         opened = self.renderer.render(messages, generate=True, where=pair.where, tools=pair.tools)
         around = self.around(messages, pair.where, pair.tools)
-        sides = [self._side(messages, answer, opened, around, pair) for answer in (pair.chosen, pair.rejected)]
+        said = [answer for answer in pair.answers if answer]
+        sides = [self._side(messages, answer, opened, around, pair) for answer in said]
         before = _before(opened, around[0], sides, messages[-1]["content"].strip(), pair.where)
         lost: dict[str, None] = {}
-        for answer, side in zip((pair.chosen, pair.rejected), sides, strict=True):
+        for answer, side in zip(said, sides, strict=True):
             lost |= dict.fromkeys(self._lost(pair, answer, side, before))
         prompt = [Part(before, False)]
         if self.score == "all":
             turns = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
             spans = [self._turn(sides[0], number, pair) for number in turns]
             prompt = _parts(sides[0].text, 0, len(before), spans)
-        chosen, rejected = (self._answer(side, before, len(messages), pair) for side in sides)
-        return Framed(prompt, chosen, rejected, (sides[0].ended, sides[1].ended), list(lost))
+        coming = iter(sides)
+        placed = [next(coming) if answer else None for answer in pair.answers]
+        answers = tuple(self._answer(side, before, len(messages), pair) if side else [] for side in placed)
+        return Framed(prompt, answers, tuple(side is None or side.ended for side in placed), list(lost))
 
     def messages(self, prompt: list[Message] | str) -> list[Message]:
         """A prompt as messages that the template takes: a system message goes into a user's turn where there is no
@@ -232,8 +235,8 @@ def _shared_start(*texts: str) -> str:
 
 
 def _before(opened: str, head: str, sides: Sequence[Side], asked: str, where: str) -> str:
-    """What both answers follow: the generation prompt where both do, which may open a thought; else what stands before
-    an answer in a conversation that is written out; else as much of the generation prompt as both go on from."""
+    """What all answers follow: the generation prompt where all do, which may open a thought; else what stands before
+    an answer in a conversation that is written out; else as much of the generation prompt as all go on from."""
     for before in (opened, head):
         if all(side.text.startswith(before) for side in sides):
             return before

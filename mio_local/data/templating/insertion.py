@@ -57,9 +57,10 @@ class QuickFraming(Framing):
 
     def _inserted(self, pair: Pair) -> Framed | None:
         """A pair whose contents the template writes as they are, put where the stand-ins of its shape were."""
-        chosen, rejected = pair.chosen, pair.rejected
-        if not self._literal.usable or pair.tools or not isinstance(chosen, str) or not isinstance(rejected, str):
+        said = [answer for answer in pair.answers if isinstance(answer, str)]
+        if not self._literal.usable or pair.tools or len(said) < len(pair.answers):
             return None
+        said = [answer for answer in said if answer]
         messages = self.messages(pair.prompt)
         if any(len(message) > 2 for message in messages):
             return None
@@ -67,16 +68,19 @@ class QuickFraming(Framing):
         if self.score == "all" and "assistant" in roles:
             return None
         contents = [message["content"] for message in messages]
-        if not all(map(self._literal.takes, (*contents, chosen, rejected))):
+        if not all(map(self._literal.takes, (*contents, *said))):
             return None
         if roles not in self._shapes:
             self._shapes[roles] = self._shape(roles, pair.where)
         shape = self._shapes[roles]
-        if shape is None or (shape.opens and chosen.startswith(shape.opens) and rejected.startswith(shape.opens)):
+        if shape is None or (shape.opens and all(answer.startswith(shape.opens) for answer in said)):
             return None
         text = [part for both in zip(shape.between, [*contents, ""], strict=True) for part in both]
-        good, bad = ([Part(f"{shape.opening}{answer}{shape.end}", True)] for answer in (chosen, rejected))
-        return Framed([Part("".join(text), False)], good, bad, (shape.ended, shape.ended), [])
+        answers = tuple(
+            [Part(f"{shape.opening}{answer}{shape.end}", True)] if answer else [] for answer in pair.answers
+        )
+        ended = tuple(not answer or shape.ended for answer in pair.answers)
+        return Framed([Part("".join(text), False)], answers, ended, [])
 
     def _shape(self, roles: tuple[str, ...], where: str) -> Shape | None:
         stand_ins = [STAND_IN.format(number) for number in range(len(roles))]

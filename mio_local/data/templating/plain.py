@@ -14,10 +14,11 @@ def plain_frame(pair: Pair, thoughts: Literal["keep", "drop"]) -> Framed:
     """Raises BadRow for a pair that needs a template."""
     if pair.tools:
         raise BadRow(pair.where, "tools need a chat template", REMEDY)
-    chosen, rejected = (
-        [Part(_answer(answer, thoughts, pair.where), True)] for answer in (pair.chosen, pair.rejected)
+    answers = tuple(
+        [Part(_answer(answer, thoughts, pair.where), True)] if answer else [] for answer in pair.answers
     )
-    return Framed([Part(plain_text(pair.prompt, pair.where), False)], chosen, rejected, ended=(False, False), lost=[])
+    prompt = [Part(plain_text(pair.prompt, pair.where), False)]
+    return Framed(prompt, answers, ended=(False,) * len(answers), lost=[])
 
 
 def plain_text(prompt: list[Message] | str, where: str) -> str:

@@ -4,6 +4,7 @@ import copy
 import functools
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -123,19 +124,26 @@ def pairs(draw: Any) -> Pair:
     tools = [{"type": "function", "function": {
         "name": draw(NAMES), "description": draw(TEXT), "parameters": {"type": "object", "properties": {}},
     }}] if draw(st.integers(0, 2)) == 0 else None  # fmt: skip
-    answers = draw(st.lists(st.one_of(TEXT, st.lists(said(), min_size=1, max_size=1)), min_size=2, max_size=2,
+    answers = draw(st.lists(st.one_of(TEXT, st.lists(said(), min_size=1, max_size=1)), min_size=2, max_size=4,
                             unique_by=str))  # fmt: skip
     text = len(prompt) == 1 and draw(st.booleans())
-    return Pair(prompt[0]["content"] if text else prompt, *answers, "row 1", tools)
+    chosen, rejected, *others = answers
+    if not others and draw(st.integers(0, 4)) == 0:  # a labelled answer, which stands alone
+        chosen, rejected = draw(st.sampled_from([(chosen, ""), ("", rejected)]))
+    sampled = bool(others) and draw(st.booleans())
+    rewards = tuple(map(float, range(len(answers)))) if sampled else ()
+    asked = prompt[0]["content"] if text else prompt
+    return Pair(asked, chosen, rejected, "row 1", tools, tuple(others), rewards, sampled)
 
 
 def in_messages(pair: Pair) -> Pair:
     """The same pair, texts as messages."""
-    asked, *answers = (
-        [{"role": role, "content": said}] if isinstance(said, str) else copy.deepcopy(said)
-        for role, said in (("user", pair.prompt), ("assistant", pair.chosen), ("assistant", pair.rejected))
+    asked, chosen, rejected, *others = (
+        [{"role": role, "content": said}] if said and isinstance(said, str) else copy.deepcopy(said)
+        for role, said in (("user", pair.prompt), *(("assistant", answer) for answer in pair.answers))
     )
-    return Pair(asked, *answers, pair.where, copy.deepcopy(pair.tools))
+    tools = copy.deepcopy(pair.tools)
+    return replace(pair, prompt=asked, chosen=chosen, rejected=rejected, others=tuple(others), tools=tools)
 
 
 def leaves(value: Any) -> list[str]:
@@ -209,18 +217,26 @@ def test_every_text_is_in_the_tokens_or_told_or_the_pair_is_refused(file, templa
         return
     chat, lost, example = found
     assert pair == before
-    assert min(example.scored_tokens) > 0
+    assert all(scored > 0 for scored, ids in zip(example.scored_tokens, example.answers, strict=True) if ids)
+    assert len(example.rewards) in (0, len(example.answers))
     told = in_messages(pair)
-    for answer, ids in ((told.chosen, example.chosen), (told.rejected, example.rejected)):
-        whole = chat.tokenizer.decode(example.prompt + ids, clean_up_tokenization_spaces=False)
-        for kinds, text in texts(told, answer):
-            assert kinds & {*lost} or any(one in whole for one in spellings(text)), (kinds, text, lost, whole)
+    assert [*map(bool, example.answers[:2])] == [*map(bool, told.answers[:2])]
+    assert not told.sampled or len(example.answers) == len(told.answers)
+    whole_ids = [example.prompt + ids for ids in example.answers]
+    decoded = [chat.tokenizer.decode(ids, clean_up_tokenization_spaces=False) for ids in whole_ids]
+    repeated = len(told.answers) - len(example.answers)
+    for number, answer in enumerate(told.answers):
+        for kinds, text in texts(told, answer) if answer else ():
+            # an answer that became the tokens of another is that one, so which is whose is not known
+            for whole in [" ".join(decoded)] if repeated else [decoded[number]]:
+                assert kinds & {*lost} or any(one in whole for one in spellings(text)), (kinds, text, lost, whole)
 
 
 @FEW
 @given(template=templates(), pair=pairs(), which=st.integers(0, 30))
 def test_a_text_that_changes_no_token_is_told(file, template, pair, which):
     """However often the same text stands elsewhere; but for one that templates write, as a quotation mark."""
+    assume(pair.chosen)
     other = in_messages(pair)
     changes = [one for one in places(other, other.chosen) if re.search("cat|yes|so|é", str(leaves(one[1][one[2]])))]
     assume(changes)
