@@ -8,6 +8,7 @@ from mio_local.commands.data import check, tokens_line, visible
 from mio_local.data.check import Lengths, summarise, warnings
 from mio_local.data.examples import Example
 from mio_local.data.pairs import Pair, Pairs
+from mio_local.data.reading.wanted import Wanted
 from mio_local.data.stored.collected import Collected
 from mio_local.data.stored.encoded import Encoded
 from mio_local.data.template import Chat
@@ -172,3 +173,42 @@ def test_prompts_that_a_template_has_framed_already(prompt, marked):
         found = summarise(Pairs(pairs, "text", {}, 2, {}), encoded(), [], chat)
         told = any("--template none" in line for line in warnings(found, 64))
         assert told == (marked and mode == "chat")
+
+
+MADE = {"prompt": "q\n", "chosen": "a", "rejected": "d", "answers": ["a", "b", "c", "d", ""],
+        "rewards": [1, 0.5, 0.25, 0, None], "judge": "x"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wanted", "rows", "lines"),
+    [
+        (Wanted(3), [MADE, {**MADE, "prompt": "r\n", "answers": ["a", "b"], "rewards": [1, 0]}],
+         ["  not used: judge", "  answers  3 / 3 / 4 a group", "rejected  d", "rejected 2 c",
+          "1 answers without text"]),
+        (Wanted(1, "samples"), [MADE], ["  rewards  0.4375 on average, from 0 to 1", "answer 4, reward 0 d"]),
+        (Wanted(1, "rewards"), [MADE], ["chosen, reward 1 a", "rejected, reward 0 d"]),
+        (Wanted(1, "labels"), [{"prompt": "q\n", "completion": x, "label": x == "a"} for x in "abc"],
+         ["  labels   1 good answers and 2 bad ones stand alone", "  chosen    a"]),
+        (Wanted(2), [{"prompt": "q\n", "chosen": "a", "rejected": "b"}], ["no row has more than one rejected answer"]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("with_model", [False, True])
+def test_check_shows_groups(tmp_path, monkeypatch, shared, wanted, rows, lines, with_model):
+    monkeypatch.setattr("mio_local.commands.data.wanted_of", lambda loss: wanted)
+    file = tmp_path / "a.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    model = ModelSettings(name=str(shared / "models/gsm8k-mini") if with_model else "")
+    text = printed(file, model, DataSettings())
+    for line in lines:
+        name, _, said = line.rpartition(" ")
+        assert line in text or (with_model and f"{name.strip()}: " in text and f"[{said}]" in text), line
+    assert (f"--negatives {wanted.negatives}" in text) == (with_model and wanted.negatives > 1)
+
+
+def test_lengths_leave_out_answers_that_are_not_there():
+    pairs = [Pair("p", "a", "", "1"), Pair("p", "", "b", "2"), Pair("q\n", "c", "d", "3")]
+    found = summary(pairs, [example([5, 0], []), example([], [6, 6, 0]), example([7, 0], [0])])
+    assert (found.chosen, found.rejected) == (Lengths(2, 2, 2, 2), Lengths(1, 1, 3, 3))
+    assert (found.longer_chosen, found.longer_rejected, found.extra_tokens) == (1, 0, 1.0)
+    assert found.tokens_a_pair == pytest.approx((4 + 5 + 4 + 3) / 3)
+    assert (*found.answers, *(found.labels or ())) == (1, 1, 2, 1, 1)

@@ -235,7 +235,7 @@ def test_pairs_and_tokenizer_are_read_once(
     calls: list[str] = []
     for name in ("load_pairs", "load_tokenizer"):
         read = getattr(preview_server, name)
-        spy = lambda *given, name=name, read=read: calls.append(name) or read(*given)  # noqa: E731
+        spy = lambda *given, name=name, read=read, **more: calls.append(name) or read(*given, **more)  # noqa: E731
         monkeypatch.setattr(preview_server, name, spy)
     answers: list[dict[str, Any]] = []
     previewer = preview_server.Previewer(SimpleQueue(), answers.append)
