@@ -65,7 +65,7 @@ class Summary:
     joined_words: int
     marked_prompts: int = 0  # prompts with a chat template's own marks in them
     tokens_a_pair: float = 0.0  # the mean of the tokens that a pair is trained on, its prompt counted for each answer
-    answers: Sequence[int] = (2, 2, 2)  # of a group: the fewest, the median, the most
+    group_sizes: Sequence[int] = (2, 2, 2)  # answers of a group: the fewest, the median, the most
     rewards: Sequence[float] | None = None  # of answers: the mean, the least, the greatest
     labels: Sequence[int] | None = None  # answers that stand alone: good ones, bad ones
 
@@ -82,7 +82,7 @@ class Summary:
 def summarise(pairs: Pairs, encoded: Encoded, held_out: Sequence[Pair], chat: Chat) -> Summary:
     """Statistics over `pairs`, over what became of them, and over the pairs that are held out."""
     found, examples = pairs.repetitions(), encoded.examples
-    prompt, chosen, rejected = examples.lengths.T[:3]
+    prompt, chosen, rejected, *_ = examples.lengths.T
     both = (chosen > 0) & (rejected > 0)
     differences = (chosen - rejected)[both]
     return Summary(
@@ -111,7 +111,7 @@ def summarise(pairs: Pairs, encoded: Encoded, held_out: Sequence[Pair], chat: Ch
         marked_prompts=found.marked if chat.mode == "chat" else 0,
         joined_words=found.joined if chat.mode == "text" else 0,
         tokens_a_pair=float(tokens_of(examples.lengths).mean()) if len(examples) else 0.0,
-        answers=found.answers,
+        group_sizes=found.answers,
         rewards=found.rewards,
         labels=found.labels,
     )

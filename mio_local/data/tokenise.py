@@ -49,8 +49,8 @@ class Tokens:
         if not examples.scored:
             chosen = examples.lengths[:, 1]
             return float((1 / chosen[chosen > 0]).mean()) if chosen.any() else 0.0
-        counts = [example.scored_tokens[0] for example in examples if example.chosen]
-        return sum(1 / count for count in counts) / max(1, len(counts))
+        chosen = [count for example in examples if example.chosen and (count := example.scored_tokens[0])]
+        return sum(1 / count for count in chosen) / max(1, len(chosen))
 
     @cached_property
     def digest(self) -> str:

@@ -211,4 +211,4 @@ def test_lengths_leave_out_answers_that_are_not_there():
     assert (found.chosen, found.rejected) == (Lengths(2, 2, 2, 2), Lengths(1, 1, 3, 3))
     assert (found.longer_chosen, found.longer_rejected, found.extra_tokens) == (1, 0, 1.0)
     assert found.tokens_a_pair == pytest.approx((4 + 5 + 4 + 3) / 3)
-    assert (*found.answers, *(found.labels or ())) == (1, 1, 2, 1, 1)
+    assert (*found.group_sizes, *(found.labels or ())) == (1, 1, 2, 1, 1)
