@@ -23,7 +23,7 @@ from mio_local.errors import BackendError, nearest, one_line
 from mio_local.objectives.losses import Objective
 from mio_local.process import installing
 from mio_local.recipe import LoraSettings, ModelSettings, Recipe, SpeedSettings, TrainSettings
-from mio_local.sampling import Sampling
+from mio_local.sampling import Draws, Sampling, Told
 
 GROUP = "mio_local.backends"
 MATRIX, MATRIX_TIMES = 1536, 8  # rows of the matrices that tell a CPU's rate, and how often they are multiplied
@@ -116,6 +116,13 @@ class Model(Protocol):
     ) -> list[list[int]]:  # fmt: skip
         """Continuation of each prompt, as one batch, the stop token included with `ends`: greedy, or with a
         `temperature` drawn from the whole distribution, the same for the same seed and prompts."""
+        ...
+
+    def draw(
+        self, prompts: Sequence[Sequence[int]], draws: Draws, stop: Sequence[int], told: Told, *, reference: bool
+    ) -> list[list[list[int]]]:
+        """For each prompt its answers, the stop token included where one ended it. A prompt goes through the model once
+        for those that are drawn at once, where the library can copy its cache. The random state is left alone."""
         ...
 
     def score(self, rows: Sequence[Row], *, reference: bool) -> list[Score]:

@@ -198,6 +198,8 @@ class MakeSettings(Section):
     )
     top_p: float = setting(1.0, "draw from the likeliest tokens of this probability", "--top-p", gt=0, le=1)
     answer_tokens: int = setting(256, "longest answer", "--answer-tokens", ge=1)
+    rows: int = setting(32, "answers drawn at once: more are faster, and take more memory; they change what is drawn",
+                        ge=1)
     judge: str = setting(
         "last-number", "who rewards an answer: last-number, boxed, letter, exact, regex:P, json:FILE, gold, mismatch, "
         "python:FILE, tests:FILE, reward-model:NAME, server:URL", "--judge",
@@ -213,3 +215,11 @@ class MakeSettings(Section):
     judge_model: str = setting("", "model that a server judges with; empty takes its first")
     judge_seconds: float = setting(10.0, "longest that one answer may take to judge", gt=0)
     judge_memory: str = setting("1GB", "memory of the process that a named file runs in")
+
+    @field_validator("temperature")
+    @classmethod
+    def _warm(cls, value: list[float]) -> list[float]:
+        for each in value:
+            if not 0 <= each <= 5:
+                raise ValueError(f"{each:g} is no temperature from 0 to 5")
+        return value

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 from pydantic import ValidationError, field_validator
 
 from mio_local.errors import RecipeError, one_line
-from mio_local.learning import LoraSettings, LossSettings, Section, TrainSettings, setting
+from mio_local.learning import LoraSettings, LossSettings, MakeSettings, Section, TrainSettings, setting
 from mio_local.storage.plain_files import read_plain
 from mio_local.validation import explained, shown, template_arguments
 
@@ -133,6 +133,7 @@ class Recipe(Section):
     eval: EvalSettings = EvalSettings()
     backend: BackendSettings = BackendSettings()
     speed: SpeedSettings = SpeedSettings()
+    make: MakeSettings = MakeSettings()
 
     def dump(self) -> str:
         """The recipe as TOML, every key written out with its help: reading it back gives an equal recipe."""
@@ -162,7 +163,8 @@ class Recipe(Section):
 
 
 PATHS = (("model", "name"), ("data", "source"), ("data", "eval_source"), ("data", "template"),
-         ("lora", "init_adapter"), ("eval", "tasks"), ("eval", "forgetting"))
+         ("lora", "init_adapter"), ("eval", "tasks"), ("eval", "forgetting"), ("make", "prompts"),
+         ("make", "judge_prompt"))
 
 
 def _existing(key: str, value: str) -> str:

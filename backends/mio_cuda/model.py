@@ -26,7 +26,7 @@ from mio_local.data.collate import Batch, joined
 from mio_local.data.loglikelihood import Row, Score, scores
 from mio_local.objectives.losses import Objective, pair_logps
 from mio_local.recipe import PLAIN, LoraSettings, SpeedSettings, TrainSettings
-from mio_local.sampling import Sampling
+from mio_local.sampling import Draws, Sampling, Told
 
 OPTIMIZER = "optimizer."  # before the names of what it keeps, in a checkpoint
 
@@ -209,6 +209,13 @@ class CudaModel:
             return generation.generate(
                 self.model, self.device, prompts, max_tokens, stop, temperature, seed, ends=ends
             )
+
+    @torch.no_grad()
+    def draw(
+        self, prompts: Sequence[Sequence[int]], draws: Draws, stop: Sequence[int], told: Told, *, reference: bool
+    ) -> list[list[list[int]]]:
+        with self._adapter(reference):
+            return generation.draw(self.model, self.device, prompts, draws, stop, told)
 
     def score(self, rows: Sequence[Row], *, reference: bool) -> list[Score]:
         with self._adapter(reference):

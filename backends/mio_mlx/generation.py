@@ -6,12 +6,17 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 from mlx_lm.generate import BatchGenerator
+from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.sample_utils import make_sampler
 
 from mio_local.arrays import token_logps
 from mio_local.data.loglikelihood import Fed
+from mio_local.sampling import Draws, Sampling, Told
 from mio_mlx.head import Head
+from mio_mlx.stream_generate import drawn
 from mio_mlx.xp import XP
+
+PREFILL = 2048  # tokens of a prompt that go through the model at once, as in mlx-lm
 
 
 def generate(
@@ -30,6 +35,58 @@ def generate(
     finally:
         generator.close()
     return list(answers.values())
+
+
+def draw(
+    model: Any, prompts: Sequence[Sequence[int]], draws: Draws, stop: Sequence[int], told: Told
+) -> list[list[list[int]]]:
+    """As `Model.draw`, of the adapter that is set, with MLX's random state as it is. Answers that end make room for
+    others; these come in a quarter of the rows at a time, as each time the caches are copied."""
+    answers: list[list[list[int]]] = [[[] for _ in range(draws.answers)] for _ in prompts]
+    places = draws.places([len(prompt) for prompt in prompts])
+    samplers = {kind: _sampler(kind, draws.top_p) for kind in draws.temperatures}
+    generator = BatchGenerator(
+        model, max_tokens=draws.max_tokens, stop_tokens=[[token] for token in stop],
+        completion_batch_size=draws.rows, prefill_batch_size=draws.rows,
+        stream=mx.default_stream(mx.default_device()),
+    )  # fmt: skip
+    drawing: dict[int, list[int]] = {}
+    begun = done = tokens = 0
+    known, cache = -1, []
+    try:
+        while done < len(places):
+            if len(drawing) <= draws.rows * 3 // 4:
+                for prompt, answer in places[begun : begun + draws.rows - len(drawing)]:
+                    if prompt != known:
+                        known, cache = prompt, _prefilled(model, prompts[prompt])
+                    sampler = samplers[draws.temperature(answer)]
+                    [uid] = generator.insert([[prompts[prompt][-1]]], caches=[cache], samplers=[sampler])
+                    drawing[uid] = answers[prompt][answer]
+                    begun += 1
+            for response in generator.next_generated():
+                drawing[response.uid].append(int(response.token))
+                tokens += 1
+                if response.finish_reason is not None:
+                    del drawing[response.uid]
+                    done += 1
+            told(done, tokens)
+    finally:
+        generator.close()
+    return answers
+
+
+def _sampler(temperature: float, top_p: float) -> Any:
+    sampling = Sampling(temperature=temperature, top_p=top_p)
+    return lambda logprobs: drawn(logprobs, sampling)
+
+
+def _prefilled(model: Any, prompt: Sequence[int]) -> list[Any]:
+    """The cache of a prompt but for its last token; those who merge it into theirs copy it."""
+    cache = make_prompt_cache(model)
+    for first in range(0, len(prompt) - 1, PREFILL):
+        model(mx.array([list(prompt[first : min(first + PREFILL, len(prompt) - 1)])]), cache=cache)
+        mx.eval([layer.state for layer in cache])
+    return cache
 
 
 def score(model: Any, head: Head, fed: Fed) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ from mio_local.data.loglikelihood import Row, Score, scores
 from mio_local.errors import ModelError
 from mio_local.objectives.losses import Objective, pair_logps
 from mio_local.recipe import PLAIN, LoraSettings, SpeedSettings, TrainSettings
-from mio_local.sampling import Sampling
+from mio_local.sampling import Draws, Sampling, Told
 from mio_mlx import generation, linears, lora, lora_forward, stream_generate
 from mio_mlx.cpu_microbatches import Lanes, evaluate, on_cpu
 from mio_mlx.frozen_blocks import Below
@@ -187,6 +187,17 @@ class MlxModel:
         finally:
             if temperature:
                 _reseed(state)
+
+    def draw(
+        self, prompts: Sequence[Sequence[int]], draws: Draws, stop: Sequence[int], told: Told, *, reference: bool
+    ) -> list[list[list[int]]]:
+        state = np.array(mx.random.state[0])  # type: ignore[index]
+        mx.random.seed(draws.seed)
+        try:
+            with self._adapter(reference):
+                return generation.draw(self.model, prompts, draws, stop, told)
+        finally:
+            _reseed(state)
 
     def score(self, rows: Sequence[Row], *, reference: bool) -> list[Score]:
         with self._adapter(reference):

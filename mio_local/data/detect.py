@@ -182,13 +182,7 @@ def detect(
 
     @cache
     def kind(column: str) -> str:
-        if column not in found and not any(lookup.nested(row.values, column) is not lookup.MISSING for row in rows):
-            return "none"
-        get = lookup.reader(column, found)
-        values = [get(row.values) for row in rows]
-        if column in (*SYNONYMS["candidates"], *SYNONYMS["scores"]):  # lists, also where they are written as text
-            values = [given if isinstance(v, str) and (given := written(v)) is not None else v for v in values]
-        return _commonest(values)
+        return kind_of_column(rows, found, column)
 
     roles = find_roles(columns, found, kind, source)
     kinds = {role: kind(column) for role, column in roles.items()}
@@ -208,6 +202,17 @@ def detect(
     talks = frozenset(role for role in used if kinds[role] not in TEXTS)
     match = Match(layout, used, found, layout, talks, ranking, wanted=wanted, drawn="candidates" in roles)
     return _with_reader(match, rows)
+
+
+def kind_of_column(rows: Sequence[Row], found: Sequence[str], column: str) -> str:
+    """The commonest kind of a column's cells; `none` where there is no such column among those `found`."""
+    if column not in found and not any(lookup.nested(row.values, column) is not lookup.MISSING for row in rows):
+        return "none"
+    get = lookup.reader(column, found)
+    values = [get(row.values) for row in rows]
+    if column in (*SYNONYMS["candidates"], *SYNONYMS["scores"]):  # lists, also where they are written as text
+        values = [given if isinstance(v, str) and (given := written(v)) is not None else v for v in values]
+    return _commonest(values)
 
 
 def _with_reader(match: Match, rows: Sequence[Row]) -> Match:

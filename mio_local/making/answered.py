@@ -1,7 +1,8 @@
 """A prompt with the answers that were drawn to it: what a judge is given."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from mio_local.data.messages import Answer, Message
 
@@ -29,3 +30,28 @@ class Answered:
 
 
 Rewards = tuple[float | None, ...]  # one for each answer, the higher the better; None where the judge gave none
+
+
+class Judge(Protocol):
+    """Who rewards answers.
+
+    `threshold` is the reward from which on an answer is right, None where there is no right and wrong. `kind` is
+    "answers", or "pairs" where `pairs` says which pairs an answered prompt could make, the best first.
+    """
+
+    name: str
+    threshold: float | None
+    kind: str
+    unjudged: dict[str, int]  # how many answers got no reward, by the reason
+
+    def judge(self, answered: Sequence[Answered]) -> list[Rewards]:
+        """The rewards of each prompt's answers."""
+        ...
+
+    def pairs(self, answered: Sequence[Answered], rewards: Sequence[Rewards]) -> list[list[tuple[Answer, Answer]]]:
+        """(chosen, rejected) that each prompt could make, the best first."""
+        ...
+
+    def close(self) -> None:
+        """End its processes."""
+        ...
