@@ -196,13 +196,17 @@ def parser(command_name: str = "") -> Parser:
 
         add_reading_flags(measure)
 
-    data = commands.add_parser("data", help="look at preference data", description="Look at preference data.")
+    described = "look at preference data, or make it"
+    data = commands.add_parser("data", help=described, description=f"{described.capitalize()}.")
     kinds = data.add_subparsers(dest="data_command", metavar="COMMAND", required=True, parser_class=Parser)
     check = kinds.add_parser("check", help="show layout, one pair as tokenised, and statistics")
     check.add_argument("source", metavar="FILE", help="a file, a folder, or a hub dataset")
     check.add_argument("--row", type=int, default=1, help="which pair to show (default 1)")
+    make = kinds.add_parser("make", help="make pairs of prompts: answers of the model itself, judged")
+    add_make(make)
     if command_name == "data":
         add_flags(check)
+        add_flags(make)
 
     bench = command("bench", "measure how fast a model trains here and what each saving brings, and advise")
     bench.add_argument("recipe", nargs="?", metavar="RECIPE", help="a TOML recipe, or the name of a shipped one")
@@ -242,6 +246,17 @@ def add_eval(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", default="", help=BASE)
     command.add_argument("--backend", default="auto", help="of a model or an adapter: mlx, cuda or auto")
     command.add_argument("--device", default="auto", help="where to compute (default: the run's)")
+
+
+def add_make(command: argparse.ArgumentParser) -> None:
+    """The flags of `data make` that are no settings."""
+    command.add_argument("recipe", nargs="?", metavar="RECIPE", help="a TOML recipe, or the name of a shipped one")
+    command.add_argument("--runs", metavar="DIR", default=argparse.SUPPRESS, help=WHERE)
+    command.add_argument("--from", dest="source_run", default="", metavar="RUN", help="let a run's adapter answer")
+    command.add_argument("--checkpoint", default="final", help="of that run: final, best or step-000100")
+    command.add_argument("--out", default="", metavar="FILE", help="JSONL file to write (default: pairs.jsonl)")
+    command.add_argument("--examples", type=int, default=3, metavar="N", help="pairs shown at the end (default 3)")
+    command.add_argument("--force", action="store_true", help="draw anew, and replace what is there")
 
 
 def add_flags(command: argparse.ArgumentParser) -> None:

@@ -23,7 +23,8 @@ def run(argv: Sequence[str]) -> int:
     if arguments.command == "chat" and in_terminal():
         return open_app(arguments)
     background = any(getattr(arguments, flag, False) for flag in ("detach", "after", "all"))
-    if arguments.command in COMPUTING and not background:
+    makes = getattr(arguments, "data_command", "") == "make"
+    if (arguments.command in COMPUTING or makes) and not background:
         from mio_local.process import preload
 
         preload(threads=1 if arguments.command == "demo" else 0)
@@ -45,7 +46,10 @@ def run(argv: Sequence[str]) -> int:
         case "report":
             from mio_local.commands import report as module
         case "data":
-            from mio_local.commands import data as module
+            if arguments.data_command == "make":
+                from mio_local.commands.data_commands import data_make as module
+            else:
+                from mio_local.commands.data_commands import data_check as module
         case "chat" | "generate":
             from mio_local.commands import talk as module
         case "export":

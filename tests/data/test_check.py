@@ -4,7 +4,7 @@ import json
 import pytest
 from rich.console import Console
 
-from mio_local.commands.data import check, tokens_line, visible
+from mio_local.commands.data_commands.data_check import check, tokens_line, visible
 from mio_local.data.check import Lengths, summarise, warnings
 from mio_local.data.examples import Example
 from mio_local.data.pairs import Pair, Pairs

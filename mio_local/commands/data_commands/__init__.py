@@ -1,0 +1,1 @@
+"""`mio-local data ...`: pairs looked at, and pairs made by the model itself."""

@@ -1,0 +1,1 @@
+"""Who rewards answers."""
