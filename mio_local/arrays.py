@@ -27,6 +27,7 @@ class ArrayNamespace(Protocol):
     def logsumexp(self, x: Array, axis: int, /) -> Array: ...
     def take_along_axis(self, x: Array, indices: Array, axis: int, /) -> Array: ...
     def zeros_like(self, x: Array, /) -> Array: ...
+    def stop_gradient(self, x: Array, /) -> Array: ...
 
 
 def _logsumexp(x: np.ndarray, axis: int) -> np.ndarray:
@@ -40,6 +41,7 @@ NUMPY: Any = SimpleNamespace(
     logsumexp=_logsumexp,
     take_along_axis=np.take_along_axis,
     zeros_like=np.zeros_like,
+    stop_gradient=np.asarray,
 )
 
 
@@ -52,6 +54,11 @@ def padded(length: int) -> int:
 def softplus(xp: ArrayNamespace, x: Array) -> Array:
     """log(1 + e^x), without overflow."""
     return xp.logaddexp(xp.zeros_like(x), x)
+
+
+def sigmoid(xp: ArrayNamespace, x: Array) -> Array:
+    """1 / (1 + e^-x), without overflow."""
+    return xp.exp(-softplus(xp, -x))
 
 
 def token_logps(xp: ArrayNamespace, logits: Array, targets: Array) -> Array:

@@ -91,8 +91,15 @@ class LoraSettings(Section):
         return f"{'rs' * self.rslora}{'DoRA' if self.dora else 'LoRA'}"
 
 
+def _other_data() -> str:
+    """Which objectives want other data than pairs: the tail of a help."""
+    words = {"rewards": "pairs with rewards", "samples": "rewarded samples", "labels": "good and bad answers"}
+    kinds = {wanted: [name for name, loss in LOSSES.items() if loss.needs == kind] for kind, wanted in words.items()}
+    return "".join(f"; {', '.join(names)}: of {wanted}" for wanted, names in kinds.items())
+
+
 class LossSettings(Section):
-    name: str = setting("mio", f"objective: {', '.join(LOSSES)}", "--loss")
+    name: str = setting("mio", f"objective: {', '.join(LOSSES)}{_other_data()}", "--loss")
     beta: float = setting(0.1, "strength of the tie to the reference; MIO's target is ln 2 / beta nats", "--beta", gt=0)
     reduction: Literal["auto", "sum", "mean"] = setting(
         "auto", "log-prob of an answer: summed, or per token; auto is each objective's published form", "--reduction"
@@ -101,6 +108,10 @@ class LossSettings(Section):
         0.0, "share of the pairs taken to be the wrong way round: dpo becomes conservative DPO, robust corrects for it",
         "--label-smoothing", beside="name", ge=0, lt=0.5,
     )  # fmt: skip
+    negatives: int = setting(1, "rejected answers of a group", "--negatives", ge=1)
+    reference: Literal["start", "previous"] = setting(
+        "start", "what a round is tied to: the model before the first one, or before this one"
+    )
 
     @property
     def smoothing(self) -> str:

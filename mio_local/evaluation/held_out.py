@@ -13,7 +13,7 @@ from mio_local.data.examples import Example
 from mio_local.data.loglikelihood import Row
 from mio_local.data.task_questions import Question, Rule
 from mio_local.data.template import Chat
-from mio_local.objectives.intervals import Interval, mean, means, ratios, share
+from mio_local.objectives.intervals import Interval, means, ratios, share
 from mio_local.objectives.losses import PairLogps
 from mio_local.objectives.metrics import join, pair_values
 from mio_local.progress import Report
@@ -80,8 +80,8 @@ def preference(
         scored.append(as_pairs(batch, policy, model.logps(batch, reference=True)))
         done += batch.size
         report("scoring held-out pairs", done, len(examples))
-    values = pair_values(join(scored), recipe.loss)[0]
-    found = {key: share(values[key]) if key == ACCURACY else mean(values[key]) for key in PREFERENCE}
+    figures = pair_values(join(scored), recipe.loss)
+    found = {key: figures[key].interval(of_share=key == ACCURACY) for key in PREFERENCE}
     return [Result("preference", key, "policy", one.value, done, one) for key, one in found.items()]
 
 

@@ -1,12 +1,16 @@
-"""MIO and its relatives: one value per pair, written once for numpy, MLX and PyTorch.
+"""MIO and its relatives: one value per pair or group, written once for numpy, MLX and PyTorch.
 
 Notation, as in the papers: a and d are the log-ratios of the chosen and the rejected answer,
 
     a = log pi(y_w|x) - log ref(y_w|x)        d = log pi(y_l|x) - log ref(y_l|x)        z_w = beta a,  z_l = beta d
 
 in nats, summed over the answer's tokens (reduction "sum") or divided by their number (reduction "mean", the
-length-invariant averaging of arXiv 2406.19188). sp(t) = log(1 + e^t). All values are nats, except IPO's and RLHF-style
-rewards, which have no unit.
+length-invariant averaging of arXiv 2406.19188). sp(t) = log(1 + e^t). All values are nats, except IPO's, CoPG's, KTO's
+and RLHF-style rewards, which have no unit.
+
+A group has K rejected answers: d and z_l are (K, n), and what a loss is for each of them is averaged over those that
+are there. So MIO of a group is sp(-z_w) + 1/2 sp(z_w) + 1/2 mean_L sp(z_l). An answer without tokens is absent, and
+counts nowhere.
 
 A new objective is a function here and a line in LOSSES.
 """
@@ -16,12 +20,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from mio_local.arrays import Array, ArrayNamespace, softplus
+from mio_local.arrays import Array, ArrayNamespace, sigmoid, softplus
 
 
 @dataclass(frozen=True)
 class PairLogps:
-    """Log-probs of n pairs, each field of shape (n,). Summed over the answer, or per token once `reduced` by mean."""
+    """Log-probs of n pairs, each field of shape (n,), or of n groups: the rejected answers' are then (K, n). Summed
+    over the answer, or per token once `reduced` by mean. An absent answer has 0 tokens, and log-probs of 0.
+
+    `rewards`: (1 + K, n), the chosen answers' first, or None. `divergence`: KTO's z0, nats, in the loss's reduction.
+    """
 
     chosen: Array
     rejected: Array
@@ -29,6 +37,8 @@ class PairLogps:
     ref_rejected: Array
     chosen_tokens: Array
     rejected_tokens: Array
+    rewards: Array | None = None
+    divergence: float = 0.0
 
     @property
     def a(self) -> Array:
@@ -44,23 +54,52 @@ class PairLogps:
         """Themselves for "sum"; divided by their token counts, policy and reference alike, for "mean"."""
         if reduction == "sum":
             return self
+        chosen_tokens = self.chosen_tokens + (self.chosen_tokens == 0)  # so that what is absent stays 0
+        rejected_tokens = self.rejected_tokens + (self.rejected_tokens == 0)
         return replace(
             self,
-            chosen=self.chosen / self.chosen_tokens,
-            rejected=self.rejected / self.rejected_tokens,
-            ref_chosen=self.ref_chosen / self.chosen_tokens,
-            ref_rejected=self.ref_rejected / self.rejected_tokens,
+            chosen=self.chosen / chosen_tokens,
+            rejected=self.rejected / rejected_tokens,
+            ref_chosen=self.ref_chosen / chosen_tokens,
+            ref_rejected=self.ref_rejected / rejected_tokens,
         )
+
+    @property
+    def there(self) -> tuple[Array, Array]:
+        """1 for each chosen and each rejected answer that is there, 0 for an absent one."""
+        return (self.chosen_tokens > 0) * 1.0, (self.rejected_tokens > 0) * 1.0
+
+    @property
+    def rewards_of_both(self) -> tuple[Array, Array]:
+        """The rewards of the chosen and of the rejected answers, shaped as those."""
+        if self.rewards is None:
+            raise ValueError("this objective needs a reward for each answer")
+        return self.rewards[0], self.rewards[1:] if self.rejected.ndim > 1 else self.rewards[1]
 
 
 def pair_logps(policy: Array, reference: Array, tokens: Array, size: int, rewards: Array | None = None) -> PairLogps:
-    """Rows (A * size,) of a batch, answer by answer, as pairs; the rejected (A - 1, size) where A is above 2."""
+    """Rows (A * size,), all chosen answers first, then all first rejected ones and so on, as `size` pairs, or as groups
+    where A is above 2. `rewards`: (A, size), or None."""
     chosen = [rows[:size] for rows in (policy, reference, tokens)]
     rejected = [rows[size:] for rows in (policy, reference, tokens)]
-    if len(policy) > 2 * size:
+    if len(tokens) > 2 * size:
         rejected = [rows.reshape(-1, size) for rows in rejected]
-    (a, ref_a, tokens_a), (d, ref_d, tokens_d) = chosen, rejected
-    return PairLogps(a, d, ref_a, ref_d, tokens_a, tokens_d)
+    (pi_w, ref_w, n_w), (pi_l, ref_l, n_l) = chosen, rejected
+    return PairLogps(pi_w, pi_l, ref_w, ref_l, n_w, n_l, rewards)
+
+
+def summed(values: Array) -> Array:
+    """Values of the rejected answers summed over those of a group, (K, n) -> (n,); those of pairs are as they are."""
+    return values.sum(0) if values.ndim > 1 else values
+
+
+def over_negatives(values: Array, there: Array) -> Array:
+    """Values (K, n) averaged over the rejected answers that are `there` (K, n), 0 where none is: (n,). Those of pairs
+    are as they are."""
+    if values.ndim == 1:
+        return values
+    count = summed(there)
+    return summed(values * there) / (count + (count == 0))
 
 
 class LossTerms(Protocol):
@@ -115,6 +154,59 @@ def sft(xp: ArrayNamespace, p: PairLogps, beta: float) -> Array:
     return -p.chosen
 
 
+def raft(xp: ArrayNamespace, p: PairLogps, beta: float) -> Array:
+    """RAFT (arXiv 2304.06767): supervised fine-tuning on the sample of the highest reward, which is the chosen one:
+    -log pi(y_w|x)."""
+    return -p.chosen
+
+
+def dil_bce(xp: ArrayNamespace, p: PairLogps, beta: float) -> Array:
+    """DIL by binary cross-entropy (arXiv 2503.05079): sp(-a) + sp(d), without a beta. TRL's `bco_pair` at beta 1."""
+    return softplus(xp, -p.a) + softplus(xp, p.d)
+
+
+def dil_lsif(xp: ArrayNamespace, p: PairLogps, beta: float) -> Array:
+    """DIL by least squares of the density ratio (LSIF; arXiv 2503.05079): -e^a + 1/2 e^(2 d), without a beta."""
+    return -xp.exp(p.a) + 0.5 * xp.exp(2 * p.d)
+
+
+def dil_ukl(xp: ArrayNamespace, p: PairLogps, beta: float) -> Array:
+    """DIL by the unnormalised KL divergence (arXiv 2503.05079): -log pi(y_w|x) + e^d, without a beta."""
+    return -p.chosen + xp.exp(p.d)
+
+
+def copg(xp: ArrayNamespace, p: PairLogps, beta: float) -> Array:
+    """Contrastive policy gradient (arXiv 2406.19185): ((R_w - beta a) - (R_l - beta d))^2, 0 for all answers where pi
+    is in proportion to ref e^(R / beta). With R_w - R_l = 1/2 it is beta^2 times IPO."""
+    reward_w, reward_l = p.rewards_of_both
+    return ((reward_w - beta * p.a) - (reward_l - beta * p.d)) ** 2
+
+
+def kto(xp: ArrayNamespace, p: PairLogps, beta: float) -> Array:
+    """KTO (arXiv 2402.01306): 1 - sigma(beta (a - z0)) of a good answer, the chosen one, 1 - sigma(beta (z0 - d)) of a
+    bad one, averaged over the answers that are there. z0 is `p.divergence`, which has no gradient."""
+    there_w, there_l = p.there
+    good, bad = sigmoid(xp, beta * (p.divergence - p.a)), sigmoid(xp, beta * (p.d - p.divergence))
+    count = there_w + summed(there_l)
+    return (good * there_w + summed(bad * there_l)) / (count + (count == 0))
+
+
+def rloo(xp: ArrayNamespace, p: PairLogps, beta: float) -> Array:
+    """RLOO (arXiv 2402.14740): the mean over the samples of -A_i log pi(y_i|x), with A_i = r_i less the mean of the
+    others' r, and r_i = R_i - beta times the log-ratio, without gradient. A lone sample has no advantage."""
+    (there_w, there_l), (reward_w, reward_l) = p.there, p.rewards_of_both
+    r_w = xp.stop_gradient(reward_w - beta * p.a) * there_w
+    r_l = xp.stop_gradient(reward_l - beta * p.d) * there_l
+    count, total = there_w + summed(there_l), r_w + summed(r_l)
+    others = count - 1 + 2 * (count < 2)  # a divisor where there is no other, too
+    gain_w = (r_w - (total - r_w) / others) * there_w * p.chosen
+    gain_l = (r_l - (total - r_l) / others) * there_l * p.rejected
+    return -(gain_w + summed(gain_l)) * (count > 1) / (count + (count == 0))
+
+
+Needs = Literal["pairs", "rewards", "samples", "labels"]
+
+
 @dataclass(frozen=True)
 class Loss:
     """A registered objective, and what a chart needs to know of it.
@@ -122,7 +214,8 @@ class Loss:
     `reduction`: the published form. `start(beta)`: its value while the policy equals the reference, or None where that
     depends on the data. `target(beta)`: the log-ratio that the chosen answer is drawn to, in nats, or None.
     `rejected`: whether the rejected answer is trained on too. `smoothed`: its form for labels of which a share is
-    wrong, or None.
+    wrong, or None. `needs`: a chosen answer with rejected ones ("pairs"); the same with a reward for each ("rewards");
+    answers with rewards, which all count alike ("samples"); good answers, bad ones, or both ("labels").
     """
 
     per_pair: Callable[[ArrayNamespace, PairLogps, float], Array]
@@ -131,6 +224,7 @@ class Loss:
     target: Callable[[float], float | None] = lambda beta: None
     rejected: bool = True
     smoothed: Callable[[ArrayNamespace, PairLogps, float, float], Array] | None = None
+    needs: Needs = "pairs"
 
 
 LOSSES: dict[str, Loss] = {
@@ -139,23 +233,37 @@ LOSSES: dict[str, Loss] = {
     "robust": Loss(dpo, "sum", start=lambda beta: math.log(2), smoothed=robust_dpo),
     "ipo": Loss(ipo, "mean", start=lambda beta: 1 / (4 * beta**2)),
     "sft": Loss(sft, "mean", rejected=False),
+    "dil-bce": Loss(dil_bce, "mean", start=lambda beta: 2 * math.log(2)),
+    "dil-lsif": Loss(dil_lsif, "mean", start=lambda beta: -0.5),
+    "dil-ukl": Loss(dil_ukl, "mean"),
+    "copg": Loss(copg, "sum", needs="rewards"),
+    "raft": Loss(raft, "mean", rejected=False, needs="rewards"),
+    "kto": Loss(kto, "sum", start=lambda beta: 0.5, needs="labels"),
+    "rloo": Loss(rloo, "sum", needs="samples"),
 }
 
-Objective = Callable[[ArrayNamespace, PairLogps], Array]  # summed log-probs of n pairs -> n losses
+Objective = Callable[[ArrayNamespace, PairLogps], Array]  # summed log-probs of n pairs or groups -> n losses
 
 
-def objective(name: str, beta: float, reduction: str, label_smoothing: float = 0.0) -> Objective:
-    """The objective that a backend differentiates: log-probs summed over each answer in, one loss per pair out. One
-    that has no smoothed form takes no `label_smoothing`."""
+def objective(
+    name: str, beta: float, reduction: str, label_smoothing: float = 0.0, divergence: float | None = None
+) -> Objective:
+    """The objective that a backend differentiates: log-probs summed over each answer in, one loss per pair or group
+    out. One that has no smoothed form takes no `label_smoothing`. `divergence`: KTO's z0 in place of the log-probs'."""
     per_pair, smoothed = LOSSES[name].per_pair, LOSSES[name].smoothed
-    if label_smoothing and smoothed:
-        return lambda xp, p: smoothed(xp, p.reduced(reduction), beta, label_smoothing)
-    return lambda xp, p: per_pair(xp, p.reduced(reduction), beta)
+
+    def losses(xp: ArrayNamespace, p: PairLogps) -> Array:
+        q = p.reduced(reduction)
+        q = q if divergence is None else replace(q, divergence=divergence)
+        found = smoothed(xp, q, beta, label_smoothing) if label_smoothing and smoothed else per_pair(xp, q, beta)
+        return over_negatives(found, p.there[1])
+
+    return losses
 
 
-def objective_of(loss: LossTerms) -> Objective:
-    """The objective of these terms."""
-    return objective(loss.name, loss.beta, loss.reduction, loss.label_smoothing)
+def objective_of(loss: LossTerms, divergence: float | None = None) -> Objective:
+    """The objective of these terms; `divergence` is KTO's z0."""
+    return objective(loss.name, loss.beta, loss.reduction, loss.label_smoothing, divergence)
 
 
 def dpo_beta(mio_beta: float) -> float:

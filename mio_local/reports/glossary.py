@@ -31,10 +31,12 @@ WORDS: Mapping[str, str] = MappingProxyType({
     "LoRA is the usual kind: two matrices of rank r at each layer that is adapted.",
     "held out": "pairs that are not trained on; by these a run is judged.",
     "mi": "mutual information: how much the label, chosen or rejected, tells of an answer, in nats. It is bounded from "
-    "below by what the model tells apart (see js and dv); 0 or less at the start, higher is better.",
+    "below by what the model tells apart (see js, dv and nce); 0 or less at the start, higher is better.",
     "js": "the Jensen-Shannon bound on the mutual information, which MIO maximises; at most 3 ln 2 - 1.5 ln 3 = 0.432 "
     "nats, whatever the model does.",
     "dv": "the Donsker-Varadhan bound on the mutual information, which DPO maximises; at most ln 2 = 0.693 nats.",
+    "nce": "the contrastive bound on the mutual information (InfoNCE), of K rejected answers beside the chosen one; at "
+    "most ln (K + 1) nats. With one rejected answer it is dv.",
     "kl": "the Kullback-Leibler divergence of the model from the reference, by mio-local eval: over answers that the "
     "model draws, the mean of their log-prob less the reference's, in nats per answer and per token. 0 is the "
     f"reference itself; measurably above {FAR:g} nat a token the verdict is `far from base`.",
@@ -48,7 +50,7 @@ WORDS: Mapping[str, str] = MappingProxyType({
 ALIASES: Mapping[str, str] = MappingProxyType({
     "nat": "nats", "logprob": "log-prob", "logps": "log-prob", "log-probs": "log-prob", "log-likelihood": "log-prob",
     "likelihood": "log-prob", "change": "delta", "margins": "margin", "rewards": "reward",
-    "mutual-information": "mi", "information": "mi", "mi/js": "js", "mi/dv": "dv", "lora": "adapter",
+    "mutual-information": "mi", "information": "mi", "mi/js": "js", "mi/dv": "dv", "mi/nce": "nce", "lora": "adapter",
     "base": "reference", "δ": "delta", "verdicts": VERDICT, "divergence": "kl",
 })  # fmt: skip
 KIND_WORDS: Mapping[str, str] = MappingProxyType({

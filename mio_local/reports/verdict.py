@@ -3,7 +3,7 @@
 A kind is a way in which preference tuning goes. They are asked for in this order, and the first that holds is it:
 
     diverged         a figure is no number; or chosen answers are nearer to random tokens than to the start; or the loss
-                     on training batches is twice what it began with
+                     on training batches is twice what it began with, or above 0 where that was below
     bad start        policy and reference differ before the first step
     nothing moves    no answer, or no margin, is visibly other than at the start
     forgetting       what the model could do is going: chosen answers sink (likelihood displacement, arXiv 2410.08847;
@@ -63,7 +63,9 @@ def _diverged(seen: Evidence) -> Verdict | None:
     last, lower = seen.evals[-1] if seen.evals else {}, much_slower(seen.recipe)
     if "nonfinite" in seen.errors:
         return Verdict("diverged", f"no finite figures after step {seen.errors['nonfinite']}", lower)
-    if seen.step and last and mean_of(last, "delta/chosen") is None:
+    needs = LOSSES[seen.recipe.loss.name].needs
+    told = "loss" if needs == "labels" else "delta/chosen"  # held-out answers may all be bad ones
+    if seen.step and last and mean_of(last, told) is None:
         return Verdict("diverged", f"no finite figures at step {seen.step}", lower)
     if seen.per_token and seen.vocabulary:
         (start, now), random = seen.per_token, -math.log(seen.vocabulary)
@@ -72,7 +74,7 @@ def _diverged(seen: Evidence) -> Verdict | None:
             return Verdict("diverged", f"{words}{shown(random)}", lower)
     loss = seen.recipe.loss
     start = LOSSES[loss.name].start(loss.beta)
-    if start is not None and seen.batch_loss and seen.batch_loss.above(Mean(2 * start, 0.0)):
+    if start is not None and seen.batch_loss and seen.batch_loss.above(Mean(start + abs(start), 0.0)):
         return Verdict("diverged", f"loss on training batches {seen.batch_loss.value:.3g}, {start:.3g} before", lower)
     if "start" in seen.errors:
         return Verdict("bad start", "policy and reference differ before the first step", "see its notes")

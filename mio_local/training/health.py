@@ -66,7 +66,7 @@ def start_note(step: int, metrics: Metrics, loss: LossSettings, *, forced: bool 
     """Before anything was learnt the loss has a known value; another one means policy and reference differ. That ends
     the run, unless it is `forced`."""
     expected = LOSSES[loss.name].start(loss.beta)
-    if expected is None or abs(metrics["loss"] - expected) <= START_TOLERANCE * expected:
+    if expected is None or abs(metrics["loss"] - expected) <= START_TOLERANCE * abs(expected):
         return None
     text = f"the first loss is {metrics['loss']:.4f}, not {expected:.4f}: policy and reference differ at the start"
     return note(step, "warning" if forced else "error", "start", text + ("" if forced else "; --force trains anyway"))

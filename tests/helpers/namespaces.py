@@ -1,6 +1,7 @@
 """The losses on each array library: values and gradients as float64 numpy, and what to expect of their precision."""
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 from mio_local.arrays import NUMPY
 from mio_local.objectives.losses import Objective, PairLogps
 
-Fields = Sequence[np.ndarray]  # in PairLogps's order
-Graded = tuple[np.ndarray, np.ndarray, np.ndarray]  # per pair: value, d/d chosen, d/d rejected
+Fields = Sequence[np.ndarray]  # in PairLogps's order: six, and rewards where there are any
+Graded = tuple[np.ndarray, np.ndarray, np.ndarray]  # value, d/d chosen: per pair or group; d/d rejected, as those are
 
 SPACES = ("numpy", "mlx", "torch")
 STEP = 1e-5  # of the central differences: truncation error about STEP^2, rounding about 1e-16 |loss| / STEP
@@ -33,7 +34,7 @@ def namespace(space: str) -> tuple[Any, Callable[[Any], Any]]:
 
 
 def grade(space: str, objective: Objective, fields: Fields) -> Graded:
-    """Value and gradient of each pair's loss: by autograd, on numpy by central differences."""
+    """Value and gradient of each pair's or group's loss: by autograd, on numpy by central differences."""
     xp, array = namespace(space)
     if space == "numpy":
         return _differences(objective, [np.asarray(field, np.float64) for field in fields])
@@ -58,13 +59,25 @@ def grade(space: str, objective: Objective, fields: Fields) -> Graded:
 
 
 def _differences(objective: Objective, fields: list[np.ndarray]) -> Graded:
-    def at(index: int, step: float) -> np.ndarray:
-        moved = [field + step if i == index else field for i, field in enumerate(fields)]
-        return objective(NUMPY, PairLogps(*moved))
+    stopped: list[np.ndarray] = []  # what the loss takes no gradient of, in the order of its calls
+    value = objective(_numpy(lambda x: stopped.append(x) or x), PairLogps(*fields))
 
-    # each pair's loss depends on that pair alone, so all pairs are moved at once
-    chosen, rejected = ((at(i, STEP) - at(i, -STEP)) / (2 * STEP) for i in (0, 1))
-    return at(0, 0.0), chosen, rejected
+    def at(index: int, row: Any, step: float) -> np.ndarray:
+        moved = [field.copy() for field in fields]
+        moved[index][row] += step
+        held = iter(stopped)
+        return objective(_numpy(lambda _: next(held)), PairLogps(*moved))
+
+    def slope(index: int, row: Any = ...) -> np.ndarray:
+        return (at(index, row, STEP) - at(index, row, -STEP)) / (2 * STEP)
+
+    # each loss depends on its own group alone, so the answers of one rank are moved at once in all groups
+    grouped = fields[1].ndim > 1
+    return value, slope(0), np.stack([slope(1, row) for row in range(len(fields[1]))]) if grouped else slope(1)
+
+
+def _numpy(stop_gradient: Callable[[np.ndarray], np.ndarray]) -> Any:
+    return SimpleNamespace(**{**vars(NUMPY), "stop_gradient": stop_gradient})
 
 
 def from_ratios(a: Any, d: Any, tokens: tuple[Any, Any] = (1.0, 1.0)) -> list[np.ndarray]:

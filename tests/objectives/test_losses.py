@@ -1,6 +1,7 @@
 """The losses against closed forms and finite differences, on numpy, MLX and PyTorch. sp(t) = log(1 + e^t)."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -33,20 +34,23 @@ def loss_at(name, a, d, beta=1.0, reduction="sum", space="numpy"):
 
 
 def random_pairs(n=32, seed=0):
-    """Summed log-probs of answers of 1 to 60 tokens, log-ratios of a few nats."""
+    """Summed log-probs of answers of 1 to 60 tokens, log-ratios of a few nats, and rewards."""
     rng = np.random.default_rng(seed)
     tokens = rng.integers(1, 61, (2, n)).astype(np.float64)
     reference = -rng.uniform(0.5, 2.5, (2, n)) * tokens
     policy = reference + rng.normal(0, 3, (2, n))
-    return [*policy, *reference, *tokens]
+    return [*policy, *reference, *tokens, rng.normal(0, 1, (2, n))]
 
 
 @spaces
 @pytest.mark.parametrize("beta", [0.05, 0.1, 1.0])
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 def test_value_before_the_first_step(space, beta, reduction):
-    """a = d = 0: MIO 2 sp(0) = ln 4, DPO sp(0) = ln 2, IPO (0 - 1/(2 beta))^2 = 1/(4 beta^2)."""
-    expected = {"mio": 1.3862943611198906, "dpo": LN2, "robust": LN2, "ipo": 1 / (4 * beta**2)}
+    """a = d = 0: MIO 2 sp(0) = ln 4, DPO sp(0) = ln 2, IPO (0 - 1/(2 beta))^2 = 1/(4 beta^2), DIL 2 sp(0) = 2 ln 2 and
+    -1 + 1/2, KTO 1 - sigma(0) = 1/2; the others' depend on the data."""
+    expected = {"mio": 1.3862943611198906, "dpo": LN2, "robust": LN2, "ipo": 1 / (4 * beta**2), "dil-bce": 2 * LN2,
+                "dil-lsif": -0.5, "kto": 0.5}  # fmt: skip
+    assert {name for name, loss in LOSSES.items() if loss.start(beta) is not None} == set(expected)
     fields = random_pairs()
     fields[:2] = fields[2:4]
     for name, value in expected.items():
@@ -55,27 +59,47 @@ def test_value_before_the_first_step(space, beta, reduction):
         assert LOSSES[name].start(beta) == pytest.approx(value, rel=1e-12)
 
 
-FORMULAS = {  # of z_w, z_l, beta and the chosen log-prob, with Python's own floats
-    "mio": lambda z_w, z_l, beta, chosen: sp(-z_w) + sp(z_w) / 2 + sp(z_l) / 2,
-    "dpo": lambda z_w, z_l, beta, chosen: sp(-(z_w - z_l)),
-    "robust": lambda z_w, z_l, beta, chosen: sp(-(z_w - z_l)),
-    "ipo": lambda z_w, z_l, beta, chosen: (z_w / beta - z_l / beta - 1 / (2 * beta)) ** 2,
-    "sft": lambda z_w, z_l, beta, chosen: -chosen,
+class At(NamedTuple):
+    """A pair: z of both answers, beta, their log-probs, their rewards."""
+
+    z_w: float
+    z_l: float
+    beta: float
+    chosen: float
+    rejected: float
+    r_w: float
+    r_l: float
+
+
+FORMULAS = {  # with Python's own floats
+    "mio": lambda p: sp(-p.z_w) + sp(p.z_w) / 2 + sp(p.z_l) / 2,
+    "dpo": lambda p: sp(-(p.z_w - p.z_l)),
+    "robust": lambda p: sp(-(p.z_w - p.z_l)),
+    "ipo": lambda p: (p.z_w / p.beta - p.z_l / p.beta - 1 / (2 * p.beta)) ** 2,
+    "sft": lambda p: -p.chosen,
+    "dil-bce": lambda p: sp(-p.z_w / p.beta) + sp(p.z_l / p.beta),
+    "dil-lsif": lambda p: -math.exp(p.z_w / p.beta) + math.exp(p.z_l / p.beta) ** 2 / 2,
+    "dil-ukl": lambda p: -p.chosen + math.exp(p.z_l / p.beta),
+    "copg": lambda p: ((p.r_w - p.z_w) - (p.r_l - p.z_l)) ** 2,
+    "raft": lambda p: -p.chosen,
+    "kto": lambda p: (1 - sigma(p.z_w) + 1 - sigma(-p.z_l)) / 2,
+    # each one's advantage is over the other alone
+    "rloo": lambda p: -(p.r_w - p.z_w - p.r_l + p.z_l) * (p.chosen - p.rejected) / 2,
 }
 
 
 @spaces
-@pytest.mark.parametrize("name", list(FORMULAS))
+@names
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 def test_values_equal_the_written_formula(space, name, reduction):
     fields = random_pairs()
     expected = []
-    for chosen, rejected, ref_w, ref_l, n_w, n_l in zip(*fields, strict=True):
+    for chosen, rejected, ref_w, ref_l, n_w, n_l, rewards in zip(*fields[:6], fields[6].T, strict=True):
         n_w, n_l = (n_w, n_l) if reduction == "mean" else (1.0, 1.0)
         z_w, z_l = BETA * (chosen - ref_w) / n_w, BETA * (rejected - ref_l) / n_l
-        expected.append(FORMULAS[name](z_w, z_l, BETA, chosen / n_w))
+        expected.append(FORMULAS[name](At(z_w, z_l, BETA, chosen / n_w, rejected / n_l, *rewards)))
     value, _, _ = grade(space, objective(name, BETA, reduction), fields)
-    np.testing.assert_allclose(value, expected, rtol=2e-5, atol=1e-9 if space == "numpy" else 2e-5)
+    np.testing.assert_allclose(value, expected, rtol=2e-5, atol=1e-9 if space == "numpy" else 5e-5)
 
 
 @pytest.mark.parametrize("space", ["mlx", "torch"])
@@ -150,11 +174,11 @@ def test_tokens_shared_by_both_answers_cancel_in_dpo_alone(space, shared):
 @names
 def test_mean_reduction_divides_policy_and_reference_by_their_tokens(name):
     fields = random_pairs()
-    n_w, n_l = fields[4:]
-    divided = [x / n for x, n in zip(fields[:4], (n_w, n_l, n_w, n_l), strict=True)] + [n_w, n_l]
+    n_w, n_l, rewards = fields[4:]
+    divided = [x / n for x, n in zip(fields[:4], (n_w, n_l, n_w, n_l), strict=True)] + [n_w, n_l, rewards]
     mean = objective(name, BETA, "mean")(NUMPY, PairLogps(*fields))
     assert np.array_equal(mean, objective(name, BETA, "sum")(NUMPY, PairLogps(*divided)))
-    twice = [*(2 * x for x in fields)]  # an answer written twice has the same mean
+    twice = [*(2 * x for x in fields[:6]), rewards]  # an answer written twice has the same mean
     np.testing.assert_allclose(objective(name, BETA, "mean")(NUMPY, PairLogps(*twice)), mean, rtol=1e-12)
 
 
@@ -190,11 +214,11 @@ def test_both_losses_are_mutual_information_bounds():
 
 
 @spaces
-@names
+@pytest.mark.parametrize("name", [name for name in LOSSES if name not in ("dil-lsif", "dil-ukl")])  # these have an e^d
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 def test_extreme_log_ratios_stay_finite(space, name, reduction):
     corners = np.array([(a, d) for a in (-1e4, 0, 1e4) for d in (-1e4, 0, 1e4)])
-    fields = from_ratios(*corners.T, (7.0, 3.0))
+    fields = [*from_ratios(*corners.T, (7.0, 3.0)), np.ones((2, len(corners)))]
     for values in grade(space, objective(name, 1.0, reduction), fields):
         assert np.isfinite(values).all()
 

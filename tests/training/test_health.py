@@ -46,6 +46,17 @@ def notes(run: Run) -> list[str]:
     return [event["code"] for event in read_events(run.events) if event["type"] == "note"]
 
 
+@pytest.mark.parametrize(("name", "first"), [("mio", math.log(4)), ("dil-lsif", -0.5), ("kto", 0.5), ("copg", None)])
+def test_the_first_loss_is_known_or_depends_on_the_data(name: str, first: float | None) -> None:
+    """A hundredth off is rounding, whichever sign the loss has; a twentieth off is told, and ends the run."""
+    loss = build({"loss": {"name": name}}, "test").loss
+    value = 7.0 if first is None else first
+    assert health.start_note(1, {"loss": value * 1.005}, loss) is None
+    told = health.start_note(1, {"loss": value * 1.05}, loss)
+    assert (told is None) == (first is None)
+    assert told is None or told.data["level"] == "error"
+
+
 def test_a_run_that_blows_up_fails_and_keeps_the_last_good_adapter(
     tmp_path: Path, tiny_model: Path, tiny_pairs: Path, backend: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

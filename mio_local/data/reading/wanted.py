@@ -1,13 +1,9 @@
 """What is read of a dataset's answers: what the objective learns from."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from mio_local.learning import LossSettings
-from mio_local.objectives.losses import LOSSES
-
-Needs = Literal["pairs", "rewards", "samples", "labels"]
-
+from mio_local.objectives.losses import LOSSES, Needs
 
 @dataclass(frozen=True)
 class Wanted:
@@ -34,6 +30,5 @@ PAIRS = Wanted()
 
 def wanted_of(loss: LossSettings) -> Wanted:
     """What this objective learns from."""
-    needs: Needs = getattr(LOSSES[loss.name], "needs", "pairs")
-    negatives: int = getattr(loss, "negatives", 1)
-    return Wanted(1 if needs == "samples" else negatives, needs)
+    needs = LOSSES[loss.name].needs
+    return Wanted(1 if needs == "samples" else loss.negatives, needs)
