@@ -8,6 +8,7 @@ one thread.
 
 import ctypes
 import importlib.metadata
+import itertools
 import json
 import os
 import re
@@ -195,6 +196,13 @@ def says_trust(words: Sequence[str]) -> bool:
     """Whether a command line names remote code, and does not take it back after that."""
     told = [_TOLD[known] for word in words if (known := word.replace(" ", "").lower()) in _TOLD]
     return bool(told) and told[-1]
+
+
+def names_judge(judge: str) -> bool:
+    """Whether code that a judge is may run: the command line itself names that judge, or all remote code."""
+    words = [f"{flag}{judge}" for flag in ("--judge=", "--set=make.judge=", "make.judge=")]
+    said = any(word in words for word in sys.argv) or ("--judge", judge) in itertools.pairwise(sys.argv)
+    return said or may_trust()
 
 
 def trust_handed_on() -> list[str]:

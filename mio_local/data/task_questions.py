@@ -71,18 +71,19 @@ Rule = Callable[[str], str | None]  # the part of an answer that counts, None wh
 RULES: dict[str, Rule] = {"last-number": last_number, "exact": str.strip, "boxed": boxed, "letter": letter}
 
 
-def rule(name: str) -> Rule:
-    """The rule called `name`, or regex:PATTERN: group 1 of the pattern's first match. Raises DataError."""
+def rule(name: str, said: str = "--rule") -> Rule:
+    """The rule called `name`, or regex:PATTERN: group 1 of the pattern's first match. Raises DataError; `said` is the
+    flag that it was given with."""
     kind, colon, text = name.partition(":")
     if kind == "regex" and colon:
         try:
             pattern = re.compile(text)
         except re.error as error:
-            raise DataError(f"--rule {name}: no regular expression: {error}") from None
+            raise DataError(f"{said} {name}: no regular expression: {error}") from None
         if pattern.groups != 1:
-            raise DataError(f"--rule {name}: has {pattern.groups} groups; put the answer, and it alone, in ( )")
+            raise DataError(f"{said} {name}: has {pattern.groups} groups; put the answer, and it alone, in ( )")
         return lambda text: found[1] if (found := pattern.search(text)) else None
     if name not in RULES:
         there = ", ".join((*RULES, "regex:PATTERN"))
-        raise DataError(f"--rule {name}: no such rule{nearest(name, RULES)}; there are {there}")
+        raise DataError(f"{said} {name}: no such rule{nearest(name, RULES)}; there are {there}")
     return RULES[name]

@@ -136,7 +136,7 @@ def _reader(first: Sequence[Row], settings: DataSettings, name: str) -> Callable
 
 def _of_pair(row: Row, match: Match, settings: DataSettings) -> Asked:
     text = settings.template == "none"
-    prompt, chosen, _ = match.pairs(row, text=text)[0]
+    prompt, chosen, *_ = match.read(row, text=text)
     known: Answer | None = chosen if not match.is_unpaired or match.is_good(row) else None
     return Asked(prompt, known, row.where, dict(row.values), match.tools(row))
 

@@ -20,7 +20,7 @@ from mio_local.learning import MakeSettings
 from mio_local.making.answered import Judge
 from mio_local.making.figures import Figures, examples, figures, histogram, markdown
 from mio_local.making.figures import words as told
-from mio_local.making.judging.choose import judge_of
+from mio_local.making.judging.choose import judge_of, may_run
 from mio_local.making.make import Maker, Making
 from mio_local.making.pair_lines import pair_lines
 from mio_local.making.prompts import Prompts, askable, read_prompts
@@ -95,7 +95,7 @@ def main(arguments: argparse.Namespace) -> int:
         raise RecipeError(f"--examples {arguments.examples}: must not be negative")
     recipe = _recipe(arguments)
     settings, seed = recipe.make, recipe.train.seed
-    judge = judge_of(settings, recipe.model.trust_remote_code)
+    judge = judge_of(settings, trusted=may_run(settings), seed=seed)
     try:
         with printing.preparing(out) as report:
             report("reading the prompts", 0, 0)
