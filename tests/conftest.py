@@ -4,6 +4,7 @@ import ctypes
 import gc
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -23,12 +24,18 @@ time.tzset()
 os.environ["MIO_LOCAL_THEME"] = "mio-dark"  # else the app would choose by this terminal's colours
 cli.claim = lambda: None  # else a command run in this process would leave other tests without PyTorch
 os.environ["MIO_LOCAL_PRELOAD"] = "0"  # else a command run in this process would start pytest again
-os.environ["MIO_LOCAL_CACHE"] = tempfile.mkdtemp(prefix="mio-local-cache-")  # reference log-probs of no other session
 for number in (signal.SIGINT, signal.SIGHUP):  # which who started pytest may have ignored, for our children too
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 gc.set_threshold(100_000, 50, 100)  # else a quarter of the time goes to walking over the libraries' objects
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A cache of this process, as reference log-probs may be of no other session; it goes when the session ends."""
+    cache = tempfile.mkdtemp(prefix="mio-local-cache-")
+    os.environ["MIO_LOCAL_CACHE"] = cache
+    config.add_cleanup(lambda: shutil.rmtree(cache, ignore_errors=True))
 
 
 @pytest.fixture(scope="session")

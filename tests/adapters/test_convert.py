@@ -16,6 +16,7 @@ from tests.helpers.backends import BACKENDS, LORA, logits, move, noisy, start
 from tests.helpers.families import write_family
 from tests.helpers.json_edits import edit_json
 from tests.helpers.rounding import same_logits
+from tests.helpers.some import fast
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
@@ -53,7 +54,7 @@ def by_library(kind, base, adapter):
     return PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", fast(KINDS, ["all layers", "attention of the last", "patterns", "dora, last two"]))
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_there_and_back(backend, kind, base, tmp_path):
     """Each library's own file of a model in memory, converted: the other library's logits are the model's."""

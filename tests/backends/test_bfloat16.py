@@ -6,6 +6,7 @@ import sys
 
 import ml_dtypes
 import numpy as np
+import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests.helpers.backends import noisy, start
@@ -17,6 +18,7 @@ def rounded(file):
     save_file(stored, file, {"format": "pt"})
 
 
+@pytest.mark.slow
 def test_they_are_read(tiny_model, tmp_path):
     base = shutil.copytree(tiny_model, tmp_path / "base")
     model = start("mlx", base)

@@ -22,6 +22,7 @@ from tests.helpers.backends import (
     step,
 )
 from tests.helpers.families import FAMILIES, GROUPS, VOCABULARY, exact, pairs_of, rows_of_logits, write_family
+from tests.helpers.some import fast
 
 pytestmark = [pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning"),
               pytest.mark.usefixtures("two_lanes")]  # fmt: skip
@@ -93,9 +94,11 @@ def folders(tmp_path_factory):
 
 
 SETUPS = [(backend, name, checkpoint) for backend in BACKENDS for name in FAMILIES for checkpoint in (False, True)]
+AT_ONCE = [(backend, name, checkpoint) for backend in BACKENDS
+           for name, checkpoint in (("llama3", False), ("gemma3", True), ("lfm2", False))]  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=SETUPS, ids=lambda p: f"{p[0]}-{p[1]}{'-checkpoint' * p[2]}")
+@pytest.fixture(scope="module", params=fast(SETUPS, AT_ONCE), ids=lambda p: f"{p[0]}-{p[1]}{'-checkpoint' * p[2]}")
 def setup(request, folders):
     """One loaded model, and what its plain path gives before any lever was on."""
     backend, name, checkpoint = request.param

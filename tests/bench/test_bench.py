@@ -17,7 +17,7 @@ from mio_local.commands import bench
 from mio_local.commands.bench import EARLY, LATER, beside, groups_of, resized
 from mio_local.errors import BackendError, RecipeError
 from mio_local.recipe import PLAIN, SpeedSettings, build
-from tests.helpers.backends import backend_of, examples, mlx_and_slow_cuda
+from tests.helpers.backends import backend_of, both, examples
 
 PAIRS = examples(32)
 
@@ -107,7 +107,8 @@ def test_what_does_not_fit_is_not_advised(capsys: Any) -> None:
     assert "nothing here fits" in advice(capsys, free=1)
 
 
-@mlx_and_slow_cuda
+@pytest.mark.slow
+@both
 def test_a_trial_runs_in_a_process_of_its_own(backend: str, tiny_model: Path) -> None:
     """Speeds from the clock, tokens and work in one proportion, and the levers that a start would use."""
     backend_of(backend)

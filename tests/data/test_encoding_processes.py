@@ -56,6 +56,7 @@ def same(one, other) -> None:
         np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.slow
 def test_they_are_what_one_process_makes_of_them(chat: Chat, pairs: Packed, blocks_of, tmp_path: Path) -> None:
     blocks_of(37)
     expected = chat.encode_all(pairs, 200, "skip", "skip")

@@ -1,4 +1,5 @@
-"""Tasks of lm-evaluation-harness: what it says of a merged model by itself is what `eval` says of the adapter."""
+"""Tasks of lm-evaluation-harness: what it says of a merged model by itself is what `eval` says of the adapter. What
+imports the harness, which takes ten seconds, is slow."""
 
 import json
 import math
@@ -13,7 +14,7 @@ from mio_local.errors import BackendError, DataError
 from mio_local.process import installing
 from mio_local.progress import silent
 from mio_local.runs.directory import Run
-from tests.helpers.backends import BACKENDS, both, load, logits, mlx_and_slow_cuda, move, noisy, start
+from tests.helpers.backends import BACKENDS, both, load, logits, move, noisy, start
 from tests.helpers.fakes import read_events
 from tests.helpers.harness_tasks import by_itself, write_tasks
 
@@ -81,6 +82,7 @@ def harness(tiny_model):
     return SimpleNamespace(model=made, calls=calls, tokenizer=tokenizer)
 
 
+@pytest.mark.slow
 def test_answers_end_before_the_first_stop_string(harness):
     found = harness.model.generate_until(asked(
         ("p", {"until": ["\n"], "max_gen_toks": 9}), ("p", {"until": ["Q:", " two"]}), ("p", {"until": "four"}),
@@ -96,6 +98,7 @@ def test_answers_end_before_the_first_stop_string(harness):
     assert all(call.reference and call.temperature == 0 for call in harness.calls)
 
 
+@pytest.mark.slow
 def test_long_prompts_lose_their_start(harness):
     harness.model.longest = 20
     harness.model.generate_until(asked(("abcdefghijklmnopqrstuvwxyz", {"max_gen_toks": 15})))
@@ -104,6 +107,7 @@ def test_long_prompts_lose_their_start(harness):
         harness.model.generate_until(asked(("a", {"max_gen_toks": 20})))
 
 
+@pytest.mark.slow
 def test_sampling_takes_a_temperature_and_nothing_else(harness):
     harness.model.generate_until(asked(("a", {"do_sample": True, "temperature": 0.7}), ("a", {"temperature": 0.3}),
                                        ("a", {"do_sample": False, "temperature": 0.9})))  # fmt: skip
@@ -112,6 +116,7 @@ def test_sampling_takes_a_temperature_and_nothing_else(harness):
         harness.model.generate_until(asked(("a", {"do_sample": True, "top_p": 0.9})))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("settings", "refused"), [
     ({"repetition_penalty": 5.0}, "repetition_penalty"), ({"num_beams": 4, "do_sample": False}, "num_beams"),
     ({"max_tokns": 5}, "max_tokns"), ({"num_beams": 1, "repetition_penalty": 1.0}, ""),
@@ -125,6 +130,7 @@ def test_what_would_be_done_otherwise_is_refused_by_name(harness, settings, refu
         harness.model.generate_until(asked(("a", settings)))
 
 
+@pytest.mark.slow
 def test_the_template_is_the_runs(harness, tiny_model):
     own = "[{{ messages[0].content }}]"
     model = type(harness.model)(None, harness.tokenizer, tiny_model, silent, reference=True, template=own)
@@ -132,6 +138,7 @@ def test_the_template_is_the_runs(harness, tiny_model):
     assert model.chat_template(True) == own
 
 
+@pytest.mark.slow
 def test_the_chat_template_is_the_tokenizers(harness):
     history = [{"role": "user", "content": "hi"}]
     assert harness.model.apply_chat_template(history) == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
@@ -170,7 +177,8 @@ def agree(folder, base, data, tasks, place, backend, limit, *more):
     return found
 
 
-@mlx_and_slow_cuda
+@pytest.mark.slow
+@both
 def test_a_tiny_run_is_what_the_harness_says_of_the_merged_model(backend, tiny_model, tiny_pairs, tmp_path):
     pytest.importorskip("lm_eval")
     rows = [json.loads(line) | {"answer": "1"} for line in tiny_pairs.read_text().splitlines()]
@@ -235,6 +243,7 @@ def test_what_the_harness_lacks_is_told(mistake, tiny_model, tmp_path, monkeypat
     assert "no such folder" in mistake("eval", tiny_model, "--tasks", "t", "--tasks-folder", tmp_path / "nowhere")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("old", "new", "told"), [
     ("{{prompt}}", "{{ prompt | nofilter }}", "the harness cannot run a task: TemplateAssertionError: No filter named"),
     ("rows.jsonl", "nope.jsonl", "a task's data is not there: "),

@@ -16,7 +16,7 @@ from mio_local.runs.directory import Run
 from mio_local.runs.events import Event, EventWriter, rewind
 from mio_local.runs.tail import Tail
 from tests.helpers import fakes
-from tests.helpers.backends import BACKENDS, both, logits, mlx_and_slow_cuda, move, noisy, start
+from tests.helpers.backends import BACKENDS, both, logits, move, noisy, start
 from tests.helpers.fakes import read_events
 from tests.helpers.rounding import EPS
 
@@ -61,7 +61,8 @@ def test_draws_depend_on_the_seed_alone(backend, tiny_model):
     assert model.generate([[5, 6]], 8, [greedy[2]], reference=False, ends=True)[0] == until
 
 
-@mlx_and_slow_cuda
+@pytest.mark.slow
+@both
 def test_the_divergence_is_the_enumerated_one(backend, tiny_model):
     """Answers of two tokens at most over all 259 first tokens, the end after any of them: summed in full."""
     model = start(backend, tiny_model)

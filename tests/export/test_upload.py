@@ -19,6 +19,7 @@ from safetensors.numpy import load
 
 from mio_local.cli import main, run
 from mio_local.errors import HubError, RecipeError
+from mio_local.export import upload
 from mio_local.export.upload import seen_by, send
 from mio_local.recipe import build, read_toml
 from tests.helpers.exporting import train
@@ -78,10 +79,16 @@ class Hub(BaseHTTPRequestHandler):
 def hub():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     server.status, server.held, server.files, server.asked, server.created = 200, [".gitattributes"], {}, [], {}
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Without the curves, which take most of a second, and which `test_what_is_sent` looks at."""
+    monkeypatch.setattr(upload, "draw", lambda runs, file: file.write_bytes(b"curves"))
 
 
 @pytest.fixture(scope="module", params=["mlx", "cuda"])
@@ -115,6 +122,7 @@ def one_line(ended, *words):
         assert word in ended.stderr
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_nothing_is_sent_unless_asked(trained, hub, capfd):
     ended = push(trained, hub)
     assert ended.returncode == 0, ended.stderr
@@ -152,6 +160,7 @@ def scored(trained, step):
     return next(one["loss"] for one in read_events(trained.events) if (one["type"], one["step"]) == ("eval", step))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_checkpoints_card_has_its_own_figures(trained, hub):
     found = {step: f"{scored(trained, step):.4f}" for step in (0, 2, 3)}
     assert len(set(found.values())) == 3
@@ -161,6 +170,7 @@ def test_a_checkpoints_card_has_its_own_figures(trained, hub):
     assert found[3] not in said
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_command_that_is_suggested_does_what_was_shown(trained, hub):
     hub.held = ["model.safetensors"]
     given = ["--what", "peft", "--checkpoint", "step-000002", "--license", "a licence; of mine", "--private"]
@@ -204,6 +214,7 @@ def test_who_may_see_it_is_left_to_the_account(api, there, asked, shown):
     assert api.sent == ["me/tuned"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_repository_that_holds_something_is_left_alone(trained, hub):
     hub.held = [".gitattributes", "model.safetensors"]
     one_line(push(trained, hub, "--yes"), "me/tuned: holds model.safetensors already", "--replace")
@@ -211,16 +222,19 @@ def test_a_repository_that_holds_something_is_left_alone(trained, hub):
     assert push(trained, hub, "--yes", "--replace").returncode == 0
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_token_that_may_not_write(trained, hub, status):
     hub.status = status
     one_line(push(trained, hub, "--yes"), "me/tuned: this token may not write there", "hf auth login")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_nobody_logged_in(trained, hub):
     one_line(push(trained, hub, "--yes", token=""), "nobody is logged in", "hf auth login")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_hub_that_is_unreachable(trained):
     one_line(push(trained, None, "--yes"), "me/tuned: the hub is unreachable")
 

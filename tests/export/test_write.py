@@ -20,6 +20,7 @@ from tests.helpers.backends import BACKENDS, LORA, backend_of, load, logits, mlx
 from tests.helpers.exporting import by_library, train
 from tests.helpers.families import FAMILIES, write_family
 from tests.helpers.rounding import same_logits
+from tests.helpers.some import fast
 from tests.helpers.tiny_model import write_tiny_model
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
@@ -152,7 +153,7 @@ def test_a_checkpoint_of_ones_choice(trained, tmp_path):
 
 
 @pytest.mark.parametrize("dora", [False, True])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", fast(FAMILIES, ["llama3", "gemma3", "lfm2"]))
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_merged_weights_of_every_family(backend, name, dora, tmp_path):
     base = write_family(tmp_path / "base", name, backend)

@@ -167,10 +167,10 @@ def test_damaged_inputs_end_in_one_line(corpus: Corpus, kind: str, block: int) -
     check_block(corpus, kind, block * BLOCK, BLOCK)
 
 
+@pytest.mark.parametrize("corpus", ["mlx"], indirect=True)  # the slow test has both
 @pytest.mark.parametrize("kind", SHARES)
 def test_some_damaged_inputs_end_in_one_line(corpus: Corpus, kind: str) -> None:
-    if corpus.backend == "mlx":  # the slow test has both
-        check_block(corpus, kind, -8, 8)
+    check_block(corpus, kind, -8, 8)
 
 
 def check_block(corpus: Corpus, kind: str, first: int, count: int) -> None:

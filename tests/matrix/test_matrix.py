@@ -11,6 +11,7 @@ from mio_local.errors import RecipeError
 from tests.helpers.backends import backend_of, load, logits
 from tests.helpers.exporting import by_library
 from tests.helpers.rounding import same_logits
+from tests.helpers.some import fast
 from tests.matrix.__main__ import walked
 from tests.matrix.architectures import write_architecture
 from tests.matrix.cells import walk
@@ -18,7 +19,6 @@ from tests.matrix.cells import walk
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"),
 ]
-FAST = ("gemma3",)
 SLOW = ("qwen3_5", "qwen3_next", "qwen2_moe", "mixtral", "lfm2_moe", "granitemoehybrid", "deepseek_v3", "jamba",
         "mamba", "nemotron_h", "falcon_h1", "mistral3", "qwen3_vl", "llama4", "apertus", "gpt_oss", "starcoder2",
         "falcon")  # fmt: skip
@@ -31,11 +31,25 @@ def both_libraries():
         backend_of(name)
 
 
-@pytest.mark.parametrize("name", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+@pytest.mark.parametrize("name", SLOW)
+@pytest.mark.slow
 def test_an_architecture_from_training_to_every_export(name, tmp_path):
-    rows = walked(name, tmp_path)
+    check(walked(name, tmp_path))
+
+
+def check(rows):
     assert {backend: row.faults() for backend, row in rows.items()} == {"mlx": [], "cuda": []}
     assert any(row.said["train"] == "ok" for row in rows.values())
+
+
+def test_one_that_takes_pictures_and_the_two_libraries_names_in_it(tmp_path):
+    check(walked("gemma3", tmp_path))
+    for backend in ("mlx", "cuda"):
+        exports = tmp_path / "gemma3" / backend / "runs" / "m" / "exports"
+        for kind, file, prefix in (("peft", "adapter_model", "base_model.model.model.language_model.layers."),
+                                   ("mlx", "adapters", "language_model.model.layers.")):  # fmt: skip
+            with safe_open(exports / kind / f"{file}.safetensors", "np") as tensors:
+                assert all(key.startswith(prefix) for key in tensors.keys())  # noqa: SIM118
 
 
 def trained(name, backend, place, *more):
@@ -45,8 +59,7 @@ def trained(name, backend, place, *more):
     return base, place / "run" / "runs" / "m", row
 
 
-@pytest.mark.parametrize("name", ["qwen3_moe", "granitemoe", pytest.param("mixtral", marks=pytest.mark.slow),
-                                  pytest.param("dots1", marks=pytest.mark.slow)])  # fmt: skip
+@pytest.mark.parametrize("name", fast(["qwen3_moe", "granitemoe", "mixtral", "dots1"], ["qwen3_moe"]))
 def test_experts_adapted_by_mlx_are_merged_for_transformers(name, tmp_path):
     """One by one, several in one tensor, or under Mixtral's names: whatever the files have, transformers then gives
     what MLX gives with the adapter."""
@@ -59,15 +72,7 @@ def test_experts_adapted_by_mlx_are_merged_for_transformers(name, tmp_path):
     same_logits(logits(by_library("cuda", made / "exports" / "merged"), IDS), ours)
 
 
-@pytest.mark.parametrize("backend", ["mlx", "cuda"])
-def test_the_two_libraries_names_of_a_model_that_takes_pictures(backend, tmp_path):
-    _, made, _ = trained("gemma3", backend, tmp_path)
-    for kind, file, prefix in (("peft", "adapter_model", "base_model.model.model.language_model.layers."),
-                               ("mlx", "adapters", "language_model.model.layers.")):  # fmt: skip
-        with safe_open(made / "exports" / kind / f"{file}.safetensors", "np") as tensors:
-            assert all(key.startswith(prefix) for key in tensors.keys())  # noqa: SIM118
-
-
+@pytest.mark.slow
 def test_what_all_linear_leaves_out_is_told(tmp_path):
     _, made, _ = trained("falcon_h1", "cuda", tmp_path)
     notes = [json.loads(line) for line in (made / "events.jsonl").read_text().splitlines()]

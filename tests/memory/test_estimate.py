@@ -22,17 +22,13 @@ def off_by(seen):
     return seen["estimate"] / seen["peak"] - 1
 
 
+@pytest.mark.slow
 @both
 @pytest.mark.parametrize(
     ("batch", "checkpoint", "levers", "threads"),
     [
-        (4, False, "", ""),
-        pytest.param(1, False, "", "", marks=pytest.mark.slow),
-        pytest.param(4, True, "", "", marks=pytest.mark.slow),
-        pytest.param(4, False, "plain", "1", marks=pytest.mark.slow),
-        pytest.param(4, False, "answers=5", "", marks=pytest.mark.slow),
-        pytest.param(2, True, "answers=8", "", marks=pytest.mark.slow),
-        pytest.param(4, False, "plain", "", marks=pytest.mark.slow),
+        (4, False, "", ""), (1, False, "", ""), (4, True, "", ""), (4, False, "plain", "1"),
+        (4, False, "answers=5", ""), (2, True, "answers=8", ""), (4, False, "plain", ""),
     ],
 )
 def test_a_wide_tiny_model_peaks_where_the_estimate_says(
@@ -46,7 +42,8 @@ def test_a_wide_tiny_model_peaks_where_the_estimate_says(
     assert abs(off_by(seen)) < 0.25, seen
 
 
-@pytest.mark.parametrize("told", ["1", pytest.param("none", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("told", ["1", "none"])
 def test_the_estimate_counts_as_many_parts_side_by_side_as_torch_has(told):
     """In a process of its own, as PyTorch reads OMP_NUM_THREADS when it is imported."""
     backend_of("cuda")

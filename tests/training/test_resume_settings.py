@@ -10,6 +10,7 @@ from mio_local.training.loop import train
 from mio_local.training.prepare import start
 from mio_local.training.reopen import reopen
 from tests.helpers.backends import BACKENDS, need_library
+from tests.helpers.some import fast
 from tests.training.test_resume import files, recipe_tables, repeatable, run_through
 
 CHOSEN: dict[str, dict[str, dict[str, Any]]] = {
@@ -22,10 +23,12 @@ CHOSEN: dict[str, dict[str, dict[str, Any]]] = {
     "robust": {"loss": {"name": "robust", "label_smoothing": 0.1}},
 }
 HERE = [(backend, name) for backend in BACKENDS for name in CHOSEN if (backend, name) != ("mlx", "adamw_8bit")]
+SOON = [("mlx", "muon"), ("cuda", "adamw_8bit"), ("cuda", "patterns")]
 
 
-@pytest.mark.parametrize(("backend", "name"), HERE)
-def test_it_goes_on_to_the_bit(tmp_path: Path, tiny_model: Path, tiny_pairs: Path, backend: str, name: str) -> None:
+@pytest.mark.parametrize("case", fast(HERE, SOON), ids="-".join)
+def test_it_goes_on_to_the_bit(tmp_path: Path, tiny_model: Path, tiny_pairs: Path, case: tuple[str, str]) -> None:
+    backend, name = case
     need_library(backend)
     if name == "adamw_8bit":
         pytest.importorskip("bitsandbytes")

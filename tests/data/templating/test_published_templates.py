@@ -20,9 +20,12 @@ from mio_local.data.pairs import Pair
 from mio_local.data.template import Chat
 from mio_local.errors import DataError
 from mio_local.recipe import DataSettings
+from tests.helpers.some import fast
 from tests.helpers.templates import published, tokenizer_for
 
 FILES = published()
+USUAL = {"chatml", "gemma3", "llama3_1", "mistral-instruct", "qwen2.5-instruct", "qwen3", "gptoss", "deepseekv3",
+         "phi3", "glm4moe"}.intersection(FILES)  # fmt: skip
 DAY = datetime(2024, 7, 26, 12)
 CLOCK = """{%- macro strftime_now(form) -%}
 {{- {'%Y-%m-%d': '2024-07-26', '%d %b %Y': '26 Jul 2024'}[form] -}}
@@ -225,22 +228,25 @@ def of(name: str, thoughts: Any = "keep", **arguments: Any) -> tuple[Oracle, Cha
     return oracle, Chat(oracle.tokenizer, str(FILES[name]), DAY.timestamp(), settings=settings)
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", fast(FILES, USUAL))
 def test_conversations_become_the_tokens_of_the_template_or_are_told_or_refused(name: str) -> None:
     oracle, chat = of(name)
     for kind in KINDS:
         assert outcome(oracle, chat, kind) in ("exact", "told", "refused"), kind
 
 
+THINKING = [name for name, file in FILES.items() if "enable_thinking" in file.read_text("utf-8")]
+
+
 @pytest.mark.parametrize("thinking", [False, True])
-@pytest.mark.parametrize("name", [name for name, file in FILES.items() if "enable_thinking" in file.read_text("utf-8")])
+@pytest.mark.parametrize("name", fast(THINKING, USUAL.intersection(THINKING)))
 def test_the_same_with_thinking_set(name: str, thinking: bool) -> None:
     oracle, chat = of(name, enable_thinking=thinking)
     for kind in KINDS:
         assert outcome(oracle, chat, kind) in ("exact", "told", "refused"), kind
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", fast(FILES, USUAL))
 def test_dropped_thoughts_leave_the_tokens_of_the_same_conversation_without(name: str) -> None:
     oracle, chat = of(name, "drop")
     talk = copy.deepcopy(TALK)

@@ -13,6 +13,7 @@ from mio_local.data.template import Chat
 from mio_local.data.templating import bounds
 from mio_local.errors import DataError
 from tests.helpers.byte_tokenizer import build
+from tests.helpers.some import fast
 
 TURNS = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
 LOOP, ENDED = "{% for i in range(99999) %}", "{% endfor %}"
@@ -32,7 +33,7 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:30])
+@pytest.mark.parametrize("text", fast(HOSTILE, HOSTILE.keys() - {LONG}), ids=lambda text: text[:30])
 def test_it_ends_in_one_line(tmp_path, text):
     file = tmp_path / "t.jinja"
     file.write_text(text + TURNS, encoding="utf-8")

@@ -188,8 +188,8 @@ def spellings(text: str) -> set[str]:
     return {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
 
 
-FEW = settings(max_examples=150, derandomize=True, database=None, deadline=None,
-               suppress_health_check=list(HealthCheck))  # fmt: skip
+FEW, MANY = (settings(max_examples=count, derandomize=True, database=None, deadline=None,
+                      suppress_health_check=list(HealthCheck)) for count in (25, 150))  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -209,9 +209,7 @@ def encoded(file, template, pair):
     return None
 
 
-@FEW
-@given(template=templates(), pair=pairs())
-def test_every_text_is_in_the_tokens_or_told_or_the_pair_is_refused(file, template, pair):
+def check_every_text(file, template, pair):
     before = copy.deepcopy(pair)
     if not (found := encoded(file, template, pair)):
         return
@@ -233,9 +231,21 @@ def test_every_text_is_in_the_tokens_or_told_or_the_pair_is_refused(file, templa
 
 
 @FEW
-@given(template=templates(), pair=pairs(), which=st.integers(0, 30))
-def test_a_text_that_changes_no_token_is_told(file, template, pair, which):
-    """However often the same text stands elsewhere; but for one that templates write, as a quotation mark."""
+@given(template=templates(), pair=pairs())
+def test_every_text_is_in_the_tokens_or_told_or_the_pair_is_refused(file, template, pair):
+    check_every_text(file, template, pair)
+
+
+@pytest.mark.slow
+@MANY
+@given(template=templates(), pair=pairs())
+def test_every_text_of_many_pairs_is_there_or_told_or_refused(file, template, pair):
+    check_every_text(file, template, pair)
+
+
+def check_changed_text(file, template, pair, which):
+    """A text that changes no token is told, however often the same text stands elsewhere; but for one that templates
+    write, as a quotation mark."""
     assume(pair.chosen)
     other = in_messages(pair)
     changes = [one for one in places(other, other.chosen) if re.search("cat|yes|so|é", str(leaves(one[1][one[2]])))]
@@ -246,3 +256,16 @@ def test_a_text_that_changes_no_token_is_told(file, template, pair, which):
         return
     same = (found[2].prompt, found[2].chosen) == (changed[2].prompt, changed[2].chosen)
     assert not same or kind in found[1], (kind, holder[key], found[1])
+
+
+@FEW
+@given(template=templates(), pair=pairs(), which=st.integers(0, 30))
+def test_a_text_that_changes_no_token_is_told(file, template, pair, which):
+    check_changed_text(file, template, pair, which)
+
+
+@pytest.mark.slow
+@MANY
+@given(template=templates(), pair=pairs(), which=st.integers(0, 30))
+def test_a_text_of_many_that_changes_no_token_is_told(file, template, pair, which):
+    check_changed_text(file, template, pair, which)

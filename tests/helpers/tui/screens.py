@@ -1,5 +1,6 @@
 """A screen as text that can be kept beside the tests and read in a diff: its characters, then their styles."""
 
+import asyncio
 import string
 import time
 from collections.abc import Callable
@@ -38,7 +39,8 @@ async def until(pilot: Pilot[Any], truth: Callable[[], object], seconds: float =
     end = time.monotonic() + seconds
     while not truth():
         assert time.monotonic() < end, seen(pilot)
-        await pilot.pause(0.02)
+        await asyncio.sleep(0.01)  # where the pilot's own pause would send a message to each widget
+        pilot.app.screen._on_timer_update()
 
 
 def look(app: App[Any]) -> str:

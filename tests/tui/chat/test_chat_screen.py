@@ -120,6 +120,7 @@ async def test_side_by_side_then_a_pair(runs, size):
         assert app.screen.messages[1]["content"] == answers["one"][0].text
 
 
+@pytest.mark.slow
 async def test_again_draws_another_answer_to_the_same_question(runs):
     app = MioApp(runs, chat=ChatStart(["one"]))
     async with app.run_test(size=(100, 30)) as pilot:
@@ -181,6 +182,7 @@ async def test_settings_are_checked_and_kept(runs):
         assert app.screen.messages[0] == {"role": "system", "content": "Be brief."}
 
 
+@pytest.mark.slow
 async def test_a_pair_is_what_the_answers_were_asked_with(runs):
     """Whatever the settings say by then; the run's own system message with it."""
     text = (runs / "one" / "recipe.toml").read_text()
@@ -201,6 +203,7 @@ async def test_a_pair_is_what_the_answers_were_asked_with(runs):
         assert "was cut at max_tokens; raise max_tokens (ctrl+o)" in await refused(pilot, "f3")
 
 
+@pytest.mark.slow
 async def test_two_runs_share_one_base(runs):
     app = MioApp(runs)
     async with app.run_test(size=(140, 45)) as pilot:

@@ -10,6 +10,7 @@ from mio_local.models import hub
 from mio_local.runs.directory import Run
 from mio_tui.dialogs import Ask
 from mio_tui.new.checks import of_data
+from tests.helpers.some import fast
 from tests.helpers.tui import new_run_form
 from tests.helpers.tui.new_run_form import (
     TABLES,
@@ -70,7 +71,7 @@ async def test_nothing_opens_over_a_form_that_starts(folder: Path, shown: list[R
     assert len(queues) == 1
 
 
-@pytest.mark.parametrize("change", ["another model", "an edit", "a recipe", "help", ""])
+@pytest.mark.parametrize("change", fast(["another model", "an edit", "a recipe", "help", ""], ["an edit", ""]))
 async def test_a_start_that_waits_for_a_download_is_for_what_was_there_then(
     folder: Path, tmp_path: Path, shown: list[Run], launched: list[Any], monkeypatch: Any, change: str
 ) -> None:
