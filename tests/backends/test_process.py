@@ -10,6 +10,7 @@ import pytest
 from mio_local.backends import installed
 from mio_local.process import cores, fast_library
 from tests.helpers.backends import need_library
+from tests.helpers.some import fast
 
 SHARES = """
 import ctypes
@@ -75,7 +76,7 @@ except BackendError as error:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux bounds the address space")
-@pytest.mark.parametrize("backend", installed())
+@pytest.mark.parametrize("backend", fast(installed(), {"mlx"}.intersection(installed())))
 def test_a_bound_on_the_address_space_is_told_before_a_library_meets_it(backend: str, tiny_model: Path) -> None:
     need_library(backend)
     words = [sys.executable, "-c", BOUNDED, backend, str(tiny_model)]

@@ -140,6 +140,7 @@ def failed(made: Trial) -> Any:
             return end.value
 
 
+@pytest.mark.slow
 def test_a_trial_that_cannot_be_is_one_line(tmp_path: Path, monkeypatch: Any) -> None:
     made = Trial(recipe("mlx"), tmp_path / "none", [PAIRS[:4]], 0)
     with pytest.raises(BackendError, match=str(tmp_path / "none")):

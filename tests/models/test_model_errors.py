@@ -264,7 +264,7 @@ def test_cuda_without_a_gpu_names_the_cpu(train: Mistake) -> None:
     ("blocked", "backend", "remedy"),
     [
         ("torch", "cuda", installing("cuda")),
-        ("peft", "cuda", installing("cuda")),
+        pytest.param("peft", "cuda", installing("cuda"), marks=pytest.mark.slow),
         ("transformers", "mlx", "pip install "),
         ("mlx", "mlx", installing()),
         ("mlx,torch", "auto", installing()),

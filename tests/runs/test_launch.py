@@ -85,6 +85,7 @@ def content(prompt: str) -> str:
     return prompt.removeprefix("user\n").removesuffix("assistant\n").strip()
 
 
+@pytest.mark.slow
 def test_a_killed_trainer_is_lost_at_once_and_resume_finishes_it(make: Make) -> None:
     """The lock tells, whatever status.json says; no step is missing or there twice."""
     run = make("a", steps=16, save_every=4)

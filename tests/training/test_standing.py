@@ -29,7 +29,8 @@ def tables(model: Path, pairs: Path, **evaluated: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("fraction", [0.4, pytest.param(0.0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("fraction", [0.4, 0.0])
 def test_the_status_says_what_the_events_say_after_each_step(
     tiny_model: Path, tiny_pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fraction: float
 ) -> None:

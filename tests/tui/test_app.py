@@ -37,6 +37,7 @@ asyncio.run(walk())
 """
 
 
+@pytest.mark.slow
 def test_no_screen_loads_an_array_library(tmp_path: Path) -> None:
     fakes.make_run(tmp_path / "runs", "one")
     fakes.make_run(tmp_path / "runs", "two", loss="dpo")
@@ -79,6 +80,7 @@ def test_the_first_screen_loads_no_model_and_no_numpy(tmp_path: Path) -> None:
     assert not loaded & late
 
 
+@pytest.mark.slow
 def test_first_paint_is_soon(tmp_path: Path) -> None:
     """By its CPU against that of Textual's import, as a machine that tests in parallel has no use for a clock: 1.5
     times as much, and 1.9 with the recipe and numpy; by the clock, see tests/bench/app_latency.py."""
@@ -87,6 +89,7 @@ def test_first_paint_is_soon(tmp_path: Path) -> None:
     assert taken < 2.5 * min(first_paint(b"here", "-c", textual)[1] for _ in range(3))
 
 
+@pytest.mark.slow
 def test_killing_the_app_harms_no_run(tmp_path: Path) -> None:
     run = fakes.make_run(tmp_path / "runs", "alone", "training", steps=100)
     before = {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}

@@ -14,6 +14,7 @@ from mio_tui.screens.chat import ChatScreen
 from mio_tui.screens.live import LiveScreen
 from mio_tui.theme import DARK, DEFAULTS, LIGHT
 from tests.helpers import fakes
+from tests.helpers.some import fast
 from tests.helpers.tui import wcag
 from tests.helpers.tui.new_run_form import stage
 from tests.helpers.tui.screens import seen, until
@@ -21,7 +22,7 @@ from tests.helpers.tui.screens import seen, until
 OURS = (DARK.name, LIGHT.name)
 # an ansi theme has the terminal's own colours, which nobody but the terminal knows
 OTHERS = sorted(name for name, theme in BUILTIN_THEMES.items() if not theme.ansi)
-THEMES = [*OURS, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
+THEMES = fast([*OURS, *OTHERS], [DARK.name])
 
 
 @pytest.fixture

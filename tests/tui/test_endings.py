@@ -98,6 +98,7 @@ def test_what_is_told_is_text_whatever_the_files_hold(tmp_path):
     assert [endings.told(*each)[2] for each in found.ended()] == ["error"]
 
 
+@pytest.mark.slow
 def test_a_real_terminal_rings(training):
     run, end = training
     written = []

@@ -161,6 +161,7 @@ async def test_escape_ends_the_answer_and_then_the_screen(endless):
         await until(pilot, lambda: process.returncode is not None, 30)
 
 
+@pytest.mark.slow
 async def test_settings_are_checked_and_kept(runs):
     app = MioApp(runs, chat=ChatStart(["one"]))
     async with app.run_test(size=(80, 24)) as pilot:
@@ -254,7 +255,8 @@ async def test_strange_answers_end_the_process_in_one_line(runs, monkeypatch):
 
 
 @pytest.mark.skipif(not shutil.which("tmux"), reason="tmux is not installed")
-@pytest.mark.parametrize(("width", "height"), [SIZES[0], pytest.param(*SIZES[1], marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "height"), SIZES)
 def test_by_keys_alone_in_a_real_terminal(runs, width, height):
     environment = {"TERM": "tmux-256color", "PS1": "$ ", "LANG": "C.UTF-8", "PATH": os.environ["PATH"]}
     environment |= {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}

@@ -22,6 +22,7 @@ def sent(apps, seconds):
     return [app.sent - start for app, start in zip(apps, before, strict=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [2.5, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_live_screen_that_is_done_or_paused_sends_nothing(tmp_path, seconds):
     """Over the list of runs, as always; ten looks at the files, or forty, are among the seconds."""

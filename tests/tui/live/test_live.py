@@ -157,6 +157,7 @@ async def test_nothing_is_drawn_while_nothing_changes(training, monkeypatch):
         await until(pilot, lambda: len(drawn) >= 5)
 
 
+@pytest.mark.slow
 async def test_a_long_run_opens_soon(tmp_path):
     stream = list(fakes.events(49_000, total=49_000, every=100))
     run = fakes.make_run(tmp_path, "mio-run", state="training", steps=49_000, total=49_000, stream=stream)

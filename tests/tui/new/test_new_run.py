@@ -273,6 +273,7 @@ async def test_a_run_is_set_up_with_the_real_preview_and_trains(
         assert run.read_status()["step"] == 2
 
 
+@pytest.mark.slow
 async def test_the_form_loads_no_array_library() -> None:
     code = (
         "import sys, mio_tui.new.screen; heavy = {'torch', 'mlx', 'transformers', 'datasets', "

@@ -152,6 +152,7 @@ async def test_why_a_run_failed_is_readable_at_every_width(folder, width):
         assert reason in said
 
 
+@pytest.mark.slow
 async def test_a_covered_list_looks_at_nothing(folder, monkeypatch):
     many(folder, 3)
     async with listed(folder, rows=3) as (pilot, screen):
@@ -180,6 +181,7 @@ def test_what_is_typed_fast_goes_to_the_filter(folder):
         app.wait_for("runs 1 of 30 /done 28")
 
 
+@pytest.mark.slow
 def test_nothing_is_written_while_nothing_changes(folder):
     """A row of ages wrote to the terminal every few seconds."""
     many(folder, 30)
