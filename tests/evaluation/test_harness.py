@@ -14,9 +14,9 @@ from mio_local.errors import BackendError, DataError
 from mio_local.process import installing
 from mio_local.progress import silent
 from mio_local.runs.directory import Run
+from tests.evaluation.harness_tasks import by_itself, write_tasks
 from tests.helpers.backends import BACKENDS, both, load, logits, move, noisy, start
 from tests.helpers.fakes import read_events
-from tests.helpers.harness_tasks import by_itself, write_tasks
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the harness's own, and its libraries'
 ROWS = [([3, 4, 5], [6, 7]), ([8], [9]), ([1, 2, 3, 4, 5, 6, 7], [8, 9, 10, 11, 12]), ([60] * 40, [61, 62] * 20)]
