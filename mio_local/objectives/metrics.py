@@ -145,9 +145,10 @@ def _rewards(p: PairLogps) -> dict[str, Figure]:
     if p.rewards is None:
         return {}
     there = np.concatenate([np.atleast_2d(each) for each in p.there]) > 0
-    some, lone = there.any(0), ~there.any(0)
-    middle = np.where(there, p.rewards, 0).sum(0) / (there.sum(0) + lone)
-    spread = np.where(there, (p.rewards - middle) ** 2, 0).sum(0) / (there.sum(0) + lone)
+    count = there.sum(0)
+    some, divisor = count > 0, np.maximum(count, 1)
+    middle = np.where(there, p.rewards, 0).sum(0) / divisor
+    spread = np.where(there, (p.rewards - middle) ** 2, 0).sum(0) / divisor
     best = np.where(there, p.rewards, -math.inf).max(0)
     return {
         "reward/mean": Figure(p.rewards, there),

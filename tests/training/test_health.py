@@ -54,7 +54,7 @@ def test_the_first_loss_is_known_or_depends_on_the_data(name: str, first: float 
     assert health.start_note(1, {"loss": value * 1.005}, loss) is None
     told = health.start_note(1, {"loss": value * 1.05}, loss)
     assert (told is None) == (first is None)
-    assert told is None or told.data["level"] == "error"
+    assert told is None or told.values["level"] == "error"
 
 
 def test_a_run_that_blows_up_fails_and_keeps_the_last_good_adapter(

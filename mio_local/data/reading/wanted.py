@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from mio_local.learning import LossSettings
 from mio_local.objectives.losses import LOSSES, Needs
 
+
 @dataclass(frozen=True)
 class Wanted:
     """`negatives`: the most rejected answers of a group. `needs`: pairs of a better and a worse answer, such with a
