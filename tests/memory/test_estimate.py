@@ -132,8 +132,8 @@ def test_the_answers_logits_are_counted_part_by_part():
 
 
 def test_the_answers_of_a_group_are_counted():
-    """Two float32 buffers of their logits, for three and for four answers of 16 tokens; of the plain path five rows, and
-    of the answers' a copy and a difference, as scoring without a gradient is the peak."""
+    """Two float32 buffers of their logits, for three and for four answers of 16 tokens. Of the plain path five rows,
+    and of the answers' a copy and a difference, as scoring without a gradient is the peak."""
     three, four = (
         parts("cuda", "cpu", 257, WIDE, pair=241 + 16 * n, answers=n, train__batch_size=1)["logits"] for n in (3, 4)
     )

@@ -47,7 +47,7 @@ class Data:
     @property
     def answers(self) -> int:
         """The most answers of a prompt, as far as the statistics tell."""
-        return int(self.summary.get("answers", (2,))[-1])
+        return int(self.summary.get("group_sizes", (2,))[-1])
 
     @property
     def held_out(self) -> int:
