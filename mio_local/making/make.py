@@ -7,7 +7,7 @@ or not.
 """
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -95,7 +95,7 @@ class Maker:
             spent = time.perf_counter() - began
             report(Progress(before + done, known, total, tokens + drawn, spent, judging))
 
-        judging: list[tuple[Chunk, Ids, Future[list[Rewards]]]] = []
+        judging: deque[tuple[Chunk, Ids, Future[list[Rewards]]]] = deque()
         pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="judge")  # while others are drawn
         try:
             coming = draw(
@@ -107,13 +107,16 @@ class Maker:
                     self.work.add_logps(chunk.number, ids, self._logps(chunk, ids))
                 if self.work.rewards(self.key, chunk.number, ids) is None:
                     judging.append((chunk, ids, pool.submit(self.judge.judge, self._answered(chunk, ids))))
-                judging = self._keep(judging, wait=False)
+                while judging and judging[0][2].done():
+                    self._keep(*judging.popleft())
             while judging:
                 told(0, 0, judging=True)
-                judging = self._keep(judging, wait=True)
+                self._keep(*judging.popleft())
         finally:
             pool.shutdown(cancel_futures=True)
-            self._keep(judging, wait=False)
+            for waiting in judging:
+                if not waiting[2].cancelled() and waiting[2].exception() is None:
+                    self._keep(*waiting)
 
     def making(self) -> Making:
         """The pairs of the prompts that are answered and judged."""
@@ -153,16 +156,8 @@ class Maker:
         count = self.settings.answers
         return [found[first : first + count] for first in range(0, len(found), count)]
 
-    def _keep(
-        self, judging: list[tuple[Chunk, Ids, Future[list[Rewards]]]], *, wait: bool
-    ) -> list[tuple[Chunk, Ids, Future[list[Rewards]]]]:
-        """Keep the rewards that are there, in their order, the first one's once it is; those that are not."""
-        while judging and (wait or judging[0][2].done()):
-            chunk, ids, rewards = judging[0]
-            if not rewards.cancelled():
-                self.work.add_rewards(self.key, chunk.number, ids, rewards.result())
-            judging, wait = judging[1:], False
-        return judging
+    def _keep(self, chunk: Chunk, ids: Ids, rewards: Future[list[Rewards]]) -> None:
+        self.work.add_rewards(self.key, chunk.number, ids, rewards.result())
 
     def _length(self, answer: Answer) -> int:
         return len(self.chat.tokenizer(shown_text(answer), add_special_tokens=False, verbose=False)["input_ids"])

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import time
 import zlib
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from mio_local.storage.json_files import parse
 from mio_local.storage.writing import append
 
 FORMAT = 1
+TORN = re.compile(rb"[0-9a-f]{0,8}|[0-9a-f]{8} ({[^\n]*)?")  # the part of a first line
 Ids = list[list[list[int]]]  # of each prompt of a chunk, of each of its answers: tokens, with the one that ended it
 
 
@@ -106,7 +108,7 @@ class Work:
         if lines[-1]:  # the part of a line that a killed process left
             os.ftruncate(self._opened, len(content) - len(lines[-1]))
         if not sound or "depends" not in sound[0]:
-            if sound or content:
+            if not TORN.fullmatch(content):
                 self._refuse(file, "its first line is not what was written")
             os.ftruncate(self._opened, 0)
             self._write({"format": FORMAT, "created": self.created, "depends": self.depends})
