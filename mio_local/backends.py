@@ -21,7 +21,7 @@ from mio_local.data.collate import Batch
 from mio_local.data.loglikelihood import Row, Score
 from mio_local.errors import BackendError, nearest, one_line
 from mio_local.objectives.losses import Objective
-from mio_local.process import installing
+from mio_local.process import installing, uncollected
 from mio_local.recipe import LoraSettings, ModelSettings, Recipe, SpeedSettings, TrainSettings
 from mio_local.sampling import Draws, Sampling, Told
 
@@ -225,6 +225,7 @@ def installed() -> list[str]:
     return sorted(point.name for point in entry_points(group=GROUP))
 
 
+@uncollected()
 def load_backend(name: str) -> Backend:
     """The backend called `name`; `auto` takes the first that imports, MLX before PyTorch."""
     points = {point.name: point for point in entry_points(group=GROUP)}

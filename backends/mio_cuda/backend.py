@@ -3,10 +3,12 @@
 PEFT takes seconds to import: it comes with the first model, so that a mistake in the data is told before.
 """
 
+import contextlib
+import functools
 import importlib.util
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +26,7 @@ from mio_cuda.optimizer import available
 from mio_local.adapters.merge import ExpertPlace
 from mio_local.backends import MATRIX, Device, importing, rates, require
 from mio_local.errors import BackendError, ModelError, one_line
-from mio_local.process import check_address_space, installing
+from mio_local.process import check_address_space, installing, uncollected
 from mio_local.recipe import ModelSettings
 
 if TYPE_CHECKING:
@@ -88,7 +90,7 @@ class CudaBackend:
     ) -> "CudaModel":
         """Load the model in `folder`, in `settings.dtype`, quantised by bitsandbytes where asked."""
         check_address_space(folder)
-        with importing(self.name):
+        with importing(self.name), uncollected(), compiling_later():
             from mio_cuda.model import CudaModel
 
         kind = self.probe(device).kind
@@ -126,7 +128,6 @@ class CudaBackend:
                 module.support_avx512bf16_for_cpu = False
         return CudaModel(model, place, grad_checkpoint=grad_checkpoint)
 
-
     def layer_names(self, folder: Path, settings: ModelSettings) -> list[str]:
         with importing(self.name):
             from mio_cuda.linears import linear_layers
@@ -146,9 +147,9 @@ class CudaBackend:
     def logits(
         self, folder: Path, settings: ModelSettings, device: str, ids: Sequence[int], adapter: Path | None
     ) -> np.ndarray:
+        model = self.load(folder, settings, device, grad_checkpoint=False, seed=0)
         from mio_cuda import files
 
-        model = self.load(folder, settings, device, grad_checkpoint=False, seed=0)
         try:
             return files.logits(model.model, model.device, ids, adapter)
         except Exception as error:  # PEFT's own, of what it does not take
@@ -157,9 +158,10 @@ class CudaBackend:
     def dense(
         self, folder: Path, settings: ModelSettings, device: str
     ) -> tuple[list[str], Iterator[tuple[str, np.ndarray]]]:
+        model = self.load(folder, settings, device, grad_checkpoint=False, seed=0).model
         from mio_cuda import files
 
-        return files.dense(self.load(folder, settings, device, grad_checkpoint=False, seed=0).model)
+        return files.dense(model)
 
     def expert_places(self, folder: Path, settings: ModelSettings, layers: Sequence[str]) -> list[ExpertPlace]:
         raise ModelError(f"{layers[0]}: a stack of experts, which no adapter of PEFT's is on here")
@@ -170,6 +172,30 @@ class CudaBackend:
         for file in folder.glob("*.safetensors*"):
             file.unlink()
         model.save_pretrained(str(folder), safe_serialization=True)
+
+
+@contextlib.contextmanager
+def compiling_later() -> Generator[None]:
+    """Let torch.compile wait for the first call of what it is given meanwhile. bitsandbytes, which PEFT imports, hands
+    it functions of its CPU path, and importing PyTorch's compiler takes longer than all the rest of PEFT."""
+    compile_now = torch.compile
+
+    def later(function: Callable[..., Any] | None = None, **options: Any) -> Any:
+        if function is None:
+            return compile_now(**options)
+        compiled = functools.cache(lambda: compile_now(function, **options))
+
+        @functools.wraps(function)
+        def call(*given: Any, **named: Any) -> Any:
+            return compiled()(*given, **named)
+
+        return call
+
+    torch.compile = later
+    try:
+        yield
+    finally:
+        torch.compile = compile_now
 
 
 def _place(device: str) -> torch.device:

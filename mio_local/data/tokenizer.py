@@ -8,7 +8,7 @@ from typing import Any
 
 from mio_local.data.formats.hub_reach import reachable
 from mio_local.errors import HubError, ModelError, one_line
-from mio_local.process import check_trust, installing, with_all
+from mio_local.process import check_trust, installing, uncollected, with_all
 from mio_local.recipe import ModelSettings
 from mio_local.storage.json_files import read_json
 from mio_local.storage.paths import expanded
@@ -18,6 +18,7 @@ EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "to
 UNREACHABLE = {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError", "ConnectTimeout", "ReadTimeout"}
 
 
+@uncollected()
 def load_tokenizer(model: ModelSettings) -> Any:
     """The transformers tokenizer of a model folder or hub name; its remote code runs only when the settings allow it.
 

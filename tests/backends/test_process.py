@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,22 @@ def test_a_bound_on_the_address_space_is_told_before_a_library_meets_it(backend:
     done = subprocess.run(words, capture_output=True, text=True, timeout=120)
     assert "ulimit -v unlimited" in done.stdout, (done.returncode, done.stderr)
     assert str(tiny_model) in done.stdout
+
+
+LATER = """
+import sys
+import torch
+from mio_cuda.backend import compiling_later
+with {}:
+    import peft
+    doubled = torch.compile(lambda numbers: 2 * numbers, backend="eager")
+    tripled = torch.compile(backend="eager")(lambda numbers: 3 * numbers)
+print("torch._inductor.compile_fx" in sys.modules, doubled(torch.ones(1)).item(), tripled(torch.ones(1)).item())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("cuda" not in installed() or not find_spec("bitsandbytes"), reason="no bitsandbytes here")
+def test_importing_peft_imports_no_compiler_and_what_is_compiled_later_is() -> None:
+    assert ran(LATER.format("compiling_later()")) == "False 2.0 3.0"
+    assert ran(LATER.format("__import__('contextlib').nullcontext()")) == "True 2.0 3.0"  # else this is of no use

@@ -1,5 +1,6 @@
 """The commands that are printed to be typed next work in the shell in which they are printed."""
 
+import importlib.metadata
 import json
 import os
 import shlex
@@ -118,7 +119,7 @@ def test_an_extra_is_installed_from_the_clone(tmp_path: Path, monkeypatch: pytes
     packages = tmp_path / "lib/mio_local"
     monkeypatch.setattr(process, "__file__", str(packages / "process.py"))  # not in a clone itself: installed
     told = SimpleNamespace(read_text=lambda name: json.dumps({"url": clone.as_uri(), "dir_info": {}}))
-    monkeypatch.setattr(process.importlib.metadata, "distribution", lambda name: told)
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: told)
     assert shlex.split(installing("cuda")) == ["pip", "install", f"{clone}[cuda]"]
     (clone / "pyproject.toml").unlink()
     assert installing("cuda") == "pip install '.[cuda]'"
