@@ -9,62 +9,45 @@ from collections.abc import Sequence
 
 from mio_local.arguments import command_of, parser
 from mio_local.errors import MioError, RecipeError, of_the_machine
-from mio_local.process import as_typed, claim
-from mio_local.text import visible
+from mio_local.process import PROGRAM, as_typed, claim, preload
+from mio_local.progress import opening
+from mio_local.text import visible, visible_line
 
 COMPUTING = ("demo", "train", "resume", "export", "eval", "push", "chat", "generate")  # in this process
+ELSEWHERE = {"-h", "--help", "--tui", "--detach", "--after", "--all"}  # flags by which they do not
+MODULES = {
+    "resume": "train", "show": "runs", "check": "check_run", "eval": "evaluate", "recipes": "explain",
+    "help": "explain", "chat": "talk", "generate": "talk",
+    "data check": "data_commands.data_check", "data make": "data_commands.data_make",
+    **dict.fromkeys(("rename", "note", "tag", "delete", "undelete"), "manage"),
+    **dict.fromkeys(("watch", "attach", "pause", "stop"), "follow"),
+}  # fmt: skip
 
 
 def run(argv: Sequence[str]) -> int:
     """Run one command. Returns the exit code; raises MioError for a user's mistake."""
-    arguments = parser(command_of(argv)).parse_args(argv)
-    if arguments.command is None or getattr(arguments, "tui", False):
-        return open_app(arguments)
-    if arguments.command == "chat" and in_terminal():
-        return open_app(arguments)
-    background = any(getattr(arguments, flag, False) for flag in ("detach", "after", "all"))
-    makes = getattr(arguments, "data_command", "") == "make"
-    if (arguments.command in COMPUTING or makes) and not background:
-        from mio_local.process import preload
+    command = command_of(argv)
+    in_app = command == "chat" and in_terminal()
+    computes = command in COMPUTING or (command == "data" and "make" in argv)
+    if computes and not in_app and ELSEWHERE.isdisjoint(word.partition("=")[0] for word in argv):
+        # first, as it begins this process anew
+        preload(threads=1 if command == "demo" else 0)
+    with opening(f"{command or PROGRAM}: starting") as say:
+        arguments = parser(command).parse_args(argv)
+        if in_app or not arguments.command or getattr(arguments, "tui", False):
+            return open_app(arguments)
+        if read := first_read(arguments):
+            say(f"{command}: reading {read}")
+        name = f"{command} {arguments.data_command}" if command == "data" else command
+        module = importlib.import_module(f"mio_local.commands.{MODULES.get(name, name)}")
+        return module.main(arguments)
 
-        preload(threads=1 if arguments.command == "demo" else 0)
-    match arguments.command:
-        case "demo":
-            from mio_local.commands import demo as module
-        case "train" | "resume":
-            from mio_local.commands import train as module
-        case "runs" | "show":
-            from mio_local.commands import runs as module
-        case "rename" | "note" | "tag" | "delete" | "undelete":
-            from mio_local.commands import manage as module
-        case "check":
-            from mio_local.commands import check_run as module
-        case "watch" | "attach" | "pause" | "stop":
-            from mio_local.commands import follow as module
-        case "plot":
-            from mio_local.commands import plot as module
-        case "report":
-            from mio_local.commands import report as module
-        case "data":
-            if arguments.data_command == "make":
-                from mio_local.commands.data_commands import data_make as module
-            else:
-                from mio_local.commands.data_commands import data_check as module
-        case "chat" | "generate":
-            from mio_local.commands import talk as module
-        case "export":
-            from mio_local.commands import export as module
-        case "push":
-            from mio_local.commands import push as module
-        case "eval":
-            from mio_local.commands import evaluate as module
-        case "bench":
-            from mio_local.commands import bench as module
-        case "help" | "recipes":
-            from mio_local.commands import explain as module
-        case _:
-            from mio_local.commands import doctor as module
-    return module.main(arguments)
+
+def first_read(arguments: argparse.Namespace) -> str:
+    """What a command reads first, as it was named."""
+    given = (getattr(arguments, key, "") for key in ("run", "source", "recipe", "data.source"))
+    names = next((words for words in given if words), "")
+    return visible_line(names if isinstance(names, str) else " ".join(names))
 
 
 def in_terminal() -> bool:
@@ -96,6 +79,7 @@ def open_app(arguments: argparse.Namespace) -> int:
     backend = {key: getattr(arguments, key) for key in ("backend", "device", "steps") if hasattr(arguments, key)}
     demo = backend if arguments.command == "demo" else None
     app = module.MioApp(folder, open_run=run, demo=demo, chat=chat)
+    print(end="")  # takes the opening words away
     parting = app.run()
     if parting:
         print(parting)

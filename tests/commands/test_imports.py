@@ -1,9 +1,9 @@
 """The command line answers at once, and the repository keeps its shape."""
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -28,12 +28,14 @@ def test_help_loads_nothing_heavy(code: str) -> None:
 
 
 def test_help_answers_at_once() -> None:
+    """By the CPU time that it takes, as others may be at work here."""
     best = 1e9
     for _ in range(3):
-        began = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         command = [sys.executable, "-m", "mio_local.cli", "--help"]
         ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-        best = min(best, time.perf_counter() - began)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        best = min(best, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert ended.stdout.startswith("usage: mio-local")
     assert best < 0.5
 

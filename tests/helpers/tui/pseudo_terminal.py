@@ -63,6 +63,9 @@ class Grid:
             self.style = "" if given in ("", "0") else f"{self.style};{given}"
         elif end == "J":
             self.cells = [[(" ", "")] * self.columns for _ in range(self.rows)]
+        elif end == "K" and self.y < self.rows:
+            begin = 0 if given == "2" else self.x
+            self.cells[self.y][begin:] = [(" ", "")] * (self.columns - begin)
 
     def _write(self, words: str) -> None:
         for letter in words:
