@@ -5,6 +5,7 @@ this is done where rows are drawn, to whatever pair of colours meets there.
 """
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from rich.color import Color, ColorType
@@ -19,6 +20,7 @@ from textual.widget import Widget
 LEAST = 4.5  # WCAG 2.2, success criterion 1.4.3, https://www.w3.org/TR/WCAG22/#contrast-minimum
 MIDDLE = 0.179  # the luminance from which black stands out more than white: 4.58 for both
 WHITE, BLACK = ColorTriplet(255, 255, 255), ColorTriplet(0, 0, 0)
+Seen = tuple[Sequence[LineFilter], Behind]  # filters, and the background for which they work
 _TEXT = re.compile("[^\\s\u2500-\u259f\u2800-\u28ff]")  # what is no frame, block or braille
 
 
@@ -37,10 +39,23 @@ class Readable(LineFilter):
 
 def filtered(widget: Widget, strips: list[Strip]) -> list[Strip]:
     """Rows that a widget has rendered past Textual's own cache, as that one would hand them on."""
-    behind = widget.background_colors[1]
-    for each in widget.get_line_filters():
+    filters, behind = seen_by(widget)
+    for each in filters:
         strips = [strip.apply_filter(each, behind) for strip in strips]
     return strips
+
+
+def seen_by(widget: Widget) -> Seen:
+    """What a widget's rows go through."""
+    return widget.get_line_filters(), widget.background_colors[1]
+
+
+def as_seen(segments: list[Segment], seen: Seen) -> list[Segment]:
+    """What has gone through it."""
+    filters, behind = seen
+    for each in filters:
+        segments = each.apply(segments, behind)
+    return segments
 
 
 @lru_cache(4096)

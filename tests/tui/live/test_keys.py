@@ -120,3 +120,15 @@ async def test_charts_without_braille(training, monkeypatch):
     async with opened(training) as (pilot, _):
         assert not any("\u2800" <= character <= "\u28ff" for character in seen(pilot))
         assert "chosen +2.16" in seen(pilot)
+
+
+async def test_what_came_while_one_panel_had_the_screen_is_in_the_others(training):
+    async with opened(training, size=(140, 45)) as (pilot, screen):
+        await until(pilot, lambda: "8 log" in seen(pilot) and not screen.working)
+        await pilot.press("z")
+        await until(pilot, lambda: "8 log" not in seen(pilot) and "TRAINING" not in seen(pilot))
+        fakes.append(training, {"type": "note", "step": 450, "time": fakes.NOW, "level": "info", "text": "a new line"})
+        await until(pilot, lambda: any("a new line" in entry.words for entry in screen.reading.log))
+        assert "a new line" not in seen(pilot)
+        await pilot.press("z")
+        await until(pilot, lambda: "a new line" in seen(pilot) and "TRAINING" in seen(pilot))

@@ -9,7 +9,6 @@ import numpy as np
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.color import Color
 from textual.geometry import Region, Size
 from textual.reactive import Reactive, reactive
 from textual.strip import Strip
@@ -18,15 +17,13 @@ from textual.widget import Widget
 from mio_tui.chart.axes import Range, XKind, bounds, log10, with_guides, y_range
 from mio_tui.chart.curve import Curve, Guide, smoothed
 from mio_tui.chart.frame import Frame
-from mio_tui.chart.scene import STYLES, THIN, Area, Scene, paint
-from mio_tui.contrast import filtered
+from mio_tui.chart.scene import STYLES, Area, Scene, paint
+from mio_tui.chart.theme_style import style_in_theme
+from mio_tui.contrast import Seen, as_seen, seen_by
 
 SMOOTHING = (0, 10, 25, 100)
 """The sensible values of `Chart.smoothing`, in points."""
 
-# A theme that has one of these variables decides the colour; CSS alone could not name them, as Textual refuses to start
-# over a variable that the theme lacks.
-_VARIABLES = {"chosen": "chosen", "rejected": "rejected", "a": "run-a", "b": "run-b", "c": "run-c", "d": "run-d"}
 FEW = 8  # rows
 _CLOSEST = 1e-6  # the narrowest zoom, as a share of the whole
 
@@ -90,6 +87,7 @@ class Chart(Widget):
         self._margin = 0
         self._frame: Frame | None = None
         self._strips: list[Strip | None] = []
+        self._seen: Seen | None = None
         self._styles: dict[int, Style] = {}
         self._area = Area(0, 0, 0, 0)
 
@@ -187,21 +185,28 @@ class Chart(Widget):
     def render_lines(self, crop: Region) -> list[Strip]:
         if self.gutter:  # a border is Textual's affair
             return super().render_lines(crop)
-        strips, (left, right) = filtered(self, [self.render_line(y) for y in crop.line_range]), crop.column_span
+        left, right = crop.column_span
+        strips = self._rows(crop.y, crop.bottom)
         return strips if right - left == self.size.width else [strip.crop(left, right) for strip in strips]
 
     def render_line(self, y: int) -> Strip:
-        """One row, built when it is first asked for."""
-        if self._frame is None or self._frame.codes.shape != (self.size.height, self.size.width):
-            self._frame, self._strips = self._paint(), [None] * self.size.height
-        if not 0 <= y < len(self._strips):
-            return Strip.blank(self.size.width, self.rich_style)
-        strip = self._strips[y]
-        if strip is None:
-            runs = self._frame.runs(y)
-            strip = Strip([Segment(text, self._style(style)) for text, style in runs], self.size.width)
-            self._strips[y] = strip
-        return strip
+        return self._rows(y, y + 1)[0]
+
+    def _rows(self, first: int, end: int) -> list[Strip]:
+        """Rows, each built when it is first asked for."""
+        width, height = self.size
+        if self._frame is None or self._frame.codes.shape != (height, width):
+            self._frame, self._strips = self._paint(), [None] * height
+        if (seen := seen_by(self)) != self._seen:
+            self._seen, self._strips = seen, [None] * height
+        rows: list[Strip] = []
+        for y in range(first, end):
+            strip = self._strips[y] if 0 <= y < height else Strip.blank(width, self.rich_style)
+            if strip is None:
+                segments = [Segment(text, self._style(style)) for text, style in self._frame.runs(y)]
+                strip = self._strips[y] = Strip(as_seen(segments, seen), width)
+            rows.append(strip)
+        return rows
 
     def notify_style_update(self) -> None:
         """Colours may be others now: the theme changed."""
@@ -291,10 +296,5 @@ class Chart(Widget):
 
     def _style(self, number: int) -> Style:
         if number not in self._styles:
-            name = STYLES[number % THIN]
-            style = self.get_component_rich_style(f"chart--{name}")
-            variable = self.app.theme_variables.get(_VARIABLES.get(name, ""))
-            if variable:
-                style += Style.from_color((self.background_colors[1] + Color.parse(variable)).rich_color)
-            self._styles[number] = style + Style(dim=True) if number >= THIN else style
+            self._styles[number] = style_in_theme(self, number)
         return self._styles[number]

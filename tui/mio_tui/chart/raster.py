@@ -86,8 +86,11 @@ def guide(window: Window, y: float) -> Dots:
 def cells(dots: Dots) -> NDArray[np.uint8]:
     """The braille pattern (rows / 4, columns / 2) of dots: the character is U+2800 plus it, 0 is an empty cell."""
     rows, columns = dots.shape
-    by_cell = dots.reshape(rows // DOWN, DOWN, columns // ACROSS, ACROSS).astype(np.uint8)
-    return np.einsum("rdca,da->rc", by_cell, _BITS)
+    pattern = np.zeros((rows // DOWN, columns // ACROSS), np.uint8)
+    for down in range(DOWN):
+        for across in range(ACROSS):
+            pattern |= dots[down::DOWN, across::ACROSS] * _BITS[down, across]
+    return pattern
 
 
 def _rounded(values: Floats) -> Ints:

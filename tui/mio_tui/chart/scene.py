@@ -153,8 +153,8 @@ def _labels(scene: Scene, rows: int, most: int) -> list[tuple[int, list[tuple[st
 
 def _axes(frame: Frame, scene: Scene, area: Area, y_ticks: list[tuple[int, str]]) -> None:
     if area.left:
-        for row in range(area.height):
-            frame.put(area.left - 1, area.top + row, scene.signs[0], AXIS)
+        column = slice(area.top, area.top + area.height), area.left - 1
+        frame.codes[column], frame.styles[column] = ord(scene.signs[0]), AXIS
         for row, text in y_ticks:
             frame.put(area.left - 1 - cell_len(text), area.top + row, text + scene.signs[1], AXIS)
     below = area.top + area.height

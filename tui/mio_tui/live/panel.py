@@ -10,7 +10,9 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual.containers import Container, VerticalScroll
-from textual.geometry import Region, Size
+from textual.geometry import NULL_SPACING, Region, Size
+from textual.layout import DockArrangeResult
+from textual.layouts.vertical import VerticalLayout
 from textual.message import Message
 from textual.reactive import Reactive
 from textual.strip import Strip
@@ -33,6 +35,26 @@ class Ground(Container):
     """What other widgets stand on: one blank row, as often as it is high."""
 
     virtual_size: Reactive[Size] = Reactive(Size(0, 0), repaint=False)  # it does not scroll
+    only: tuple[Widget, ...] = ()  # the children that have all the room
+
+    def show_only(self, *children: Widget) -> None:
+        """Give these all the room, one below the other; without any, all have their places again.
+
+        The others are not laid out, rather than hidden: what was hidden is styled and drawn anew when it comes back.
+        """
+        if children != self.only:
+            self.only = children
+            self.refresh(layout=True, repaint=False)
+
+    def arrange(self, size: Size, optimal: bool = False) -> DockArrangeResult:
+        if not self.only:
+            return super().arrange(size, optimal)
+        shown = [child for child in self.only if self.shows(child)]
+        return DockArrangeResult(VerticalLayout().arrange(self, shown, size), set(shown), NULL_SPACING)
+
+    def shows(self, child: Widget) -> bool:
+        """Whether a child has a place."""
+        return child.display and (not self.only or child in self.only)
 
     def render_lines(self, crop: Region) -> list[Strip]:
         return _blank(self, crop)

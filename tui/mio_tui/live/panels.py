@@ -26,7 +26,6 @@ class Panels(Ground):
         height: 1fr; layout: grid; grid-size: 2; grid-columns: 2fr 1fr; grid-rows: 1fr 1fr 1fr 1fr 15% 15%;
         #likelihood { row-span: 4; }
         #answer { row-span: 2; }
-        &.-alone { layout: vertical; }
     }
     """
 
@@ -66,15 +65,12 @@ class Panels(Ground):
         self.current = current
         for box in self.boxes:
             box.mark(box.index == current)
-            display(box, not alone or box.index == current)
-        if alone != self.has_class("-alone"):
-            self.set_class(alone, "-alone", update=False)
-            self.app.stylesheet.apply(self)  # itself alone: what is in it looks the same
+        self.show_only(*([self.boxes[current]] if alone else []))
         self.name_charts()
 
     def shown(self) -> list[int]:
         """The panels that can be seen, the current one first."""
-        seen = [box.index for box in self.boxes if box.display]
+        seen = [box.index for box in self.boxes if self.shows(box)]
         return sorted(seen, key=lambda index: index != self.current)
 
     def draw(self, index: int, reading: Reading, empty: str, colors: dict[str, str], live: bool) -> None:

@@ -98,6 +98,7 @@ class LiveView(ChartKeys):
         self.every(HOST, self.look_at_host)
         self.app.theme_changed_signal.subscribe(self, lambda _: self.redraw())
         self.lay_out()
+        self.tell()
         self.work()
 
     def on_screen_resume(self) -> None:
@@ -106,6 +107,7 @@ class LiveView(ChartKeys):
 
     def on_resize(self, event: events.Resize) -> None:
         self.lay_out()
+        self.tell()
         self.draw_now()
 
     def short(self) -> str:
@@ -193,18 +195,19 @@ class LiveView(ChartKeys):
         self.tell_small()
 
     def _line(self, name: str, text: Text) -> None:
-        """One of the lines at the top; a zoomed panel takes the room of all, and an empty one takes none."""
+        """One of the lines at the top; an empty one takes no room."""
         line = self.query_one(f"#{name}", StaticText)
         line.show(text, layout=name == "notice")
-        display(line, bool(text.plain) and not self.zoomed)
+        display(line, bool(text.plain))
 
     def lay_out(self) -> None:
-        """All panels, or only the current one."""
+        """All panels, or only the current one; zoomed, it has the room of the lines at the top too."""
+        ground = self.query_one("#live", Ground)
+        ground.show_only(*([self.panels, self.query_one(LogFilter)] if self.zoomed else []))
         self.panels.lay_out(self.panels.current, self.zoomed or not self.wide)
         tabs = self.query_one(Tabs)
-        display(tabs, not (self.zoomed or self.wide))
+        display(tabs, not self.wide)
         tabs.point_at(self.panels.current, self.size.width, self.palette["primary"])
-        self.tell()
 
     def draw(self, index: int) -> None:
         """One panel."""
