@@ -1,6 +1,7 @@
 """The `mio-local` command: arguments in, one exit code out."""
 
 import argparse
+import gc
 import importlib
 import os
 import sys
@@ -75,7 +76,9 @@ def open_app(arguments: argparse.Namespace) -> int:
         chat.check_sides()
         for name in chat.names:
             kind_of(folder, name)  # raises for what is nothing
+    gc.disable()  # what is imported stays: none of it is garbage
     module = importlib.import_module("mio_tui.app")  # by name: the core knows of no screen
+    gc.enable()
     backend = {key: getattr(arguments, key) for key in ("backend", "device", "steps") if hasattr(arguments, key)}
     demo = backend if arguments.command == "demo" else None
     app = module.MioApp(folder, open_run=run, demo=demo, chat=chat)

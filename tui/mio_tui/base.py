@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cas
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.geometry import Size
 from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.timer import Timer
@@ -69,8 +70,10 @@ class MioScreen(Screen[T], Generic[T]):
     def __init__(self) -> None:
         super().__init__()
         self._clocks: list[Timer] = []
+        self._laid_out_wide = False
 
     def compose(self) -> ComposeResult:
+        self._classify(self.app.size)  # while nothing is in it yet: each change of a class styles all that is
         yield Static(id="too-small", markup=False)
         yield from self.body()
         yield KeyBar()
@@ -90,11 +93,11 @@ class MioScreen(Screen[T], Generic[T]):
 
     @property
     def wide(self) -> bool:
-        return self.size.width >= WIDE[0] and self.size.height >= WIDE[1]
+        return _wide(self.size)
 
     @property
     def small(self) -> bool:
-        return self.size.width < LEAST[0] or self.size.height < LEAST[1]
+        return _small(self.size)
 
     @property
     def on_top(self) -> bool:
@@ -118,13 +121,16 @@ class MioScreen(Screen[T], Generic[T]):
             clock.resume()
 
     def on_resize(self, event: events.Resize) -> None:
-        before = self.has_class("-wide")
-        self.set_class(self.small, "-small")
-        self.set_class(self.wide, "-wide")
-        self.set_class(not self.wide, "-narrow")
+        self._classify(self.size)
         self.tell_small()
-        if before != self.wide:
+        if self._laid_out_wide != self.wide:
+            self._laid_out_wide = self.wide
             self.resized()
+
+    def _classify(self, size: Size) -> None:
+        wide = _wide(size)
+        for name, has in (("-small", _small(size)), ("-wide", wide), ("-narrow", not wide)):
+            self.set_class(has, name)
 
     def resized(self) -> None:
         """The screen went from narrow to wide or back: tables choose their columns anew."""
@@ -137,3 +143,11 @@ class MioScreen(Screen[T], Generic[T]):
             if short := self.short():
                 text = line(short).append("\n").append(words)
             self.query_one("#too-small", Static).update(text)
+
+
+def _wide(size: Size) -> bool:
+    return size.width >= WIDE[0] and size.height >= WIDE[1]
+
+
+def _small(size: Size) -> bool:
+    return size.width < LEAST[0] or size.height < LEAST[1]
