@@ -51,9 +51,11 @@ async def draw(folder: Path, model: str, data: str) -> None:
             if screen is not None:
                 app.push_screen(screen)
             await pilot.pause(1.5)
-            if name == "new-run":
+            if isinstance(screen, NewRunScreen):
                 await pilot.press("f3")
-                await pilot.pause(15)
+                while not (screen.state.needs and screen.state.lasting and screen.state.data.summary):
+                    await pilot.pause(0.2)
+                await pilot.pause(1)
             if isinstance(screen, ChatScreen):
                 await ask(screen, pilot)
             (HERE / f"{name}.svg").write_text(app.export_screenshot(title="mio-local"), encoding="utf-8")
