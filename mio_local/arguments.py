@@ -75,6 +75,8 @@ def parser(command_name: str = "") -> Parser:
     train.add_argument("--detach", action="store_true", help="train in the background and return at once")
     train.add_argument("--after", default="", metavar="RUN", help=AFTER)
     train.add_argument("--force", action="store_true", help="go on where the first loss is not what it must be")
+    train.add_argument("--make", dest="make_file", default="", metavar="FILE",
+                       help="a TOML file whose [make] says how the pairs of --rounds are made")
     if command_name == "train":
         add_flags(train)
 
@@ -242,6 +244,12 @@ def add_eval(command: argparse.ArgumentParser) -> None:
     command.add_argument("--limit", type=int, default=0, metavar="N", help="pairs, questions and documents, at most")
     command.add_argument("--no-preference", action="store_true", help="score no pairs and draw no answers")
     command.add_argument("--samples", type=int, default=64, metavar="N", help="answers drawn for the KL divergence")
+    command.add_argument("--gap", action="store_true", help="how far the policy is from the best that rewards allow, "
+                         "and whether rank or training is lacking; trains on --limit prompts (8) one by one")
+    command.add_argument("--gap-total", action="store_true", help="the same without the trainings: one figure")
+    command.add_argument("--prompts", default="", metavar="FILE", help="of --gap (default: the run's held-out ones)")
+    command.add_argument("--judge", default="", help="of --gap (default: the run's)")
+    command.add_argument("--answers", type=int, default=0, metavar="K", help="drawn to each prompt of --gap")
     command.add_argument("--seed", type=int, default=0, help="of drawn answers and of intervals (default 0)")
     command.add_argument("--model", default="", help=BASE)
     command.add_argument("--backend", default="auto", help="of a model or an adapter: mlx, cuda or auto")

@@ -109,11 +109,15 @@ def _either(values: list[str]) -> str:
 def recipe_from(arguments: argparse.Namespace) -> Recipe:
     """The recipe file, if any, with the flags and --set laid over it. Raises RecipeError."""
     overrides = given(arguments, keys())
-    file = getattr(arguments, "recipe", None)
-    if not file:
+    file, made = getattr(arguments, "recipe", None), getattr(arguments, "make_file", "")
+    if not (file or made):
         return build({}, "command line", overrides)
-    path = find_recipe(file)
-    return build(read_toml(path), str(path), overrides)
+    path = find_recipe(file) if file else Path(made)
+    tables = read_toml(path) if file else {}
+    if made:  # a file with the table, or with the table alone
+        own = read_toml(Path(os.path.expanduser(made)))
+        tables["make"] = own.get("make", own)
+    return build(tables, str(path), overrides)
 
 
 def given(arguments: argparse.Namespace, known: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:

@@ -144,6 +144,10 @@ class LossSettings(Section):
 class TrainSettings(Section):
     epochs: float = setting(1.0, "passes over the data; ignored when steps is given", "--epochs", gt=0)
     steps: int = setting(0, "optimiser steps; 0 counts them from epochs", "--steps", ge=0)
+    rounds: int = setting(
+        0, "rounds of making pairs by the policy of now, as [make] says, and training on them; 0 trains on --data",
+        "--rounds", ge=0,
+    )  # fmt: skip
     sft_epochs: float = setting(0.0, "supervised epochs first; their result is the reference", "--sft-epochs", ge=0)
     sft_learning_rate: float = setting(1e-4, "peak learning rate of that run", "--sft-learning-rate", gt=0)
     batch_size: int = setting(4, "pairs in one forward pass", "--batch-size", ge=1)
@@ -222,6 +226,12 @@ class MakeSettings(Section):
     )
     margin: float = setting(0.0, "least difference of two rewards; 0 takes any above it", "--margin", ge=0)
     length_ratio: float = setting(0.0, "most that one answer may be longer than the other, as 2; 0 for any", ge=0)
+    per_round: int = setting(
+        0, "prompts of a round of training; 0 takes all, for rloo as many as a step has", ge=0
+    )
+    kl_stop: float = setting(
+        1.0, "stop a run of rounds that is this far from its reference, nats a token of its answers; 0 never", ge=0
+    )
     judge_prompt: str = setting("", "file of the words that a server judges by; empty takes the shipped ones")
     judge_model: str = setting("", "model that a server judges with; empty takes its first")
     judge_seconds: float = setting(10.0, "longest that one answer may take to judge", gt=0)

@@ -110,6 +110,10 @@ def follow(events: Iterator[Event], total: int, out: Console, label: str = "") -
                 progress.console.print(f"{event.step:>5}/{total} {task_line(event.values)}")
             elif event.type == "text":
                 progress.console.print(f"{event.step:>5}/{total} {text_line(event.values)}")
+            elif event.type == "round":
+                progress.console.print(f"{event.step:>5}/{total} {round_line(event.values)}")
+            elif event.type == "reward":
+                progress.console.print(f"{event.step:>5}/{total} {reward_line(event.values)}")
     return kept
 
 
@@ -143,6 +147,27 @@ def text_line(values: dict[str, Any]) -> str:
     return (
         f"perplexity of plain text {figure(v.get('perplexity'), '.5g')}, of the base {figure(v.get('base'), '.5g')}: "
         f"log {figure(v.get('change'), '+.4f')} ± {figure(v.get('change_stderr'), '.4f')}"
+    )
+
+
+def round_line(values: dict[str, Any]) -> str:
+    """What a round has made."""
+    v = values
+    count = visible_line(f"{v.get('round', '—')} of {v.get('rounds', '—')}")
+    right = f", right {figure(v['pass@1'], '.1%')}, one of k {figure(v.get('pass@k'), '.1%')}" if "pass@1" in v else ""
+    return (
+        f"round {count}: {figure(v.get('pairs'), '.0f')} to train on from {figure(v.get('answers'), '.0f')} answers; "
+        f"reward {figure(v.get('reward/mean'), '.3f')} ± {figure(v.get('reward/std'), '.3f')}{right}, "
+        f"{figure(v.get('answer_tokens'), '.0f')} tokens, KL {figure(v.get('kl'), '+.2f')} nats"
+    )
+
+
+def reward_line(values: dict[str, Any]) -> str:
+    """Greedy answers to held-out prompts, by the judge."""
+    v = values
+    return (
+        f"held out: reward of greedy answers {figure(v.get('reward/held_out'), '.3f')} ± "
+        f"{figure(v.get('reward/held_out_stderr'), '.3f')} ({figure(v.get('prompts'), '.0f')} prompts)"
     )
 
 

@@ -65,8 +65,10 @@ class _Layout:
                 pieces = [first]
                 for begin, end in itertools.pairwise([chosen, *others]):
                     if end > begin:
-                        seen = (mx.concatenate([x[:, :, :prompt], x[:, :, begin:end]], axis=2) for x in (k, v))
-                        pieces.append(causal(q[:, :, begin:end], *seen, scale, window, fused=fused))
+                        keyed, valued = (
+                            mx.concatenate([x[:, :, :prompt], x[:, :, begin:end]], axis=2) for x in (k, v)
+                        )
+                        pieces.append(causal(q[:, :, begin:end], keyed, valued, scale, window, fused=fused))
                 filled = [(0, 0), (0, 0), (0, self._length - ends[-1]), (0, 0)]
                 rows.append(mx.pad(mx.concatenate(pieces, axis=2), filled))
         return mx.concatenate(rows)

@@ -8,6 +8,7 @@ from typing import Any
 
 from mio_local import printing
 from mio_local.adapters.adapter import read_adapter
+from mio_local.commands import measure_gap
 from mio_local.data.examples import Example
 from mio_local.data.prose.texts import SHIPPED, read_texts, text_rows
 from mio_local.data.task_questions import read_tasks, rule
@@ -25,6 +26,7 @@ from mio_local.evaluation.held_out import (
 )
 from mio_local.evaluation.target import Subject, subject
 from mio_local.flags import READING, given
+from mio_local.making.judging.choose import judge_of, may_run
 from mio_local.objectives.intervals import RESAMPLES
 from mio_local.progress import Report
 from mio_local.recipe import BackendSettings, Recipe, build, keys
@@ -32,6 +34,8 @@ from mio_local.reports.evidence import FORGETTING
 from mio_local.runs.directory import runs_folder
 from mio_local.text import visible
 from mio_local.training.integrity import check_data, check_start
+from mio_local.training.rounds.held_out_pairs import held_out_examples
+from mio_local.training.rounds.run_prompts import split_prompts
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -39,6 +43,8 @@ def main(arguments: argparse.Namespace) -> int:
     for flag in ("limit", "samples", "answer_tokens", "seed"):
         if getattr(arguments, flag) < 0:
             raise RecipeError(f"--{flag.replace('_', '-')} {getattr(arguments, flag)}: must not be negative")
+    if arguments.gap or arguments.gap_total:
+        return measure_gap.main(arguments)
     part = rule(arguments.rule)
     most = arguments.limit or None
     questions = read_tasks(arguments.questions, "--questions ")[:most] if arguments.questions else []
@@ -135,6 +141,9 @@ def _examples(on: Subject, chat: Chat, source: str, reading: Recipe, report: Rep
         check_start(on.run, info, read_adapter(Path(on.recipe.lora.init_adapter)))
     if source or not on.run:
         return examples_of(reading, chat, source, report)
+    if on.recipe.train.rounds:
+        judge = judge_of(on.recipe.make, trusted=may_run(on.recipe.make))
+        return held_out_examples(on.run.path / "rounds", on.recipe, chat, split_prompts(on.recipe).held_out, judge)
     tokens = tokenise(on.recipe, read_split(on.recipe, report), chat, report)
     check_data(on.run, info, tokens.digest)
     return tokens.held_out

@@ -8,7 +8,7 @@ or not.
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -75,7 +75,7 @@ class Maker:
     the judge with all that its rewards depend on. With `reference` the answers are the reference's."""
 
     def __init__(
-        self, model: Model, chat: Chat, asked: Sequence[Asked], settings: MakeSettings, judge: Judge, seed: int,
+        self, model: Model | None, chat: Chat, asked: Sequence[Asked], settings: MakeSettings, judge: Judge, seed: int,
         work: Work | None = None, *, key: str = "", reference: bool = False,
     ) -> None:  # fmt: skip
         self.model, self.chat, self.asked, self.settings = model, chat, asked, settings
@@ -85,6 +85,12 @@ class Maker:
 
     def run(self, report: Callable[[Progress], None] = silent) -> None:
         """Draw and judge all that is not there yet. Raises MioError, as the judge does."""
+        for _ in self.going(report):
+            pass
+
+    def going(self, report: Callable[[Progress], None] = silent) -> Iterator[Progress]:
+        """As `run`; who takes what comes after each chunk may leave it at that."""
+        assert self.model is not None  # who has none only reads what there is
         total, began = len(self.asked) * self.settings.answers, time.perf_counter()
         known = sum(self._answers(chunk) for chunk in self.chunks if self._ids(chunk) is not None)
         before, tokens, partly = 0, 0, (0, 0)
@@ -109,6 +115,7 @@ class Maker:
                     judging.append((chunk, ids, pool.submit(self.judge.judge, self._answered(chunk, ids))))
                 while judging and judging[0][2].done():
                     self._keep(*judging.popleft())
+                yield Progress(before, known, total, tokens, time.perf_counter() - began)
             while judging:
                 told(0, 0, judging=True)
                 self._keep(*judging.popleft())
@@ -152,6 +159,7 @@ class Maker:
     def _logps(self, chunk: Chunk, ids: Ids) -> list[list[float]]:
         """log p of the answers, their ends included, by the way that training scores: nats."""
         rows = [(prompt, answer) for prompt, answers in zip(chunk.prompts, ids, strict=True) for answer in answers]
+        assert self.model is not None
         found = [logp for logp, _ in self.model.score(rows, reference=self.reference)]
         count = self.settings.answers
         return [found[first : first + count] for first in range(0, len(found), count)]

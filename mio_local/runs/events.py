@@ -12,6 +12,12 @@ rather than on the recipe are named `perf/*`; all others are the same when the s
     text        perplexity of plain text, and of the base's; change (of its log, nats a token), change_stderr (over the
                 texts), texts, tokens
     task        exact-match accuracy of greedy answers: accuracy, correct, questions
+    round       what a round made: round and rounds, prompts, answers, pairs (examples to train on), equal (prompts
+                whose answers have one reward), unjudged (answers without), reward/mean and reward/std over answers,
+                pass@1, pass@k and k where a reward tells right from wrong, answer_tokens (mean), cut (share at the
+                limit), kl and kl_per_token (nats against the reference), entropy (nats a token), group (the newest:
+                prompt, answers, rewards); perf/seconds
+    reward      greedy answers to the held-out prompts: reward/held_out and its stderr, prompts, answer_tokens, right
     checkpoint  path
     note        level (info, warning, error), code, text: what a person should know
     sample      prompt, base, policy: greedy answers of the reference and of the policy, as text

@@ -37,6 +37,10 @@ class Progress:
     best_step: int = 0
     bad_evals: int = 0
     below: int = 0
+    round: int = 0  # rounds that are over
+    round_step: int = 0  # steps taken in the current one
+    made: str = ""  # the digest of what it is trained on
+    drawn_by: str = ""  # the policy that drew its answers
 
 
 def save(run: Run, model: Model, progress: Progress, keep: int) -> Path:

@@ -47,6 +47,7 @@ class Job:
     progress: Progress = field(default_factory=Progress)
     forced: bool = False  # to go on where the first loss is not what it must be
     tracked: dict[str, str] = field(default_factory=dict[str, str])  # by which tracker, where, and what went wrong
+    made: Sequence[Example] | None = None  # held-out pairs that a run of rounds made itself
 
     @property
     def chat(self) -> Chat:
@@ -61,7 +62,7 @@ class Job:
     @property
     def held_out(self) -> Sequence[Example]:
         """The pairs to evaluate on."""
-        return self.tokens.held_out
+        return self.tokens.held_out if self.made is None else self.made
 
     @property
     def facts(self) -> dict[str, Any]:

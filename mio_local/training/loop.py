@@ -8,24 +8,26 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 
 import numpy as np
 
 from mio_local.adapters.adapter import Adapter
+from mio_local.data.collate import Batch
 from mio_local.errors import RunError, one_line
 from mio_local.memory.rehearsal import telling
-from mio_local.objectives.losses import PairLogps, objective_of
-from mio_local.objectives.metrics import Metrics, held_out_metrics, join, pair_metrics
-from mio_local.objectives.schedule import learning_rate
+from mio_local.objectives.losses import PairLogps
+from mio_local.objectives.metrics import Metrics, held_out_metrics, join
 from mio_local.runs.control import COMMANDS, Control
 from mio_local.runs.events import Event, EventWriter, rewind
 from mio_local.training import checkpoint, health, tracked
-from mio_local.training.job import Job, as_pairs, batch_of, held_out_batches
+from mio_local.training.job import Job, as_pairs, held_out_batches
 from mio_local.training.measured.samples import Sampler
 from mio_local.training.measured.task_accuracy import greedy_answers
 from mio_local.training.measured.text_perplexity import TextScorer
-from mio_local.training.reference import Reference
+from mio_local.training.rounds.begin_rounds import supply_of
 from mio_local.training.standing import Standing
+from mio_local.training.steps.optimiser_step import kto_divergence, take_step
 
 
 def train(job: Job, control: Control | None = None) -> Iterator[Event]:
@@ -60,14 +62,11 @@ class Loop:
         self.job, self.writer, self.control = job, writer, control
         self.progress = job.progress
         self.settings = job.recipe.train
-        self.order = job.order
-        self.total = job.total_steps
-        self.objective = objective_of(job.recipe.loss)
-        self.reference = Reference(job.model, job.store)
-        self.eval_batches = held_out_batches(job)
+        self.supply = supply_of(job, control)
+        self.eval_batches: list[Batch] = []
         self.sampler = Sampler(job)
         self.texts = TextScorer(job)
-        self.standing = Standing(job, self.total)
+        self.standing = Standing(job, self.supply.total)
         self.stopping = self.exhausted  # killed after the evaluation that ended it
         self.broken: Event | None = None
         self.checkpoint_asked = False
@@ -81,10 +80,12 @@ class Loop:
 
     def events(self) -> Iterator[Event]:
         """Everything that happens from `progress.step` on."""
-        progress = self.progress
+        progress, supply = self.progress, self.supply
+        yield from supply.first()
+        self.eval_batches = held_out_batches(self.job)
         yield from health.cache_notes(progress.step, self.job.store.damaged if self.job.store else 0)
         if progress.step == 0:
-            yield Event("started", 0, {**self.job.facts, "total_steps": self.total})
+            yield Event("started", 0, {**self.job.facts, "total_steps": supply.total})
             yield from health.data_notes(self.job.tokens.counts, self.job.recipe.data.max_tokens)
             yield from health.held_out_notes(len(self.job.held_out))
             yield from health.adapter_notes(self.job.told)
@@ -93,11 +94,15 @@ class Loop:
             yield from self.evaluate()
         self.standing.write("training")
         start = self.job.model.get_adapter() if progress.step == 0 else None
-        while progress.step < self.total and not self.stopping and not self.broken:
+        while not supply.is_over and not self.stopping and not self.broken:
             yield from self.requests()
             if self.stopping:
                 break
-            metrics, self.broken = self.step()
+            yield from self.prepared()
+            if not supply.is_ready:
+                continue
+            metrics, self.broken = take_step(self.job, supply)
+            self.standing.latest = metrics or self.standing.latest
             if self.broken:
                 yield self.broken
                 break
@@ -111,48 +116,18 @@ class Loop:
             if self.job.recipe.eval.every and progress.step % self.job.recipe.eval.every == 0:
                 yield from self.evaluate()
             due = self.settings.save_every and progress.step % self.settings.save_every == 0
-            ending = progress.step >= self.total or self.stopping  # `finish` saves the last step
+            ending = supply.is_over or self.stopping  # `finish` saves the last step
             if (due or self.checkpoint_asked) and not ending and not self.broken:
                 yield from self.save()
         yield from self.finish()
 
-    def step(self) -> tuple[Metrics, Event | None]:
-        """One optimiser step: forward and backward over its batches, then clip and update."""
-        began, before = time.perf_counter(), self.reference.seconds
-        passes = self.order.step(self.progress.step)
-        pairs = sum(len(indices) for indices in passes)
-        scored, loss, tokens = list[PairLogps](), 0.0, 0
-        for indices in passes:
-            batch = batch_of(self.job, self.job.examples, indices)
-            reference = self.reference.logps(batch, self.job.examples)
-            result = self.job.model.accumulate(batch, reference, self.objective, 1 / pairs)
-            loss += result.loss / pairs
-            tokens += int(batch.real_tokens)
-            scored.append(as_pairs(batch, result.logps, reference))
-        rate = learning_rate(self.settings, self.progress.step, self.total)
-        norm = self.job.model.apply(rate)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            what = "gradient" if math.isfinite(loss) else "loss"
-            return {}, health.nonfinite_note(self.progress.step, norm if math.isfinite(loss) else loss, what)
-        self.progress.step += 1
-        self.progress.tokens += tokens
-        seconds = time.perf_counter() - began
-        memory = self.job.model.memory()
-        self.standing.latest = {
-            **pair_metrics(join(scored), self.job.recipe.loss),
-            "loss": loss,
-            "grad_norm": norm,
-            "learning_rate": rate,
-            "epoch": self.progress.step / self.order.steps_per_epoch,
-            "num_tokens": self.progress.tokens,
-            "perf/seconds": seconds,
-            "perf/reference_seconds": self.reference.seconds - before,
-            "perf/tokens_per_second": tokens / seconds,
-            "perf/pairs_per_second": pairs / seconds,
-            "perf/memory_active": memory.active,
-            "perf/memory_peak": memory.peak,
-        }
-        return self.standing.latest, None
+    def prepared(self) -> Iterator[Event]:
+        """What the next step needs, where a round has used up what it made."""
+        for event in self.supply.before():
+            if event.type == "save":
+                yield from self.save()
+            else:
+                yield event
 
     def first_step(self, start: Adapter, metrics: Metrics) -> Iterator[Event]:
         """Two things that must hold once the first step is taken."""
@@ -168,6 +143,7 @@ class Loop:
         if self.eval_batches:
             yield from self.score_pairs()
         if not self.broken:
+            yield from self.supply.measured()
             yield from self.texts.events(self.progress.step, self.standing.on_the_way)
 
     def score_pairs(self) -> Iterator[Event]:
@@ -176,9 +152,11 @@ class Loop:
         total = sum(batch.size for batch in self.eval_batches)
         for batch in self.eval_batches:
             policy = self.job.model.logps(batch, reference=False)
-            scored.append(as_pairs(batch, policy, self.reference.logps(batch, self.job.held_out)))
+            scored.append(as_pairs(batch, policy, self.supply.start.logps(batch, self.job.held_out)))
             yield self.standing.on_the_way("scoring held-out pairs", sum(len(pairs.chosen) for pairs in scored), total)
-        metrics = self.standing.held_out = held_out_metrics(join(scored), self.job.recipe.loss)
+        apart = kto_divergence(self.job, self.supply.start, self.job.held_out)
+        pairs = replace(join(scored), divergence=apart)
+        metrics = self.standing.held_out = held_out_metrics(pairs, self.job.recipe.loss)
         self.standing.write(self.standing.state)  # the scoring is over
         progress, settings = self.progress, self.job.recipe.eval
         yield Event("eval", progress.step, {**metrics, "pairs": total})
@@ -256,7 +234,7 @@ class Loop:
 
     def finish(self) -> Iterator[Event]:
         """Evaluate, save, publish the adapter, and say so."""
-        done, every = self.progress.step >= self.total, self.job.recipe.eval.every
+        done, every = self.supply.is_over, self.job.recipe.eval.every
         if not self.broken:
             if not (done or self.exhausted):
                 self.standing.write("stopping")
@@ -265,6 +243,9 @@ class Loop:
                 yield from self.evaluate()
             if (done or self.exhausted) and new and not self.broken:
                 yield from self.task(reference=False)
+        if done and not self.progress.step and not self.broken:
+            self.broken = health.note(0, "error", "pairs", "no round made anything to train on; the notes say why")
+            yield self.broken
         if self.broken:
             yield from self.fail(self.broken)
             return
@@ -272,7 +253,7 @@ class Loop:
             yield from self.save()
             checkpoint.publish_adapter(self.job.model, self.job.run.adapter)
         state = "done" if done or self.exhausted else "stopped"
-        reason = "all steps done" if done else "early stop" if state == "done" else "asked to stop"
+        reason = self.supply.why or "all steps done" if done else "early stop" if state == "done" else "asked to stop"
         yield Event("finished", self.progress.step, {"state": state, "reason": reason})
         self.standing.write(state, reason=reason)
 

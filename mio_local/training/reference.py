@@ -57,15 +57,16 @@ def keys_of(example: Example) -> list[bytes]:
 
 class Store:
     """Values by `key_of`: in memory, and with the `name` of a `fingerprint` also in the cache folder's
-    reference/NAME.bin, for other sessions. Records are appended there, by several trainers at once if need be.
+    reference/NAME.bin, for other sessions, or in a `file` of a run's own. Records are appended there, by several
+    trainers at once if need be.
 
     `damaged` counts records that are not what was written: they are taken out, and computed again. `trouble` says in
     one line why there is no such file, or why no more is written to it; empty where all is well.
     Memory then serves alone: the disk raises nothing here. Raises RunError where `cache_folder` does.
     """
 
-    def __init__(self, name: str = "") -> None:
-        self.file = cache_folder() / "reference" / f"{name}.bin" if name else None
+    def __init__(self, name: str = "", file: Path | None = None) -> None:
+        self.file = cache_folder() / "reference" / f"{name}.bin" if name else file
         self.trouble, self.damaged = "", 0
         self._values: dict[bytes, Values] = {}
         self._unwritten = b""

@@ -13,7 +13,7 @@ from mio_local.reports.verdict import KINDS, keep_verdict, verdict
 from mio_local.runs.directory import Run, create
 from mio_local.runs.history import History, read
 from mio_local.runs.index import Index
-from mio_local.runs.summary import LEVELS, row_of
+from mio_local.runs.summary import LEVELS
 from tests.helpers import fakes
 from tests.helpers.some import fast
 
@@ -279,21 +279,3 @@ def test_the_same_line_in_the_list_in_show_and_in_the_report(name, folder, capsy
     assert all(line in text for text in shown.values()), (line, shown["md"][:600])
     assert f"\n**{line}**\n" in shown["md"]  # nothing that says otherwise stands over it
     assert f"<strong>{line}</strong>" in shown["html"]
-
-
-@pytest.mark.parametrize("held", [
-    None, [], "healthy", {}, {"kind": "healthy"}, {"kind": [], "words": "", "advice": ""},
-    {"kind": "splendid", "words": "w", "advice": ""}, {"kind": "healthy", "words": 3, "advice": ""},
-    {"kind": "healthy", "words": "w", "advice": None},
-])  # fmt: skip
-def test_a_status_whose_verdict_makes_no_sense_has_none(folder, held):
-    row = row_of(fakes.make_run(folder, "one", verdict=held))
-    assert (row.state, row.verdict, row.verdict_level) == ("done", "", "unknown")
-
-
-def test_a_verdict_of_a_stranger_is_bounded_and_harmless(folder):
-    held = {"kind": "healthy", "words": "\x1b[31m\n" + "w" * 10**6, "advice": "a" * 10**6}
-    row = row_of(fakes.make_run(folder, "one", verdict=held))
-    assert row.verdict.isprintable()
-    assert len(row.verdict) < 500
-    assert row_of(fakes.make_run(folder, "before")).verdict == ""

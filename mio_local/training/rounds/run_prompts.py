@@ -1,0 +1,80 @@
+"""The prompts of a run of rounds: which are trained on and which are held out, which a round takes, and what stands for
+them before any answer is drawn."""
+
+import random
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mio_local.data.examples import Example, Examples, Tokenised
+from mio_local.data.stored.collected import Collected
+from mio_local.data.template import Chat
+from mio_local.data.tokenise import Tokens
+from mio_local.errors import DataError
+from mio_local.making.answered import Asked
+from mio_local.making.make import prompt_ids
+from mio_local.making.prompts import read_prompts
+from mio_local.objectives.losses import LOSSES
+from mio_local.recipe import Recipe
+
+LAYOUT = "rounds"  # the layout's name, of pairs that are made
+
+
+class RunPrompts(NamedTuple):
+    """Prompts to train on, and those held out."""
+
+    train: Sequence[Asked]
+    held_out: Sequence[Asked]
+
+
+def split_prompts(recipe: Recipe) -> RunPrompts:
+    """The recipe's prompts, the held-out ones by its fraction and seed. Raises DataError, HubError."""
+    found = read_prompts(recipe.make.prompts or recipe.data.source, recipe.data, recipe.make.limit).asked
+    order = list(range(len(found)))
+    random.Random(f"prompts/{recipe.train.seed}").shuffle(order)
+    size = round(recipe.data.eval_fraction * len(found))
+    size = min(max(size, int(recipe.data.eval_fraction > 0)), len(found) - 1, recipe.eval.pairs or len(found))
+    held = sorted(order[:size])
+    return RunPrompts([found[i] for i in sorted(order[size:])], [found[i] for i in held])
+
+
+def of_round(prompts: Sequence[Asked], number: int, size: int, seed: int) -> list[Asked]:
+    """The prompts of round `number` (from 0): pass after pass over all, each shuffled anew; a pure function."""
+    found: list[Asked] = []
+    for place in range(number * size, (number + 1) * size):
+        a_pass, at = divmod(place, len(prompts))
+        found.append(prompts[_shuffled(len(prompts), f"round/{seed}/{a_pass}")[at]])
+    return found
+
+
+def stand_ins(recipe: Recipe, chat: Chat, prompts: Sequence[Asked]) -> Examples:
+    """Each prompt with as many answers of the longest size as a step may take, for the run's digest, its rehearsal and
+    the comparison with the plain path. Raises DataError for a prompt that leaves no room."""
+    made = Collected(chat.end_ids)
+    samples = LOSSES[recipe.loss.name].needs == "samples"
+    others = recipe.make.answers - 2 if samples else recipe.loss.negatives - 1
+    for number, asked in enumerate(prompts):
+        ids = prompt_ids(chat, asked)
+        room = recipe.data.max_tokens - len(ids)
+        if room < min(recipe.make.answer_tokens, recipe.data.max_tokens // 2):
+            raise DataError(
+                f"{asked.where}: prompt has {len(ids):,} tokens, which leaves {max(room, 0):,} of --max-tokens "
+                f"{recipe.data.max_tokens:,} for an answer of --answer-tokens {recipe.make.answer_tokens:,}"
+            )
+        size = min(room, recipe.make.answer_tokens)
+        filled = [ids[place % len(ids)] for place in range(size)]
+        rewards = tuple(map(float, range(2 + others)))
+        more = (filled,) * others
+        made.add(Example(ids, filled, filled[::-1], False, False, False, asked.where, None, more, rewards), number)
+    return made.examples(lambda number: prompts[number].where)
+
+
+def stand_in_tokens(recipe: Recipe, chat: Chat, prompts: RunPrompts) -> Tokens:
+    """What a run of rounds has in the place of its pairs until they are made."""
+    train = stand_ins(recipe, chat, prompts.train)
+    return Tokens(chat, train, stand_ins(recipe, chat, prompts.held_out), Tokenised(len(train), 0, 0), LAYOUT)
+
+
+def _shuffled(count: int, seed: str) -> list[int]:
+    order = list(range(count))
+    random.Random(seed).shuffle(order)
+    return order

@@ -1,0 +1,38 @@
+"""KTO's z0 (arXiv 2402.01306, Eq. 8): how much likelier than under the reference answers to other prompts have become,
+an estimate of the divergence that needs no sampling."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from mio_local.data.collate import collate
+from mio_local.data.examples import Example
+from mio_local.training.job import Job
+from mio_local.training.reference import Reference
+
+
+def mismatched(examples: Sequence[Example]) -> list[Example]:
+    """Each prompt with an answer to the next other prompt, in a ring; none where all have one prompt."""
+    found: list[Example] = []
+    for place, example in enumerate(examples):
+        ring = [*examples[place + 1 :], *examples[:place]]
+        other = next((each for each in ring if each.prompt != example.prompt), None)
+        if other:
+            answer = other.chosen or other.rejected
+            found.append(replace(example, chosen=answer, rejected=[], others=(), rewards=(), scored=None))
+    return found
+
+
+def divergence(job: Job, reference: Reference, examples: Sequence[Example]) -> float:
+    """max(0, mean over mismatched answers of log pi - log ref), nats, without gradient; 0 where there are none."""
+    made = mismatched(examples)
+    if not made:
+        return 0.0
+    total, size = 0.0, job.recipe.train.batch_size
+    for first in range(0, len(made), size):
+        pairs = range(first, min(first + size, len(made)))
+        batch = collate(made, pairs, job.pad, shared=job.savings.speed.share_prompt)
+        ratio = job.model.logps(batch, reference=False) - reference.logps(batch, made)
+        total += float(np.sum(ratio[: batch.size], dtype=np.float64))
+    return max(0.0, total / len(made))

@@ -1,0 +1,200 @@
+"""Rounds: what a run draws, judges and trains on goes on to the bit wherever it dies; each objective gets its data."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mio_local.backends import installed
+from mio_local.errors import DataError, RunError
+from mio_local.making.answered import Asked
+from mio_local.making.drawing import answered_of
+from mio_local.recipe import build
+from mio_local.runs.control import request
+from mio_local.runs.directory import Run
+from mio_local.training.loop import train
+from mio_local.training.prepare import start
+from mio_local.training.reopen import reopen
+from mio_local.training.rounds.run_prompts import of_round, split_prompts
+from tests.helpers.backends import need_library
+from tests.helpers.fakes import read_events
+
+CLOCKS = ("time", "perf/")
+
+
+@pytest.fixture(params=installed())
+def backend(request: pytest.FixtureRequest) -> str:
+    """Each registered backend."""
+    need_library(request.param)
+    return str(request.param)
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> Path:
+    """Twelve prompts."""
+    file = tmp_path / "prompts.jsonl"
+    rows = [{"prompt": f"Say a letter, {n}.", "answer": "aeiou"[n % 5]} for n in range(12)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def tables(model: Path, prompts: Path, backend: str, **loss: Any) -> dict[str, Any]:
+    """Three rounds of four prompts, in two chunks each."""
+    return {
+        "model": {"name": str(model)},
+        "data": {"source": str(prompts), "eval_fraction": 0.2},
+        "lora": {"rank": 4, "alpha": 8},
+        "loss": {"name": "mio"} | loss,
+        "train": {"rounds": 3, "batch_size": 2, "learning_rate": 1e-2, "save_every": 2},
+        "make": {"answers": 3, "answer_tokens": 4, "judge": "regex:(.)", "per_round": 4, "rows": 2},
+        "eval": {"every": 3, "sample_tokens": 4},
+        "backend": {"name": backend, "device": "cpu"},
+    }
+
+
+class ByLetter:
+    """A judge whose reward is a number for every text: rewards that tie are rare."""
+
+    name, kind, threshold = "letter", "answers", None
+
+    def __init__(self) -> None:
+        self.unjudged: Counter[str] = Counter()
+
+    def judge(self, answered: Any) -> list[tuple[float, ...]]:
+        return [tuple(sum(map(ord, text)) % 97 / 97 for text in one.answers) for one in answered]
+
+    def pairs(self, answered: Any, rewards: Any) -> list[list[Any]]:
+        return [[] for _ in answered]
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture(autouse=True)
+def by_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judge by the letters, and take answers as whole: a random model ends none within a few tokens."""
+    monkeypatch.setattr("mio_local.training.rounds.begin_rounds.judge_of", lambda *_, **__: ByLetter())
+    whole = lambda *given: replace(answered_of(*given), cut=(False,) * len(given[2]))  # noqa: E731
+    monkeypatch.setattr("mio_local.making.make.answered_of", whole)
+
+
+def repeatable(run: Run) -> list[dict[str, Any]]:
+    """The run's events without what depends on the clock."""
+    return [
+        {key: value for key, value in event.items() if not key.startswith(CLOCKS)} for event in read_events(run.events)
+    ]
+
+
+def adapter(run: Run) -> bytes:
+    return next(run.adapter.glob("adapter*.safetensors")).read_bytes()
+
+
+@pytest.mark.parametrize("loss", [
+    pytest.param({"name": "mio", "reference": "previous"}, id="mio"),
+    pytest.param({"name": "rloo", "beta": 0.05}, id="rloo"),
+    pytest.param({"name": "kto"}, id="kto", marks=pytest.mark.slow),
+    pytest.param({"name": "copg", "negatives": 2}, id="copg", marks=pytest.mark.slow),
+    pytest.param({"name": "raft"}, id="raft", marks=pytest.mark.slow),
+])  # fmt: skip
+def test_a_run_of_rounds_that_dies_anywhere_goes_on_to_the_bit(
+    tmp_path: Path, tiny_model: Path, prompts: Path, backend: str, loss: dict[str, Any]
+) -> None:
+    """It leaves the loop for good after some events, again and again; drawing and judging count as events too."""
+    recipe = build(tables(tiny_model, prompts, backend, **loss), "test")
+    straight = start(recipe, tmp_path, "straight")
+    list(train(straight))
+    kinds = Counter(event["type"] for event in repeatable(straight.run))
+    assert kinds["round"] == 3
+    assert kinds["step"] >= 3
+    assert repeatable(straight.run)[-1]["state"] == "done"
+    job = start(recipe, tmp_path, "broken")
+    for seen in (4, 11, 5, 9):
+        events = train(job)
+        for _ in range(seen):
+            next(events, None)
+        events.close()
+        job = reopen(job.run)
+    list(train(job))
+    assert repeatable(job.run) == repeatable(straight.run)
+    assert adapter(job.run) == adapter(straight.run)
+
+
+def test_answers_of_another_policy_are_drawn_anew(
+    tmp_path: Path, tiny_model: Path, prompts: Path, backend: str
+) -> None:
+    """A file of a round that is not of this policy, or damaged, changes nothing, but where its steps were taken."""
+    recipe = build(tables(tiny_model, prompts, backend), "test")
+    straight = start(recipe, tmp_path, "straight")
+    list(train(straight))
+    job = start(recipe, tmp_path, "odd")
+    folder = job.run.path / "rounds"
+    folder.mkdir()
+    other = (straight.run.path / "rounds" / "round-0003.jsonl").read_bytes()
+    (folder / "round-0001.jsonl").write_bytes(other)
+    events = train(job)
+    while next(events).type != "step":
+        pass
+    events.close()
+    list(train(reopen(job.run)))
+    assert repeatable(job.run) == repeatable(straight.run)
+
+
+def test_a_round_whose_steps_were_taken_must_be_what_it_was(
+    tmp_path: Path, tiny_model: Path, prompts: Path, backend: str
+) -> None:
+    given = tables(tiny_model, prompts, backend)
+    given["train"] = {"rounds": 2, "batch_size": 1, "steps": 4, "save_every": 1}
+    job = start(build(given, "test"), tmp_path, "odd")
+    events = train(job)
+    while next(events).type != "checkpoint":
+        pass
+    next(events)
+    events.close()
+    other = start(build(given | {"make": given["make"] | {"temperature": [1.3]}}, "test"), tmp_path, "other")
+    list(train(other))
+    file = "rounds/round-0001.jsonl"
+    (job.run.path / file).write_bytes((other.run.path / file).read_bytes())
+    with pytest.raises(RunError, match=r"round-0001\.jsonl: .*steps since were trained on.* start a new run"):
+        list(train(reopen(job.run)))
+
+
+def test_a_stop_while_answers_are_drawn_keeps_them(
+    tmp_path: Path, tiny_model: Path, prompts: Path, backend: str
+) -> None:
+    recipe = build(tables(tiny_model, prompts, backend), "test")
+    straight = start(recipe, tmp_path, "straight")
+    list(train(straight))
+    job = start(recipe, tmp_path, "stopped")
+    asked = ""
+    for event in train(job):
+        if event.type == "progress" and "round 2" in str(event.values.get("what")) and not asked:
+            asked = request(job.run.control, "stop")
+    assert job.run.read_status()["state"] == "stopped"
+    list(train(reopen(job.run)))
+    steps = [event for event in repeatable(job.run) if event["type"] in ("step", "round", "eval")]
+    assert steps == [event for event in repeatable(straight.run) if event["type"] in ("step", "round", "eval")]
+    assert adapter(job.run) == adapter(straight.run)
+
+
+def test_each_pass_takes_every_prompt_once_and_the_held_out_ones_never(tmp_path: Path, prompts: Path) -> None:
+    recipe = build({"data": {"source": str(prompts), "eval_fraction": 0.25}, "train": {"rounds": 5}}, "test")
+    train_on, held_out = split_prompts(recipe)
+    assert (len(train_on), len(held_out)) == (9, 3)
+    assert not {one.where for one in train_on} & {one.where for one in held_out}
+    drawn = [one.where for number in range(6) for one in of_round(train_on, number, 3, seed=1)]
+    assert sorted(drawn[:9]) == sorted(drawn[9:]) == sorted(one.where for one in train_on)
+    assert drawn[:9] != drawn[9:]
+
+
+def test_a_prompt_without_room_for_an_answer_is_told_by_its_place(tiny_model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "long.jsonl"
+    rows = [{"prompt": "word " * 100, "answer": "a"}, {"prompt": "b", "answer": "c"}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = build(tables(tiny_model, file, "auto") | {
+        "data": {"source": str(file), "max_tokens": 64, "eval_fraction": 0},
+    }, "test")  # fmt: skip
+    with pytest.raises(DataError, match=r"long\.jsonl line 1: prompt has .* --max-tokens 64"):
+        start(recipe, tmp_path, "no")
+    assert isinstance(split_prompts(recipe).train[0], Asked)
