@@ -7,7 +7,6 @@ vocabularies, and how cost grows. Needs ../shared; every measurement runs in a p
     python tests/bench/speed.py again              # the reference's share of a second run
     python tests/bench/speed.py share              # of the matrix-product rate, 135m
     python tests/bench/speed.py growth             # pairs, layers, lengths
-    python tests/bench/speed.py groups [ROUNDS]    # a prompt with n answers: a group, n - 1 pairs, n plain rows
 """
 
 import json
@@ -222,26 +221,6 @@ def growth(place: Path) -> None:
                       f"{megabytes(found['peak'] - found['model']):>12}", flush=True)
 
 
-def groups(place: Path, rounds: int = 1) -> None:
-    """Seconds of a step for a prompt with n answers of 64 tokens, two prompts a step, all savings on: as a group, as
-    n - 1 pairs that each have the prompt and the chosen answer, and as n rows without the shared prompt."""
-    folder = make_model("27m", place)
-    print("backend  prompt  n  round   group s   pairs s   rows s   pairs/group  rows/group   peaks beyond model MB")
-    for prompt, answers in ((256, 4), (256, 8)):
-        for backend in BACKENDS:
-            for number in range(rounds):
-                lengths: dict[str, Any] = {"prompt": prompt, "answer": 64, "steps": 5}
-                found = [
-                    app(backend, folder, **lengths, batch=2, answers=answers),
-                    app(backend, folder, **lengths, batch=2 * (answers - 1)),
-                    app(backend, folder, **lengths, batch=2, answers=answers, levers="answer_head,lean_adapter"),
-                ]
-                group, pairs, rows = (statistics.median(one["seconds"]) / 2 for one in found)
-                peaks = " ".join(megabytes(one["peak"] - one["model"]) for one in found)
-                print(f"{backend:7} {prompt:7} {answers:2} {number + 1:6} {group:9.3f} {pairs:9.3f} {rows:8.3f} "
-                      f"{pairs / group:13.2f} {rows / group:11.2f}   {peaks}", flush=True)
-
-
 def main() -> None:
     """One table, or one measurement as JSON."""
     what, *rest = sys.argv[1:] or ["peers"]
@@ -250,7 +229,7 @@ def main() -> None:
         print(json.dumps(measure(backend, Path(folder), json.loads(options))))
         return
     tables = {"peers": peers, "prompts": prompts, "vocabulary": vocabulary, "again": again,
-              "share": share, "growth": growth, "groups": groups}  # fmt: skip
+              "share": share, "growth": growth}  # fmt: skip
     with tempfile.TemporaryDirectory() as place:
         tables[what](Path(os.environ.get("MIO_BENCH_MODELS", place)), *map(int, rest))
 
