@@ -11,8 +11,9 @@ import torch
 
 from mio_cuda import cpu_microbatches
 from mio_local.memory.estimate import PART
-from tests.helpers.backends import LORA, batch_of, start
-from tests.helpers.families import pairs_of, write_family
+from mio_local.recipe import PLAIN
+from tests.helpers.backends import LORA, MIO, batch_of, start
+from tests.helpers.families import VOCABULARY, pairs_of, rows_of_logits, write_family
 
 SIZES = (3, 9, 5, 9, 1)
 PARTS = [SimpleNamespace(inputs=np.zeros(size)) for size in SIZES]
@@ -110,3 +111,24 @@ def test_lanes_share_the_logits_of_one_part(tiny_model):
     model = start("cuda", tiny_model)
     assert model.lanes.count == 2
     assert model.head.size * 2 == PART["cuda"]["cpu"]
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_few_logits_are_alive_at_once(checkpoint, tmp_path):
+    """Answers of 74 tokens, 37 logits in one part: as many rows at once for twice the pairs. Without the lever, all
+    rows of the padded batch and more."""
+    upper = LORA.model_copy(update={"layers": 2})
+    model = start("cuda", write_family(tmp_path, "llama", "cuda"), lora=upper, checkpoint=checkpoint)
+    model.head.size, model.most = 37 * VOCABULARY, 10**6
+    most = {}
+    for name, speed in (("plain", PLAIN), ("lever", PLAIN.model_copy(update={"answer_head": True}))):
+        assert model.use(speed) == {}
+        for pairs in (pairs_of(), pairs_of() * 2):
+            batch = batch_of(pairs)
+            with rows_of_logits() as rows:
+                reference = model.logps(batch, reference=True)
+                model.accumulate(batch, reference, MIO, 1.0)
+            most[name, len(pairs)] = rows[0]
+    assert most["lever", 5] == most["lever", 10] <= 4 * 37
+    assert most["plain", 10] == 2 * most["plain", 5] > 2 * 10 * 48

@@ -21,7 +21,7 @@ from tests.helpers.backends import (
     start,
     step,
 )
-from tests.helpers.families import FAMILIES, GROUPS, VOCABULARY, exact, pairs_of, rows_of_logits, write_family
+from tests.helpers.families import FAMILIES, GROUPS, exact, pairs_of, write_family
 from tests.helpers.some import fast
 
 pytestmark = [pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning"),
@@ -295,22 +295,3 @@ def test_a_batch_in_several_parts(backend, checkpoint, examples, folders, record
             assert len(batch.split(most)) == parts
             model.most *= model.lanes.count
             same(passed(model, batch), plain, record_property)
-
-
-@pytest.mark.parametrize("checkpoint", [False, True])
-def test_few_logits_are_alive_at_once(checkpoint, folders):
-    """Answers of 74 tokens, 37 logits in one part: as many rows at once for twice the pairs. Without the lever, all
-    rows of the padded batch and more."""
-    model = started("cuda", folders("llama", "cuda"), lora=UPPER, checkpoint=checkpoint)
-    model.head.size, model.most = 37 * VOCABULARY, 10**6
-    most = {}
-    for name, speed in (("plain", PLAIN), ("lever", ONE["answer_head"])):
-        assert model.use(speed) == {}
-        for pairs in (PAIRS, PAIRS * 2):
-            batch = batch_of(pairs)
-            with rows_of_logits() as rows:
-                reference = model.logps(batch, reference=True)
-                model.accumulate(batch, reference, MIO, 1.0)
-            most[name, len(pairs)] = rows[0]
-    assert most["lever", 5] == most["lever", 10] <= 4 * 37
-    assert most["plain", 10] == 2 * most["plain", 5] > 2 * 10 * 48
