@@ -35,7 +35,7 @@ from mio_local.runs.directory import runs_folder
 from mio_local.text import visible
 from mio_local.training.integrity import check_data, check_start
 from mio_local.training.rounds.held_out_pairs import held_out_examples
-from mio_local.training.rounds.run_prompts import split_prompts
+from mio_local.training.rounds.run_prompts import split_prompts, stand_in_tokens
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -142,8 +142,11 @@ def _examples(on: Subject, chat: Chat, source: str, reading: Recipe, report: Rep
     if source or not on.run:
         return examples_of(reading, chat, source, report)
     if on.recipe.train.rounds:
+        prompts = split_prompts(on.recipe)
+        if on.recipe.data.eval_source:
+            return stand_in_tokens(on.recipe, chat, prompts).held_out
         judge = judge_of(on.recipe.make, trusted=may_run(on.recipe.make))
-        return held_out_examples(on.run.path / "rounds", on.recipe, chat, split_prompts(on.recipe).held_out, judge)
+        return held_out_examples(on.run.path / "rounds", on.recipe, chat, prompts.held_out, judge)
     tokens = tokenise(on.recipe, read_split(on.recipe, report), chat, report)
     check_data(on.run, info, tokens.digest)
     return tokens.held_out

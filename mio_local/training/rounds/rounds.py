@@ -115,7 +115,7 @@ class Rounds(Supply):
     def first(self) -> Iterator[Event]:
         """Make the held-out pairs, by the reference; and what the current round has, if it has begun."""
         job = self.job
-        if self.prompts.held_out:
+        if self.prompts.held_out and not job.recipe.data.eval_source:
             making = yield from self._made(HELD_OUT, self.prompts.held_out, reference=True)
             if making is None:
                 return

@@ -5,7 +5,9 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from mio_local.data.encoding import encode
 from mio_local.data.examples import Example, Examples, Tokenised
+from mio_local.data.pairs import load_pairs
 from mio_local.data.stored.collected import Collected
 from mio_local.data.template import Chat
 from mio_local.data.tokenise import Tokens
@@ -27,8 +29,11 @@ class RunPrompts(NamedTuple):
 
 
 def split_prompts(recipe: Recipe) -> RunPrompts:
-    """The recipe's prompts, the held-out ones by its fraction and seed. Raises DataError, HubError."""
+    """The recipe's prompts, the held-out ones by its fraction and seed, or those of its held-out pairs. Raises
+    DataError, HubError."""
     found = read_prompts(recipe.make.prompts or recipe.data.source, recipe.data, recipe.make.limit).asked
+    if recipe.data.eval_source:
+        return RunPrompts(found, read_prompts(recipe.data.eval_source, recipe.data, recipe.eval.pairs).asked)
     order = list(range(len(found)))
     random.Random(f"prompts/{recipe.train.seed}").shuffle(order)
     size = round(recipe.data.eval_fraction * len(found))
@@ -69,9 +74,15 @@ def stand_ins(recipe: Recipe, chat: Chat, prompts: Sequence[Asked]) -> Examples:
 
 
 def stand_in_tokens(recipe: Recipe, chat: Chat, prompts: RunPrompts) -> Tokens:
-    """What a run of rounds has in the place of its pairs until they are made."""
-    train = stand_ins(recipe, chat, prompts.train)
-    return Tokens(chat, train, stand_ins(recipe, chat, prompts.held_out), Tokenised(len(train), 0, 0), LAYOUT)
+    """What a run of rounds has in the place of its pairs until they are made; held-out pairs that are given are there.
+    Raises DataError, HubError."""
+    train, data = stand_ins(recipe, chat, prompts.train), recipe.data
+    if data.eval_source:
+        pairs = load_pairs(data.eval_source, data, split=data.eval_split or data.split)
+        held_out = encode(pairs, chat, data).of(pairs.all.first(recipe.eval.pairs).numbers).examples
+    else:
+        held_out = stand_ins(recipe, chat, prompts.held_out)
+    return Tokens(chat, train, held_out, Tokenised(len(train), 0, 0), LAYOUT)
 
 
 def _shuffled(count: int, seed: str) -> list[int]:
