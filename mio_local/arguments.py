@@ -91,6 +91,8 @@ def parser(command_name: str = "") -> Parser:
                         help="go on where the first loss, or the events so far, are not what they must be, or another "
                         "machine wrote to the run a moment ago")
 
+    resume.add_argument("--judge", default="", metavar="JUDGE",
+                        help="let the code run that the run's recipe has for a judge, by naming it: python:FILE, tests")
     elsewhere = "where the run's {} are now, on a machine that it was copied to, say: their digest decides"
     resume.add_argument("--model", default="", metavar="PATH", help=elsewhere.format("base's weights"))
     resume.add_argument("--data", default="", metavar="PATH", help=elsewhere.format("pairs"))

@@ -202,14 +202,30 @@ def says_trust(words: Sequence[str]) -> bool:
 
 def names_judge(judge: str) -> bool:
     """Whether code that a judge is may run: the command line itself names that judge, or all remote code."""
-    words = [f"{flag}{judge}" for flag in ("--judge=", "--set=make.judge=", "make.judge=")]
-    said = any(word in words for word in sys.argv) or ("--judge", judge) in itertools.pairwise(sys.argv)
-    return said or may_trust()
+    return may_trust() or _whole(judge) in map(_whole, _judges_named())
+
+
+def _judges_named() -> list[str]:
+    """The judges that the command line names."""
+    spelt = ("--judge=", "--set=make.judge=", "make.judge=")
+    found = [word.partition(flag)[2] for word in sys.argv for flag in spelt if word.startswith(flag)]
+    return found + [judge for flag, judge in itertools.pairwise(sys.argv) if flag == "--judge"]
+
+
+def _whole(judge: str) -> str:
+    """A judge, its file by its whole path: a run's recipe has it so."""
+    kind, colon, file = judge.partition(":")
+    return f"{kind}:{os.path.realpath(os.path.expanduser(file))}" if colon and kind == "python" else judge
 
 
 def trust_handed_on() -> list[str]:
     """What the command line of a process of ours ends in, for it to trust remote code as this one was told to."""
     return [TRUST] * says_trust(sys.argv)
+
+
+def judges_handed_on() -> list[str]:
+    """The same for the trainer's process, of judges that are code."""
+    return [word for judge in _judges_named() for word in ("--judge", _whole(judge))]
 
 
 def without(*packages: str) -> None:

@@ -159,12 +159,17 @@ class Recipe(Section):
             table = getattr(recipe, section)
             if there := _existing(f"{section}.{key}", getattr(table, key)):
                 recipe = recipe.model_copy(update={section: table.model_copy(update={key: there})})
+        kind, colon, file = recipe.make.judge.partition(":")
+        if colon and kind in FILE_JUDGES and (there := _existing("make.judge", file)):
+            return recipe.model_copy(update={"make": recipe.make.model_copy(update={"judge": f"{kind}:{there}"})})
         return recipe
 
 
 PATHS = (("model", "name"), ("data", "source"), ("data", "eval_source"), ("data", "template"),
          ("lora", "init_adapter"), ("eval", "tasks"), ("eval", "forgetting"), ("make", "prompts"),
          ("make", "judge_prompt"))
+
+FILE_JUDGES = ("python", "json")  # judges that are a file
 
 
 def _existing(key: str, value: str) -> str:

@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--force", action="store_true", help="go on as `resume --force` does")
     parser.add_argument("--from", dest="start", default="", help="the checkpoint to go on from")
     parser.add_argument(TRUST, action="store_true", help="let remote code run that the recipe asks for")
+    parser.add_argument("--judge", action="append", help="let that judge run, where it is code")
     parser.add_argument("run", type=Path)
     arguments = parser.parse_args()
     run = Run(arguments.run)

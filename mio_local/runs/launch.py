@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mio_local.errors import RunError
-from mio_local.process import TRUST, trust_handed_on
+from mio_local.process import TRUST, judges_handed_on, trust_handed_on
 from mio_local.recipe import Recipe
 from mio_local.runs import control, directory
 from mio_local.runs.directory import Run, called
@@ -115,7 +115,7 @@ def _worker(run: Run, lock: int, begin: int, flags: Sequence[str]) -> subprocess
         return subprocess.Popen(
             # -P: no module is imported from the folder in which the app happens to run
             [sys.executable, "-P", "-m", "mio_local.worker", "--lock", str(lock), "--requests", str(begin), *flags,
-             *trust_handed_on(), str(run.path.absolute())],
+             *trust_handed_on(), *judges_handed_on(), str(run.path.absolute())],
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             pass_fds=[lock], env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )  # fmt: skip

@@ -28,6 +28,7 @@ from mio_local.training.fingerprint import adapter_digest, reference_name, weigh
 from mio_local.training.inputs import tokenised
 from mio_local.training.job import Job, session
 from mio_local.training.optimizations import Optimizations
+from mio_local.training.rounds.begin_rounds import check_rounds
 from mio_local.training.trainable import adapt, check_finite, layers_of, load, try_out
 
 
@@ -53,6 +54,7 @@ def check(recipe: Recipe, report: Report = silent) -> None:
     Raises MioError."""
     report("finding the device", 0, 0)
     backend, recipe, _ = resolve_backend(recipe.absolute())
+    check_rounds(recipe)
     without(*backend.unused)
     tokenised(recipe, time.time(), report)
 
@@ -77,6 +79,7 @@ def prepare(recipe: Recipe, choose: Callable[[Recipe], Run], report: Report, cre
     check_tracker(recipe.train.track)
     report("finding the device", 0, 0)
     backend, recipe, device = resolve_backend(recipe.absolute())
+    check_rounds(recipe)
     without(*backend.unused)
     initial = read_adapter(Path(recipe.lora.init_adapter)) if recipe.lora.init_adapter else None
     recipe = inherit(recipe, initial) if initial else recipe

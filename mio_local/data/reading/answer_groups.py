@@ -14,7 +14,7 @@ from mio_local.text import kind_name, visible_line
 Rewarded = tuple[float | None, Any]  # an answer after its reward, the higher the better; None where it has none
 NO_REWARD, NO_TEXT, REPEATED = "without a reward", "without text", "repeated in their group"
 REMEDY = ("; give each answer one: columns chosen_reward and rejected_reward, or answers with rewards (named by "
-          "--columns), or choose a --loss that reads pairs alone")
+          "--columns), or let --rounds draw and reward them, or choose a --loss that reads pairs alone")
 
 
 def grouped(cells: Cells, chosen: Rewarded, worse: Sequence[Rewarded], where: str, wanted: Wanted) -> Made:
