@@ -194,7 +194,7 @@ MADE = {"prompt": "q\n", "chosen": "a", "rejected": "d", "answers": ["a", "b", "
 )  # fmt: skip
 @pytest.mark.parametrize("with_model", [False, True])
 def test_check_shows_groups(tmp_path, monkeypatch, shared, wanted, rows, lines, with_model):
-    monkeypatch.setattr("mio_local.commands.data.wanted_of", lambda loss: wanted)
+    monkeypatch.setattr("mio_local.commands.data_commands.data_check.wanted_of", lambda loss: wanted)
     file = tmp_path / "a.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)))
     model = ModelSettings(name=str(shared / "models/gsm8k-mini") if with_model else "")
