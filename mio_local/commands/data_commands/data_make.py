@@ -18,9 +18,9 @@ from mio_local.errors import DataError, MioError, RecipeError, RunError
 from mio_local.flags import recipe_from, words
 from mio_local.learning import MakeSettings
 from mio_local.making.answered import Judge
+from mio_local.making.judging.choose import judge_of, may_run
 from mio_local.making.made_figures import Figures, examples, figures, histogram, markdown
 from mio_local.making.made_figures import words as told
-from mio_local.making.judging.choose import judge_of, may_run
 from mio_local.making.make import Maker, Making
 from mio_local.making.pair_lines import pair_lines
 from mio_local.making.prompts import Prompts, askable, read_prompts

@@ -1,8 +1,8 @@
 """What learning from a model's own answers brings: each way, several seeds, on the demo model or on gsm8k-mini.
 
-    python tests/bench/made_pairs.py OUT demo|gsm8k-mini [--ways gold-mio,rloo,...] [--seeds 0,1,2] [--shared ../shared]
+    python tests/bench/made/made_pairs.py OUT demo|gsm8k-mini [--ways gold-mio,rloo,...] [--seeds 0,1,2] [--shared ../shared]
 
-OUT is a folder of runs and made pairs, kept. Prints a line a run as it ends, then a table: the share of held-out
+OUT is a folder of runs and made pairs, kept: what is there is not made again. Prints a line a run as it ends, then a table: the share of held-out
 questions answered right greedily (mean over seeds, with the 95 % interval of all answers), the change of the known
 answers' log-probs, the KL divergence from the base per answer, and the seconds of making and training.
 """
@@ -20,7 +20,7 @@ import numpy as np
 
 from mio_local.objectives.intervals import proportion
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 WAYS = {
     "gold-mio": ["--loss", "mio"],
     "gold-dpo": ["--loss", "dpo"],
@@ -83,7 +83,8 @@ def train(out: Path, way: str, seed: int, s: dict[str, Any], backend: str) -> di
             data += [] if way == "rloo" else ["--set", f"make.per_round={s['round']}"]
         command("train", "--runs", out, "--name", name, *data, "--eval-data", s["valid"], "--eval-every", 1000,
                 "--set", "eval.sample_tokens=0", *flags)  # fmt: skip
-    seconds = time.perf_counter() - began
+        (out / f"{name}.seconds").write_text(str(time.perf_counter() - began), encoding="utf-8")
+    seconds = float((out / f"{name}.seconds").read_text(encoding="utf-8"))
     questions = questions_of(s["questions"], out)
     command("eval", name, "--runs", out, "--data", s["valid"], "--samples", 64, "--questions", questions)
     figures: dict[str, float] = {"seconds": seconds}
