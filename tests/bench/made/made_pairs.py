@@ -1,10 +1,11 @@
 """What learning from a model's own answers brings: each way, several seeds, on the demo model or on gsm8k-mini.
 
-    python tests/bench/made/made_pairs.py OUT demo|gsm8k-mini [--ways gold-mio,rloo,...] [--seeds 0,1,2] [--shared ../shared]
+    python tests/bench/made/made_pairs.py OUT demo|gsm8k-mini [--ways gold-mio,rloo,...] [--seeds 0,1,2]
 
-OUT is a folder of runs and made pairs, kept: what is there is not made again. Prints a line a run as it ends, then a table: the share of held-out
-questions answered right greedily (mean over seeds, with the 95 % interval of all answers), the change of the known
-answers' log-probs, the KL divergence from the base per answer, and the seconds of making and training.
+OUT is a folder of runs and made pairs, kept: what is there is not made again. Prints a line a run as it ends, then a
+table: the share of held-out questions answered right greedily (mean over seeds, with the 95 % interval of all answers),
+the change of the known answers' log-probs, the KL divergence from the base per answer, and the seconds of making and
+training. gsm8k-mini and its questions are looked for in --shared, the folder beside the repository.
 """
 
 import argparse
