@@ -81,7 +81,9 @@ def preference(
         done += batch.size
         report("scoring held-out pairs", done, len(examples))
     figures = pair_values(join(scored), recipe.loss)
-    found = {key: figures[key].interval(of_share=key == ACCURACY) for key in PREFERENCE}
+    found = {
+        key: figures[key].interval(of_share=key == ACCURACY) for key in PREFERENCE if figures[key].there.any()
+    }
     return [Result("preference", key, "policy", one.value, done, one) for key, one in found.items()]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from mio_local.arrays import NUMPY
 from mio_local.objectives.intervals import Interval, half, mean, ratio_error, share, standard_error
-from mio_local.objectives.losses import LossTerms, PairLogps, dpo, mio, objective_of, over_negatives
+from mio_local.objectives.losses import LOSSES, LossTerms, PairLogps, dpo, mio, objective_of, over_negatives
 
 Metrics = dict[str, float]
 QUANTILES = (0.1, 0.5, 0.9)
@@ -111,7 +111,7 @@ def _values(p: PairLogps, token: PairLogps, q: PairLogps, loss: LossTerms) -> di
         return Figure(over_negatives(values, p.there[1]), chosen & some)
 
     return {
-        "loss": Figure(objective_of(loss)(NUMPY, p), chosen | some),
+        "loss": _loss(p, loss, chosen | some),
         "logps/chosen": Figure(p.chosen, chosen),
         "logps/rejected": Figure(p.rejected, rejected),
         "logps/chosen_per_token": Figure(token.chosen, chosen),
@@ -130,6 +130,14 @@ def _values(p: PairLogps, token: PairLogps, q: PairLogps, loss: LossTerms) -> di
         "mi/js": by_group(math.log(4) - mio(NUMPY, q, loss.beta)),
         "mi/nce": Figure(contrastive_bound(q, loss.beta), chosen & some),
     }
+
+
+def _loss(p: PairLogps, loss: LossTerms, there: np.ndarray) -> Figure:
+    """Of none where the objective reads rewards and these pairs have none: held-out ones of another source, say."""
+    known = LOSSES[loss.name]
+    if p.rewards is None and known.rejected and known.needs in ("rewards", "samples"):
+        return Figure(np.full(there.shape, math.nan), np.zeros_like(there))
+    return Figure(objective_of(loss)(NUMPY, p), there)
 
 
 def contrastive_bound(p: PairLogps, beta: float) -> np.ndarray:

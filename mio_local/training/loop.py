@@ -16,7 +16,7 @@ from mio_local.adapters.adapter import Adapter
 from mio_local.data.collate import Batch
 from mio_local.errors import RunError, one_line
 from mio_local.memory.rehearsal import telling
-from mio_local.objectives.losses import PairLogps
+from mio_local.objectives.losses import LOSSES, PairLogps
 from mio_local.objectives.metrics import Metrics, held_out_metrics, join
 from mio_local.runs.control import COMMANDS, Control
 from mio_local.runs.events import Event, EventWriter, rewind
@@ -161,7 +161,8 @@ class Loop:
         progress, settings = self.progress, self.job.recipe.eval
         yield Event("eval", progress.step, {**metrics, "pairs": total})
         yield from self.sampler.events(progress.step)
-        if not math.isfinite(metrics["loss"]):
+        lacks_rewards = pairs.rewards is None and LOSSES[self.job.recipe.loss.name].needs in ("rewards", "samples")
+        if not math.isfinite(metrics["logps/chosen" if lacks_rewards else "loss"]):
             self.broken = health.nonfinite_note(progress.step, metrics["loss"], "held-out loss")
             yield self.broken
             return
@@ -170,6 +171,8 @@ class Loop:
             yield low
         value = metrics[settings.metric]
         sign = -1 if settings.metric == "loss" else 1  # the higher, the better
+        if not math.isfinite(value):  # there is no such figure of these pairs
+            return
         if progress.best is None or sign * value > sign * progress.best:
             progress.best, progress.best_step, progress.bad_evals = value, progress.step, 0
             if progress.step:

@@ -17,7 +17,7 @@ KILLS = 6
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("loss", ["mio", "rloo"])
 def test_kills_at_random_moments_of_rounds_change_nothing(tmp_path: Path, backend: str, loss: str) -> None:
-    """kill -9 again and again, each time followed by `mio-local resume`: events and adapter are an undisturbed run's."""
+    """kill -9 again and again, each time followed by `resume`: events and adapter are those of an undisturbed run."""
     tables = {
         "model": {"name": str(DEMO / "model")},
         "data": {"source": str(DEMO / "train.jsonl"), "eval_fraction": 0.1},

@@ -198,3 +198,21 @@ def test_a_prompt_without_room_for_an_answer_is_told_by_its_place(tiny_model: Pa
     with pytest.raises(DataError, match=r"long\.jsonl line 1: prompt has .* --max-tokens 64"):
         start(recipe, tmp_path, "no")
     assert isinstance(split_prompts(recipe).train[0], Asked)
+
+
+@pytest.mark.parametrize("loss", ["rloo", "copg", "raft"])
+def test_held_out_pairs_of_ones_own_need_no_rewards(
+    tmp_path: Path, tiny_model: Path, tiny_pairs: Path, prompts: Path, loss: str
+) -> None:
+    """An objective of rewards has no loss there; likelihoods and accuracy are measured all the same."""
+    need_library("mlx")
+    given = tables(tiny_model, prompts, "mlx", name=loss)
+    given["data"] |= {"eval_source": str(tiny_pairs)}
+    given["train"] |= {"rounds": 1}
+    job = start(build(given, "test"), tmp_path, "own")
+    list(train(job))
+    assert job.run.read_status()["state"] == "done"
+    evals = [event for event in repeatable(job.run) if event["type"] == "eval"]
+    assert [event["pairs"] for event in evals] == [24] * len(evals)
+    assert all(event["delta/chosen"] is not None for event in evals)
+    assert [event["loss"] is None for event in evals] == [loss != "raft"] * len(evals)
