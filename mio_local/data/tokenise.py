@@ -11,7 +11,7 @@ from mio_local.data.encoding import encode
 from mio_local.data.examples import CUT_CHOSEN, CUT_REJECTED, Example, Examples, Tokenised
 from mio_local.data.pairs import Pairs, Some, held_out_source, load_pairs
 from mio_local.data.prose.texts import read_texts
-from mio_local.data.reading.wanted import wanted_of
+from mio_local.data.reading.wanted import PAIRS, wanted_of
 from mio_local.data.stored import cache
 from mio_local.data.stored.written import written
 from mio_local.data.task_questions import read_tasks
@@ -107,9 +107,11 @@ def tokenise(recipe: Recipe, split: Split, chat: Chat, report: Report) -> Tokens
 
 
 def examples_of(recipe: Recipe, chat: Chat, source: str, report: Report) -> Sequence[Example]:
-    """The pairs of another file, folder or hub dataset, read and tokenised as the recipe's."""
+    """The pairs of another file, folder or hub dataset, read and tokenised as the recipe's; without rewards, which the
+    likelihood of an answer does not depend on."""
     report("reading the pairs", 0, 0)
-    pairs = load_pairs(source, recipe.data, wanted=wanted_of(recipe.loss))
+    wanted = wanted_of(recipe.loss)
+    pairs = load_pairs(source, recipe.data, wanted=PAIRS if wanted.rewarded else wanted)
     return encode(pairs, chat, recipe.data, progress=_progress(report)).examples
 
 

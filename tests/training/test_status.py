@@ -91,10 +91,10 @@ def test_a_run_that_goes_on_says_so_before_its_next_step(
 
     own = SimpleNamespace(**{**vars(time), "sleep": sleep})  # other threads sleep by the module
     monkeypatch.setattr(loop, "time", own)
-    stepping = loop.Loop.step
+    stepping = loop.take_step
     states = []
     monkeypatch.setattr(
-        loop.Loop, "step", lambda loop: states.append(job.run.read_status()["state"]) or stepping(loop)
+        loop, "take_step", lambda *given: states.append(job.run.read_status()["state"]) or stepping(*given)
     )
     for event in train(job):
         if event.type == "step" and event.step == 1:

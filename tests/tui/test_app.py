@@ -155,6 +155,6 @@ async def test_no_notice_lies_over_a_line_that_one_types_into(tmp_path: Path, mo
             await until(pilot, lambda: len([toast for toast in app.screen.query(Toast) if toast.region]) == 2)
             typed = app.screen.query_one(name, Input).region
             assert typed
-            assert not any(toast.region.overlaps(typed) for toast in app.screen.query(Toast))
+            await until(pilot, lambda at=typed: not any(one.region.overlaps(at) for one in app.screen.query(Toast)))
             app.chat(ChatStart(["one"]))
             await until(pilot, lambda: app.screen.query("#ask"))

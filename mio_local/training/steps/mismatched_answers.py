@@ -25,7 +25,8 @@ def mismatched(examples: Sequence[Example]) -> list[Example]:
 
 
 def divergence(job: Job, reference: Reference, examples: Sequence[Example]) -> float:
-    """max(0, mean over mismatched answers of log pi - log ref), nats, without gradient; 0 where there are none."""
+    """max(0, mean over mismatched answers of log pi - log ref), nats, in the loss's reduction, without gradient; 0
+    where there are none."""
     made = mismatched(examples)
     if not made:
         return 0.0
@@ -34,5 +35,8 @@ def divergence(job: Job, reference: Reference, examples: Sequence[Example]) -> f
         pairs = range(first, min(first + size, len(made)))
         batch = collate(made, pairs, job.pad, shared=job.savings.speed.share_prompt)
         ratio = job.model.logps(batch, reference=False) - reference.logps(batch, made)
-        total += float(np.sum(ratio[: batch.size], dtype=np.float64))
+        ratio = ratio[: batch.size]
+        if job.recipe.loss.reduction == "mean":
+            ratio = ratio / batch.tokens[: batch.size]
+        total += float(np.sum(ratio, dtype=np.float64))
     return max(0.0, total / len(made))

@@ -73,6 +73,8 @@ async def test_a_choice_is_turned_by_keys_and_by_the_mouse(folder: Path) -> None
         assert "( ) MIO  (•) DPO" in text(screen)
         await pilot.press("left", "left")
         assert [recipe.loss.name for recipe in screen.state.draft.recipes()] == ["mio", "dpo"]
+        assert "MIO+DPO" in text(screen)  # the last, on a page of its own
+        await pilot.press("right")
         await pilot.click(objective, offset=(19, 0))
         assert screen.state.draft.recipe().loss.name == "robust"
         assert not screen.state.draft.both

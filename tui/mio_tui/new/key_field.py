@@ -23,7 +23,8 @@ PATH_KEYS = [".".join(key) for key in PATHS]
 
 
 class Choice(Widget, can_focus=True):
-    """One of a few values, all in sight where there is room: the chosen one is told by its mark, not by a colour."""
+    """One of some values, all in sight where there is room, else those beside it: the chosen one is told by its mark,
+    not by a colour."""
 
     DEFAULT_CSS = """
     Choice {
@@ -57,15 +58,28 @@ class Choice(Widget, can_focus=True):
     def _marked(self) -> list[str]:
         return [f"({'•' if number == self.at else ' '}) {words}" for number, (_, words) in enumerate(self.options)]
 
-    def _fits(self) -> bool:
-        return len("  ".join(self._marked())) <= self.size.width and self.at >= 0
+    def _page(self) -> range:
+        """The numbers of the values in sight, page by page; none where only the chosen one has room."""
+        marked, place = self._marked(), f" … {len(self.options)} of {len(self.options)}"
+        if self.at < 0 or len("  ".join(marked)) <= self.size.width:
+            return range(len(marked) if self.at >= 0 else 0)
+        first = 0
+        for last in range(1, len(marked) + 1):
+            if last == len(marked) or len("  ".join(marked[first : last + 1]) + place) > self.size.width:
+                if self.at < last:
+                    return range(first, last) if last - first > 1 else range(0)
+                first = last
+        return range(0)
 
     def render(self) -> Text:
-        if self._fits():
-            return Text("  ".join(self._marked()), no_wrap=True)
+        page = self._page()
         if self.at < 0:
             return line(f"‹ {self.value} ›")
-        return line(f"‹ {self.options[self.at][1]} › {self.at + 1} of {len(self.options)}")
+        if not page:
+            return line(f"‹ {self.options[self.at][1]} › {self.at + 1} of {len(self.options)}")
+        seen = "  ".join(self._marked()[number] for number in page)
+        place = f" … {self.at + 1} of {len(self.options)}" if len(page) < len(self.options) else ""
+        return Text(seen + place, no_wrap=True)
 
     def put(self, value: str) -> None:
         """Show another value without telling anybody."""
@@ -81,15 +95,13 @@ class Choice(Widget, can_focus=True):
         self.post_message(self.Changed(self, self.value))
 
     def on_click(self, event: events.Click) -> None:
-        if not self._fits():
-            self.action_turn(1)
-            return
-        end = 0
-        for number, marked in enumerate(self._marked()):
-            end += len(marked) + 2
+        end, marked = 0, self._marked()
+        for number in self._page():
+            end += len(marked[number]) + 2
             if event.x < end:
                 self._take(number)
                 return
+        self.action_turn(1)
 
 
 class Fields(Vertical):
