@@ -217,7 +217,7 @@ class MakeSettings(Section):
                         ge=1)
     judge: str = setting(
         "last-number", "who rewards an answer: last-number, boxed, letter, exact, regex:P, json:FILE, gold, mismatch, "
-        "python:FILE, tests:FILE, reward-model:NAME, server:URL", "--judge",
+        "hand, tests, python:FILE, reward-model:NAME, server:URL", "--judge",
     )  # fmt: skip
     limit: int = setting(0, "ask at most this many prompts; 0 asks all", "--limit", ge=0)
     pairs: Literal["one", "all"] = setting("one", "pairs of a prompt: one, or every better answer with every worse one")
@@ -234,7 +234,9 @@ class MakeSettings(Section):
     )
     judge_prompt: str = setting("", "file of the words that a server judges by; empty takes the shipped ones")
     judge_model: str = setting("", "model that a server judges with; empty takes its first")
-    judge_seconds: float = setting(10.0, "longest that one answer may take to judge", gt=0)
+    judge_seconds: float = setting(
+        0.0, "longest that an answer's code, or a server's verdict, may take; 0 means 10 s, or a server's 120", ge=0
+    )
     judge_memory: str = setting("1GB", "memory of the process that a named file runs in")
 
     @field_validator("temperature")

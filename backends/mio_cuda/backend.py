@@ -31,6 +31,7 @@ from mio_local.recipe import ModelSettings
 
 if TYPE_CHECKING:
     from mio_cuda.model import CudaModel
+    from mio_cuda.sequence_rewards import SequenceRewards
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -127,6 +128,14 @@ class CudaBackend:
                 # else bitsandbytes rounds the scales to bfloat16 in evaluation: policy would not equal reference
                 module.support_avx512bf16_for_cpu = False
         return CudaModel(model, place, grad_checkpoint=grad_checkpoint)
+
+    def reward_model(self, folder: Path) -> "SequenceRewards":
+        """The reward model in `folder`, on a GPU of CUDA's or Apple's, else on the CPU. Raises ModelError."""
+        from mio_cuda.sequence_rewards import SequenceRewards
+
+        check_address_space(folder)
+        name = "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return SequenceRewards(folder, torch.device(name), torch.float32 if name == "cpu" else "auto")
 
     def layer_names(self, folder: Path, settings: ModelSettings) -> list[str]:
         with importing(self.name):

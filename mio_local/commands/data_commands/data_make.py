@@ -18,7 +18,7 @@ from mio_local.errors import DataError, MioError, RecipeError, RunError
 from mio_local.flags import recipe_from, words
 from mio_local.learning import MakeSettings
 from mio_local.making.answered import Judge
-from mio_local.making.judging.choose import judge_of, may_run
+from mio_local.making.judging.choose import cost_of, judge_of, may_run
 from mio_local.making.made_figures import Figures, examples, figures, histogram, markdown
 from mio_local.making.made_figures import words as told
 from mio_local.making.make import Maker, Making
@@ -108,6 +108,8 @@ def main(arguments: argparse.Namespace) -> int:
             chat = chat_of(source.recipe.model, recipe.data, source.place, work.created)
             prompts = askable(prompts, chat)
             _say_prompts(prompts, work, out)
+            if cost := cost_of(settings, len(prompts.asked)):
+                out.print(cost)
             with printing.preparing(out) as report:
                 report("loading the model", 0, 0)
                 model = source.load()

@@ -11,18 +11,31 @@ from mio_local.making.judging.json_answers import JsonAnswers
 from mio_local.making.judging.limited_process import Limits
 from mio_local.making.judging.own_pairs import own_pairs
 from mio_local.making.judging.reward_function import RewardFunction
+from mio_local.making.judging.server_judge import ServerJudge, comparisons
 from mio_local.making.judging.unit_tests import UnitTests
 from mio_local.process import names_judge
 
-__all__ = ["Judge", "judge_of", "may_run"]
+__all__ = ["Judge", "cost_of", "judge_of", "may_run"]
 
-KINDS = (*RULES, "regex:P", "json:FILE", "tests", "python:FILE", "gold", "gold:RULE", "gold:any", "mismatch", "hand")
+KINDS = (
+    *RULES, "regex:P", "json:FILE", "tests", "python:FILE", "reward-model:NAME", "server:URL", "gold", "gold:RULE",
+    "gold:any", "mismatch", "hand",
+)  # fmt: skip
 RUNS = {"python": "that Python file (read it first)", "tests": "the code in the answers"}
 
 
 def may_run(settings: MakeSettings) -> bool:
     """Whether code that the settings name may run: for `judge_of`."""
     return names_judge(settings.judge)
+
+
+def cost_of(settings: MakeSettings, prompts: int) -> str:
+    """What judging costs beside this machine's time, to be told before it begins; "" for nothing."""
+    if not settings.judge.startswith("server:"):
+        return ""
+    pairs = comparisons(settings.answers)
+    calls = 2 * len(pairs) * prompts
+    return f"{calls:,} calls to the server at most: {len(pairs)} comparisons a prompt, each in both orders"
 
 
 def judge_of(settings: MakeSettings, *, trusted: bool, seed: int = 0) -> Judge:
@@ -45,5 +58,11 @@ def judge_of(settings: MakeSettings, *, trusted: bool, seed: int = 0) -> Judge:
                               f"command line: {shlex.join(['--judge', judge])}")  # fmt: skip
         limits = Limits.of(settings)
         return UnitTests(limits) if judge == "tests" else RewardFunction(judge, rest, limits)
+    if kind == "reward-model" and rest:
+        from mio_local.making.judging.reward_model import RewardModel  # PyTorch takes seconds
+
+        return RewardModel(judge, rest)
+    if kind == "server" and colon:
+        return ServerJudge(judge, rest, settings, trusted=trusted)
     known = sorted({name.partition(":")[0] for name in KINDS})
     raise DataError(f"--judge {judge}: no such judge{nearest(kind, known)}; there are {', '.join(KINDS)}")

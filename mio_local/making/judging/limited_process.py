@@ -22,6 +22,7 @@ from mio_local.errors import MioError, RecipeError, one_line
 from mio_local.learning import MakeSettings
 
 LOOK = 0.25  # seconds between two looks at the memory; address space, which Linux bounds by itself, is not used memory
+SECONDS = 10.0  # that one answer may take, where the settings do not say
 LONGEST = 1 << 20  # bytes of an answer of the process
 GRACE = 5.0  # seconds over its time after which the process ends itself, where nobody is left to do so
 # a child gets these alone: tokens and keys have a hundred names
@@ -50,7 +51,7 @@ class Limits:
         size = round(float(found[1]) * (1e6 if found[2].startswith("m") else 1e9)) if found else 0
         if not 1e8 <= size < 1e15:
             raise RecipeError(f"make.judge_memory = {settings.judge_memory}: must be a size as 1GB, at least 100MB")
-        return cls(settings.judge_seconds, size)
+        return cls(settings.judge_seconds or SECONDS, size)
 
     @property
     def size(self) -> str:

@@ -1,11 +1,17 @@
 """What every judge has: a count of the answers that got no reward, and no pairs of its own."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from mio_local.data.messages import Answer
+from mio_local.errors import MioError
 from mio_local.making.answered import Answered, Rewards
 from mio_local.text import visible_line
 
+T = TypeVar("T")
+CLOSED = "the judge is closed"
 LONGEST_REASON = 200  # characters of a reason's first message
 
 
@@ -21,6 +27,35 @@ class Unjudged(dict[str, int]):
         shown = f"{reason} (the first: {visible_line(first, LONGEST_REASON)})" if first else reason
         key = self._keys.setdefault(reason, shown)
         self[key] = self.get(key, 0) + count
+
+
+class Closable:
+    """Work on several threads that another thread may end: who waits for it then gets a MioError."""
+
+    def __init__(self, threads: int, name: str) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._lock, self._closed = threading.Lock(), False
+
+    def begin(self, work: Callable[..., T], *arguments: Any) -> "Future[T]":
+        """Begin something. Raises MioError once this is closed."""
+        with self._lock:
+            if self._closed:
+                raise MioError(CLOSED)
+            return self._pool.submit(work, *arguments)
+
+    @staticmethod
+    def result(coming: "Future[T]") -> T:
+        """What came of it. Raises what that raised, and MioError where it was not begun any more."""
+        try:
+            return coming.result()
+        except CancelledError:
+            raise MioError(CLOSED) from None
+
+    def close(self) -> None:
+        """Begin no more, and wait for what runs."""
+        with self._lock:
+            self._closed = True
+        self._pool.shutdown(cancel_futures=True)
 
 
 class PlainJudge:

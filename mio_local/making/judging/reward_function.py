@@ -12,7 +12,7 @@ from pathlib import Path
 from mio_local.errors import DataError, MioError
 from mio_local.making.answered import Answered, Rewards
 from mio_local.making.judging.limited_process import LimitedProcess, Limits, OverLimit
-from mio_local.making.judging.plain_judge import PlainJudge
+from mio_local.making.judging.plain_judge import CLOSED, PlainJudge
 from mio_local.storage.paths import expanded
 from mio_local.text import visible_line
 
@@ -74,7 +74,7 @@ class RewardFunction(PlainJudge):
             self.skip("its row cannot be given to the function", str(error))
             return None
         if self._closed:
-            raise MioError("the judge is closed")
+            raise MioError(CLOSED)
         try:
             self._process = self._process or self._start()
             self._process.ask(line)
@@ -92,7 +92,7 @@ class RewardFunction(PlainJudge):
             self._process.close()
         self._process = None
         if self._closed:
-            raise MioError("the judge is closed")
+            raise MioError(CLOSED)
         self._ended += 1
         self.skip(f"the function {reason}")
         if self._ended >= IN_A_ROW:

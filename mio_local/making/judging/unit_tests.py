@@ -9,13 +9,12 @@ import json
 import re
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from mio_local.making.answered import Answered, Rewards
 from mio_local.making.judging.limited_process import LimitedProcess, Limits, OverLimit, environment
-from mio_local.making.judging.plain_judge import PlainJudge
+from mio_local.making.judging.plain_judge import Closable, PlainJudge
 from mio_local.process import cores
 from mio_local.storage.json_files import parse
 
@@ -38,19 +37,19 @@ class UnitTests(PlainJudge):
     def __init__(self, limits: Limits) -> None:
         super().__init__("tests", 1.0)
         self.limits = limits
-        self._pool = ThreadPoolExecutor(max(1, min(AT_ONCE, cores())), thread_name_prefix="unit-tests")
+        self._pool = Closable(max(1, min(AT_ONCE, cores())), "unit-tests")
 
     def judge(self, answered: Sequence[Answered]) -> list[Rewards]:
-        asked = [[self._pool.submit(self._run, *case) for case in self._cases(one)] for one in answered]
+        asked = [[self._pool.begin(self._run, *case) for case in self._cases(one)] for one in answered]
         found: list[Rewards] = []
         for one, running in zip(answered, asked, strict=True):
-            rewards = [self._counted(each.result(), one) for each in running]
+            rewards = [self._counted(self._pool.result(each), one) for each in running]
             found.append(tuple(rewards) if running else (None,) * len(one.answers))
         return found
 
     def close(self) -> None:
         """Begin no more of them; those that run end in their time."""
-        self._pool.shutdown(cancel_futures=True)
+        self._pool.close()
 
     def _cases(self, one: Answered) -> list[tuple[dict[str, Any]]]:
         row = one.asked.row

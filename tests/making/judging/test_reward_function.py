@@ -62,8 +62,8 @@ def test_real_numbers_are_rewards_and_all_else_is_counted_by_its_reason(
     assert sum(judge.unjudged.values()) == len(NONE)
     for why in NONE.values():
         assert any(why in reason for reason in judge.unjudged), why
-    backwards = judge.judge(asked(*reversed(cases), row={"n": 7}))
-    assert backwards == [tuple(reversed(cases.values()))]
+    quick = [answer for answer in reversed(cases) if "time" not in answer and "import" not in answer]
+    assert judge.judge(asked(*quick, row={"n": 7})) == [tuple(cases[answer] for answer in quick)]
     assert judge.threshold is None
     judge.close()
     assert capfd.readouterr() == ("", "")

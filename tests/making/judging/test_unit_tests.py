@@ -40,7 +40,7 @@ def test_the_reward_is_the_share_of_the_tests_that_pass() -> None:
         f"import threading, time\nthreading.Thread(target=time.sleep, args=[1000]).start()\n{RIGHT}": 1.0,
         f"print('+' * 10 ** 6)\n{RIGHT}": 1.0,
     }  # fmt: skip
-    rewards, unjudged = rewards_of(MBPP, *answers, judge_seconds=2.0)
+    rewards, unjudged = rewards_of(MBPP, *answers, judge_seconds=1.0)
     assert dict(zip(answers, rewards, strict=True)) == answers
     assert unjudged == {}
 
