@@ -191,12 +191,33 @@ class MioApp(Leaving):
     def new_like(self, run: Run, change: Callable[[dict[str, Any]], dict[str, Any]], step: str) -> None:
         """Open the form for a new run, at one of its steps, with another run's settings and a change of them."""
         from mio_local.recipe import read_toml
-        from mio_tui.new.screen import NewRunScreen
 
         try:
-            self.push_screen(NewRunScreen(change(read_toml(run.recipe)), first=step))
+            self.new_with(change(read_toml(run.recipe)), step)
         except MioError as error:
             self.complain(error)
+
+    def new_with(self, tables: dict[str, Any], step: str) -> None:
+        """Open the form for a new run, at one of its steps, with the tables of a recipe."""
+        from mio_tui.new.screen import NewRunScreen
+
+        self.push_screen(NewRunScreen(tables, first=step))
+
+    def make_pairs(self, tables: dict[str, Any]) -> None:
+        """Open the form that makes pairs for a recipe of these tables; where some are being made, show that."""
+        from mio_tui.screens.make_pairs import open_making
+
+        self.push_screen(open_making(self.folder, self.commands, tables))
+
+    def review_pairs(self, file: Path, tables: dict[str, Any]) -> None:
+        """Open the review of a file of pairs, which a recipe of these tables is to be trained on."""
+        from mio_tui.screens.review_pairs import ReviewPairsScreen
+
+        self.push_screen(ReviewPairsScreen(file, tables))
+
+    def action_make_pairs(self) -> None:
+        """Open the form that makes pairs."""
+        self.make_pairs({})
 
     def action_new_run(self) -> None:
         """Open the form for a new run."""
@@ -246,6 +267,7 @@ class MioApp(Leaving):
         titles = {command.title for command in actions}
         yield from (command for command in in_palette(screen) if command.title not in titles)
         yield SystemCommand("New run", "Pick a model, data and settings", self.action_new_run)
+        yield SystemCommand("Make pairs", "Draw answers to prompts, judge them, review them", self.action_make_pairs)
         yield SystemCommand("Demo", "Train the shipped model with MIO, then with DPO", self.action_demo)
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
         yield SystemCommand("Screenshot", "Save this screen as an SVG file", self.deliver_screenshot)

@@ -42,7 +42,7 @@ class Leaving(KeysInOrder[str]):
             self.exit(f"{block(error).plain}; what trains there goes on")
             return
         if any(worker.group == WORK and worker.is_running for worker in self.workers):
-            words = "What was begun from a run's menu is not done: leaving ends it."
+            words = "A command that was begun here is not done: leaving ends it."
             question = Ask("Quit?", words, [Answer("q", "quit", "End it and quit")])
             self.push_screen(question, lambda answer: self._leave(living) if answer else None)
             return

@@ -23,7 +23,7 @@ SHOWN = 400  # characters of each part of an example
 def drawing(out: Console) -> Generator[Callable[[Progress], None]]:
     """A bar on a terminal; plain lines elsewhere, or JSON for the app."""
     if os.environ.get("MIO_LOCAL_PROGRESS") == "json":
-        yield lambda now: printing.in_json(_doing(now), now.known + now.answers, now.total)
+        yield lambda now: printing.in_json(_live(now), now.known + now.answers, now.total)
     elif not out.is_terminal:
         yield _in_lines(out)
     else:
@@ -59,6 +59,10 @@ def _in_lines(out: Console) -> Callable[[Progress], None]:
 
 def _doing(now: Progress) -> str:
     return "judging answers" if now.judging else "drawing answers"
+
+
+def _live(now: Progress) -> str:
+    return f"{_doing(now)}, {speed}" if (speed := _speed(now)) else _doing(now)
 
 
 def _speed(now: Progress) -> str:

@@ -25,13 +25,14 @@ PATIENCE = 10.0  # seconds that a command has to end in once it is asked to
 
 
 class CommandProcess:
-    """Commands on a run, one after the other until one fails: of each its name and its flags. `lines` is what they
-    print, or at the end what is in `read`, a text file that the last one writes; `code` the exit code once all is over.
-    `last` says then how it ended: the complaint, or what was made."""
+    """Commands on a run, or on none, one after the other until one fails: of each its name and its flags. `lines` is
+    what they print, or at the end what is in `read`, a text file that the last one writes; `code` the exit code once
+    all is over. `last` says then how it ended: the complaint, or what was made."""
 
     def __init__(
-        self, run: Run, title: str, commands: Sequence[Sequence[str]], read: Path | None = None, columns: int = 80
-    ) -> None:
+        self, run: Run | None, title: str, commands: Sequence[Sequence[str]], read: Path | None = None,
+        columns: int = 80,
+    ) -> None:  # fmt: skip
         self.run, self.title, self.commands, self.read, self.columns = run, title, commands, read, columns
         self.lines: list[str] = []
         self.doing, self.done, self.total = "starting", 0, 0
@@ -76,7 +77,7 @@ class CommandProcess:
         elif code:
             self.last = complaints[-1].removeprefix(COMPLAINT) if complaints else f"ended with {code}"
         else:
-            self.last = said[0] if said else "done"
+            self.last = self.outcome(said)
         if self.read and not code and not self.stopped:
             try:
                 text = await asyncio.to_thread(self.read.read_text, "utf-8")
@@ -87,13 +88,18 @@ class CommandProcess:
         self.code = code
         self.changed()
 
+    def outcome(self, said: Sequence[str]) -> str:
+        """What it came to, of the lines that it printed."""
+        return said[0] if said else "done"
+
     async def _one(self, name: str, *flags: str) -> int:
         environment = {**os.environ, "MIO_LOCAL_PROGRESS": "json", "COLUMNS": str(self.columns)}
         trust = trust_handed_on() if name in OF_RUNS else []
+        of_run = [str(self.run.path)] if self.run else []
         pipe = asyncio.subprocess.PIPE
         start = asyncio.create_subprocess_exec(
             # -P: no module is imported from the folder in which the app happens to run
-            sys.executable, "-P", "-m", "mio_local.cli", name, str(self.run.path), *flags, *trust,
+            sys.executable, "-P", "-m", "mio_local.cli", name, *of_run, *flags, *trust,
             stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, env=environment, limit=LONGEST_LINE,
             start_new_session=True,
         )  # fmt: skip

@@ -61,7 +61,11 @@ class CommandScreen(MioScreen[None]):
 
     def tell_head(self) -> None:
         """What is done, and how far it is."""
-        self.query_one("#head", StaticText).show(head(self.command))
+        self.query_one("#head", StaticText).show(self.head())
+
+    def head(self) -> Text:
+        """The first line."""
+        return head(self.command)
 
     def tell(self) -> None:
         """All of it."""
@@ -83,7 +87,7 @@ class CommandScreen(MioScreen[None]):
             self.call_after_refresh(self.tell)
 
     def short(self) -> str:
-        return head(self.command).plain
+        return self.head().plain
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return action != "stop" or not self.command.over
@@ -106,11 +110,12 @@ class CommandScreen(MioScreen[None]):
 def typed(command: CommandProcess) -> str:
     """What to type in a shell for the first of the commands."""
     first, *flags = command.commands[0]
-    return " ".join([program(), first, called(command.run), *map(shlex.quote, flags)])
+    of_run = [called(command.run)] if command.run else []
+    return " ".join([program(), first, *of_run, *map(shlex.quote, flags)])
 
 
-def head(command: CommandProcess) -> Text:
-    """A line: its title, and how far it is or how it ended."""
+def head(command: CommandProcess, doing: str | None = None) -> Text:
+    """A line: its title, and how far it is or how it ended; `doing` in place of what it says that it does."""
     made = line(command.title, 100, "bold")
     if command.over:
         sign = "✗" if command.code or command.stopped else "✓"
@@ -119,4 +124,5 @@ def head(command: CommandProcess) -> Text:
     filled = round(share * BAR)
     bar = f" {'━' * filled}{'─' * (BAR - filled)} {command.done}/{command.total}" if command.total > 0 else ""
     took = duration(command.seconds)
-    return made.append("  ").append_text(line(f"{command.doing}{bar}  {took}", 300, "not bold"))
+    doing = command.doing if doing is None else doing
+    return made.append("  ").append_text(line(f"{doing}{bar}  {took}".lstrip(), 300, "not bold"))

@@ -155,7 +155,7 @@ class Performer:
         command = CommandProcess(self.run, f"{title} {self.run.name}", commands, read, columns)
         self.screen.mio.commands.append(command)
         app = self.screen.app
-        app.run_worker(_follow(app, command), group=WORK, exit_on_error=False)
+        app.run_worker(follow(app, command), group=WORK, exit_on_error=False)
         app.push_screen(CommandScreen(command))
 
     def _aside(self, work: Callable[[], str]) -> None:
@@ -196,7 +196,7 @@ def _tagged(run: Run, typed: str) -> str:
     return " ".join(f"#{tag}" for tag in found.tags) or "no tags"
 
 
-async def _follow(app: App[Any], command: CommandProcess) -> None:
+async def follow(app: App[Any], command: CommandProcess) -> None:
     """Wait for its end, which is told to who looks at something else."""
     await command.work()
     if not (isinstance(app.screen, CommandScreen) and app.screen.command is command):

@@ -31,9 +31,15 @@ def with_objective(tables: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def on_pairs(tables: Mapping[str, Any], run: Run, pairs: Path) -> dict[str, Any]:
     """The tables of a recipe that trains on other pairs, from where the run's adapter is, where it has one."""
+    made = with_pairs(tables, pairs)
+    if run.adapter.exists():
+        made["lora"] = dict(made.get("lora") or {}) | {"init_adapter": str(run.adapter)}
+    return made
+
+
+def with_pairs(tables: Mapping[str, Any], pairs: Path) -> dict[str, Any]:
+    """The tables of a recipe that trains on other pairs."""
     made = deepcopy(dict(tables))
     data = {key: value for key, value in dict(made.get("data") or {}).items() if key in KEPT}
     made["data"] = data | {"source": str(pairs)}
-    if run.adapter.exists():
-        made["lora"] = dict(made.get("lora") or {}) | {"init_adapter": str(run.adapter)}
     return made

@@ -74,6 +74,7 @@ def empty(folder: Path) -> Text:
     return (
         Text("No runs yet\n\n", style="bold")
         .append(" n  New run: pick a model, a preference dataset, start\n", style="not bold")
+        .append(" m  Make pairs: a model answers your prompts, a rule or you judge\n", style="not bold")
         .append(" d  Demo: two small runs, MIO then DPO, on the shipped model (no download)\n\n", style="not bold")
         .append("Runs live in ", style="not bold")
         .append_text(line(folder, 300))

@@ -57,6 +57,7 @@ class RunsScreen(Bulk, Acting):
         Binding("n", "app.new_run", "New run", id="runs.new"),
         Binding("full_stop", "actions", "Actions", key_display=".", tooltip="all that can be done with a run"),
         Binding("d", "demo", "Demo run", id="runs.demo"),
+        Binding("m", "app.make_pairs", "Make pairs", show=False, id="runs.make_pairs"),
         Binding("space", "mark", "Mark", id="runs.mark"),
         Binding("c", "compare", "Compare", id="runs.compare"),
         Binding("t", "chat", "Chat", id="runs.chat"),

@@ -30,20 +30,24 @@ class DataList(OptionList):
             super().__init__()
             self.offer = offer
 
-    def __init__(self) -> None:
+    def __init__(
+        self, title: str = "data of runs, of chats, and here", foot: str = "f5: make pairs · page down: to this list",
+        nothing: str = "none: type a path or the name of a dataset on the hub",
+    ) -> None:  # fmt: skip
         super().__init__(id="files", markup=False)
+        self.title, self.foot, self.nothing = title, foot, nothing
         self.offers: Sequence[Offer] = []
         self.listed: list[Offer] = []
         self._typed = ""
         self._drawn: object = None
 
     def on_mount(self) -> None:
-        self.border_title, self.border_subtitle = "data of runs, of chats, and here", "page down: to this list"
+        self.border_title, self.border_subtitle = self.title, self.foot
         self._fill()
 
-    def offer(self, offers: Sequence[Offer]) -> None:
-        """List these."""
-        self.offers = offers
+    def offer(self, offers: Sequence[Offer], nothing: str = "") -> None:
+        """List these; `nothing` is what is said where there are none."""
+        self.offers, self.nothing = offers, nothing or self.nothing
         self._fill()
 
     def narrow(self, typed: str) -> None:
@@ -57,12 +61,12 @@ class DataList(OptionList):
     def _fill(self) -> None:
         fits = [offer for offer in self.offers if self._typed in f"{offer.source}\n{offer.words}".lower()]
         listed, width = fits or list(self.offers), self.content_size.width - 2
-        if (listed, width) == self._drawn:
+        if (listed, width, self.nothing) == self._drawn:
             return
         at = (self.highlighted or 0) if listed == self.listed else 0
-        self.listed, self._drawn = listed, (listed, width)
+        self.listed, self._drawn = listed, (listed, width, self.nothing)
         longest = max((len(offer.words) for offer in listed), default=0)
-        nothing = Option(Text("none: type a path or the name of a dataset on the hub"), disabled=True)
+        nothing = Option(line(self.nothing), disabled=True)
         self.clear_options()
         self.add_options([Option(_row(offer, width - longest - 2)) for offer in listed] or [nothing])
         self.highlighted = at if listed else None

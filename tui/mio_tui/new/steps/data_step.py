@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -14,6 +14,7 @@ from textual.widgets import Input, Static
 from mio_local.errors import MioError
 from mio_local.preview.preview_client import Preview, PreviewError
 from mio_tui.background_thread import aside
+from mio_tui.base import Mio
 from mio_tui.formatting import line
 from mio_tui.new import stock
 from mio_tui.new.key_field import Field, editor
@@ -46,7 +47,10 @@ class DataStep(Step):
     }
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("pagedown", "list", "To the list", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("pagedown", "list", "To the list", show=False),
+        Binding("f5", "make", "Make pairs of prompts", show=False),
+    ]
 
     def __init__(self, state: State) -> None:
         super().__init__(state, "step-data")
@@ -225,6 +229,10 @@ class DataStep(Step):
         files = self.query_one(DataList)
         if files.display and files.listed:
             files.focus()
+
+    def action_make(self) -> None:
+        """No pairs yet: make some with this model."""
+        cast("Mio", self.app).make_pairs(self.state.draft.tables())
 
     # keys and edits
 
