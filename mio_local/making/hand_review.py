@@ -134,7 +134,7 @@ def _question(row: Any) -> Question | None:
     """What a line asks: its pair, or where it has none any two of its answers that differ; None for another line."""
     if not isinstance(row, dict) or not _is_text(row.get("prompt")):
         return None
-    pair = row.get("chosen"), row.get("rejected")
+    pair: tuple[Any, ...] = row.get("chosen"), row.get("rejected")
     if pair == (None, None):
         answers = row.get("answers")
         texts = {one.strip(): one for one in answers if isinstance(one, str)} if isinstance(answers, list) else {}

@@ -40,7 +40,7 @@ def choose(
     """The pairs of a prompt: one, or all, as the settings say. `given` are those that a judge makes itself; else they
     are made of the rewards. With the setting `hardest` the rejected answer is the likeliest of those that pass, by
     `logps` (MC-PO, arXiv 2502.04567), for the best chosen one."""
-    usable = _usable(answered, rewards, left, needed=given is None)
+    usable = usable_of(answered, rewards, left, needed=given is None)
     if given is None:
         found = _by_reward(answered, rewards, usable)
     else:
@@ -68,7 +68,7 @@ def choose(
     return passing[:1]
 
 
-def _usable(answered: Answered, rewards: Rewards, left: Filters, *, needed: bool) -> list[int]:
+def usable_of(answered: Answered, rewards: Rewards, left: Filters, *, needed: bool) -> list[int]:
     """The answers that may stand in a pair, each text once."""
     found: dict[str, int] = {}
     for number, (text, cut, reward) in enumerate(zip(answered.answers, answered.cut, rewards, strict=True)):

@@ -12,10 +12,12 @@ from mio_tui.app import MioApp
 from mio_tui.contrast import lifted
 from mio_tui.screens.chat import ChatScreen
 from mio_tui.screens.live import LiveScreen
+from mio_tui.screens.make_pairs import MakePairsScreen
 from mio_tui.theme import DARK, DEFAULTS, LIGHT
 from tests.helpers import fakes
 from tests.helpers.some import fast
 from tests.helpers.tui import wcag
+from tests.helpers.tui.make_pages import pair, write_pairs
 from tests.helpers.tui.new_run_form import stage
 from tests.helpers.tui.screens import seen, until
 
@@ -84,6 +86,14 @@ async def walk(app, pilot):
         app.screen.go(step)
         await pilot.pause(0.3)
         yield f"a new run, step {step}"
+    app.make_pairs({"model": {"name": "m"}})
+    await until(pilot, lambda: isinstance(app.screen, MakePairsScreen) and app.screen.offers)
+    await pilot.press("enter", "x")
+    await until(pilot, lambda: "no such judge" in seen(pilot))
+    yield "the form that makes pairs"
+    app.review_pairs(write_pairs(app.folder / "pairs.jsonl", [pair(0), pair(1)]), {})
+    await until(pilot, lambda: "1 of 2" in seen(pilot))
+    yield "a review by hand"
     app.chat(ChatStart(["done"]))
     await until(pilot, lambda: isinstance(app.screen, ChatScreen) and app.screen.ready)
     app.screen.query_one("#ask", Input).value = "What?"

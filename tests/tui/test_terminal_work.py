@@ -153,3 +153,40 @@ def test_a_line_of_three_runs_outlives_the_app(tmp_path: Path) -> None:
     assert [run.read_status()["state"] for run in runs] == ["done"] * 3
     ends = [run.read_status()["time"] for run in runs]
     assert ends == sorted(ends)
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_prompts_become_pairs_that_are_reviewed_and_trained_on(tmp_path: Path, width: int, height: int) -> None:
+    """The demo's prompts, of which the first fourteen make more than ten pairs at eight answers each."""
+    demo_pairs(tmp_path / "prompts.jsonl", 40)
+    app = f"{sys.executable} -m mio_local.cli --runs {tmp_path / 'runs'}"
+    reviewed = tmp_path / "pairs-reviewed.jsonl"
+    with Terminal(width, height, environment()) as terminal:
+        keys = Keys(terminal)
+        terminal.type(f"cd {tmp_path} && {app}")
+        terminal.wait("No runs yet")
+        keys.press("m", "out file")
+        keys.path(DEMO / "model", "demo/model")
+        keys.press("Enter", "an adapter")  # whose answer is wanted, if any
+        keys.press("Enter", "data of runs")
+        keys.path(Path("prompts.jsonl"), "--prompts")
+        for seen in ("judges", "--prompts", "--prompts", "--prompts", "--prompts"):
+            keys.press("Enter", seen)
+        for digit in "24":
+            keys.press(digit, f"{digit} ")
+        terminal.wait("--limit 24")
+        keys.press("C-s", "Make pairs.jsonl", 60)
+        text = terminal.wait("✓ ", 300)
+        assert "pass@1" in text
+        keys.press("r", "1 of ", 60)
+        for number in range(10):
+            keys.press("1" if number % 2 else "2", f"{number + 2} of ")
+        assert len(reviewed.read_text().splitlines()) == 10
+        keys.press("n", "2 Data", 60)
+        terminal.wait("10 pairs of 10 rows", 120)
+        keys.press("C-s", "s starts", 60)
+        keys.press("s", "TRAINING", 120)
+        terminal.wait("DONE", 180)
+    [run] = [Run(folder) for folder in (tmp_path / "runs").iterdir() if (folder / "recipe.toml").exists()]
+    assert run.read_status()["state"] == "done"
+    assert str(reviewed) in run.recipe.read_text()

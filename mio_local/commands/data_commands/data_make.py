@@ -18,6 +18,7 @@ from mio_local.errors import DataError, MioError, RecipeError, RunError
 from mio_local.flags import recipe_from, words
 from mio_local.learning import MakeSettings
 from mio_local.making.answered import Judge
+from mio_local.making.hand_review import HAND
 from mio_local.making.judging.choose import cost_of, judge_of, may_run
 from mio_local.making.made_figures import Figures, examples, figures, histogram, markdown
 from mio_local.making.made_figures import words as told
@@ -129,7 +130,7 @@ def main(arguments: argparse.Namespace) -> int:
             lines = told(found, making, judge.name)
             for line in shown(lines, pictured, examples(making, arguments.examples)):
                 out.print(line)
-            if not making.pairs:
+            if not making.pairs and judge.name != HAND:
                 raise DataError(f"{file}: no prompt makes a pair; draw more --answers, or at a higher --temperature; "
                                 f"what was drawn is kept in {file.name}.work")  # fmt: skip
             _write(file, work, making, source, judge, seed)
@@ -138,6 +139,10 @@ def main(arguments: argparse.Namespace) -> int:
         out.print(f"written: {visible(str(file))}, and {visible(report_file.name)} beside it")
     finally:
         judge.close()
+    if judge.name == HAND:
+        out.print("no pairs yet: choose the better of two answers to each prompt in the app, by m, then ^r")
+        printing.next_steps(out, "mio-local")
+        return 0
     _keep_reference(source, file, out)
     printing.next_steps(out, shlex.join(["mio-local", "train", *words(_to_train(source, file))]))
     return 0

@@ -14,6 +14,7 @@ WORDS = {
     "regex:": "right is what a pattern takes from the known answer",
     "json:": "right is JSON that fits the schema in a file",
     "gold": "known answer chosen, a wrong own one rejected",
+    "gold:any": "known answer chosen, any other rejected",
     "mismatch": "rejected is an answer to another prompt",
     "hand": "nobody: you choose, after the making",
     "python:": "a file's reward(prompt, answer, row), which is run",
@@ -32,7 +33,7 @@ def judges() -> list[Offer]:
 def judge_error(typed: str) -> str:
     """What is wrong with a judge's name; "" where nothing is."""
     kind, colon, rest = typed.partition(":")
-    known = {name.rstrip(":"): name.endswith(":") for name in WORDS}
+    known = {name.partition(":")[0]: name.endswith(":") for name in reversed(WORDS)}
     if kind not in known:
         return f"no such judge{nearest(kind, known)}; page down lists them"
     if known[kind] and not rest:

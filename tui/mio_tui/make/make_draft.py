@@ -25,6 +25,7 @@ OF_A_MODEL = ("name", "revision", "quantize", "dtype")  # of [model], what anoth
 NAME, ENDINGS = "pairs", (".jsonl", ".ndjson")
 WORK = ".work"  # what stands behind the name of a file that is being made, or was
 HELP = {
+    JUDGE: "who rewards an answer, the higher the better; the list below says how",
     RUN: "a run whose adapter answers, by its name; empty lets the model answer",
     OUT: "the file of pairs, .jsonl; one that was stopped goes on where its settings are the same",
 }

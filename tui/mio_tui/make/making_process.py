@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mio_local.making.hand_review import HAND
 from mio_tui.actions.command_process import CommandProcess
 
 REPORT = ".report.md"  # behind the file's name
@@ -32,6 +33,11 @@ class MakingProcess(CommandProcess):
     def has_pairs(self) -> bool:
         """Whether it is over and something is there to review, or to train on."""
         return self.over and self.file.is_file() and self.file.stat().st_size > 0
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether its pairs are still to be made: by who reviews them."""
+        return ("--judge", HAND) in zip(self.words, self.words[1:], strict=False)
 
     @property
     def left(self) -> float:

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
 
 from mio_local.errors import one_line
 from mio_tui.actions.command_process import MOST_LINES
@@ -44,10 +45,10 @@ class MakingScreen(CommandScreen):
         self.examples = ""  # the report that is shown in place of what was printed
 
     def body(self) -> ComposeResult:
-        head_line, *rest = super().body()
-        yield head_line
+        yield StaticText(id="head", classes="head")
         yield StaticText(id="speed")
-        yield from rest
+        with VerticalScroll(id="printed"):
+            yield StaticText(id="lines")
 
     def tell_head(self) -> None:
         super().tell_head()
@@ -67,7 +68,7 @@ class MakingScreen(CommandScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action in OF_PAIRS:
-            return self.making.has_pairs
+            return self.making.has_pairs and not (action == "train" and self.making.by_hand)
         if action == "go_on":
             return self.making.over and bool(self.making.stopped or self.making.code)
         return super().check_action(action, parameters)

@@ -19,7 +19,7 @@ TITLES = {  # of the list, and what it says where nothing is to be offered
     RUN: ("runs that have an adapter", "none yet: leave it empty"),
     PROMPTS: ("data of runs, of chats, and here", "none: type a path or the name of a dataset on the hub"),
     JUDGE: ("judges", ""),
-    OUT: ("made here before: enter takes one, ^r reviews it", "none was made in this folder yet"),
+    OUT: ("made here before: enter reviews one", "none was made in this folder yet"),
 }
 
 
@@ -28,10 +28,9 @@ def offered(folder: Path) -> dict[str, list[Offer]]:
     found: dict[str, list[Offer]] = {key: [] for key in TITLES}
     with suppress(MioError, OSError):
         cards, before = local_models(folder, "")
-        found[MODEL] = [
-            Offer(card.name, f"{size(card.size)}{f', used {ago(now() - before[card.name])}' * (card.name in before)}")
-            for card in cards if card.complete
-        ]  # fmt: skip
+        for card in cards:
+            used = f", used {ago(now() - before[card.name])}" if card.name in before else ""
+            found[MODEL] += [Offer(card.name, f"{size(card.size)}{used}")] * card.complete
     with suppress(MioError, OSError):
         runs = [run for run in list_runs(folder)[:MOST] if run.adapter.exists()]
         found[RUN] = [Offer(run.name, ago(now() - run.adapter.stat().st_mtime)) for run in runs]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
+from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -58,7 +59,8 @@ class MakePairsScreen(MioScreen[None]):
         "them; the best and the worst become a pair. Most judges go by the known answers of the data.\n"
         "Enter goes on from field to field, and from the last one begins; ↑ ↓ move, tab completes a path.\n"
         "Page down leads to the list below, which has what goes with the field: models, runs, data, judges.\n"
-        "^r reviews the out file by hand, if it is there: also a review that was left goes on so."
+        "^r reviews the out file by hand, and so does enter in the list of those made before: a review\n"
+        "that was left goes on where it was."
     )
     DEFAULT_CSS = """
     MakePairsScreen {
@@ -102,7 +104,7 @@ class MakePairsScreen(MioScreen[None]):
         yield StaticText(id="line")
 
     def on_mount(self) -> None:
-        self.focus_key(MODEL if not self.draft.text(MODEL) else PROMPTS)
+        self.mio.before_keys(lambda: self.focus_now(PROMPTS if self.draft.text(MODEL) else MODEL))
         self.run_worker(self._offer(), exit_on_error=False)
         self.tell()
 
@@ -117,10 +119,11 @@ class MakePairsScreen(MioScreen[None]):
         """The field of a key."""
         return self.query_one(f"#{field_id(key)}", Field)
 
-    def focus_key(self, key: str) -> None:
-        """Put the focus on a field."""
+    def focus_now(self, key: str) -> None:
+        """Put the focus on a field, before the next key is heard."""
         self.at = key
-        self.mio.before_keys(lambda: self.field(key).query_one(Input).focus())
+        self.set_focus(self.field(key).query_one(Input))
+        self.tell()
 
     def tell(self) -> None:
         """What is wrong, or what the field is for; what goes with it; the command line."""
@@ -134,8 +137,7 @@ class MakePairsScreen(MioScreen[None]):
         self._list(key)
         _, missing = self.draft.missing()
         words = missing or self.draft.command_line() or "once the settings are valid"
-        text = line("the same from the command line  ", style="bold") if self.wide else line("")
-        text.no_wrap = False
+        text = Text("the same from the command line  " * self.wide, style="bold")
         self.query_one("#line", StaticText).show(text.append_text(block(words, 1000, style="not bold")), layout=True)
 
     def _list(self, key: str) -> None:
@@ -170,18 +172,20 @@ class MakePairsScreen(MioScreen[None]):
         self.draft.set(key, source)
         field = self.field(key)
         field.put(source)
+        goes_on = source.endswith(":")  # what stands behind it is to be typed
         box = field.query_one(Input)
-        box.focus()
-        box.cursor_position = len(source)
-        self.tell()
-        if not source.endswith(":"):  # what stands behind it is to be typed
+        box.select_on_focus, box.cursor_position = not goes_on, len(source)
+        self.focus_now(key)
+        if key == OUT:  # it was made before
+            self.action_review()
+        elif not goes_on:
             self.after(field)
 
     def after(self, field: Field) -> None:
         """Enter leads from field to field, and from the last one on."""
         at = KEYS_IN_ORDER.index(field.key) + 1
         if at < len(KEYS_IN_ORDER):
-            self.field(KEYS_IN_ORDER[at]).query_one(Input).focus()
+            self.focus_now(KEYS_IN_ORDER[at])
         else:
             self.action_make()
 
@@ -205,7 +209,7 @@ class MakePairsScreen(MioScreen[None]):
             key, why = draft.wrong(KEYS_IN_ORDER)
         if key:
             self.mio.complain(why)
-            self.field(key).query_one(Input).focus()
+            self.focus_now(key)
             return
         if making := at_work(self.mio.commands):
             self.notify(f"{making.title} is not over yet; x stops it", severity="warning", markup=False)
@@ -237,11 +241,15 @@ class MakePairsScreen(MioScreen[None]):
     def action_leave(self) -> None:
         """From the list to its field, from there out; ask where something was entered."""
         if self.query_one(DataList).has_focus:
-            self.field(self.at).query_one(Input).focus()
+            self.focus_now(self.at)
         elif self.draft.touched and not any(isinstance(one, MakingProcess) for one in self.mio.commands):
             answer = Answer("l", "leave", "Leave; what was entered is lost")
-            self.app.push_screen(Ask("Leave this page?", "", [answer]), lambda said: self.dismiss() if said else None)
+            self.app.push_screen(Ask("Leave this page?", "", [answer]), self._left)
         else:
+            self.dismiss()
+
+    def _left(self, answer: str | None) -> None:
+        if answer:
             self.dismiss()
 
 

@@ -88,7 +88,8 @@ class ReviewPairsScreen(MioScreen[None]):
         try:
             self.review = await aside(Review, self.file)
         except (MioError, OSError) as error:
-            self.query_one("#head", StaticText).show(line(f"✗ {_why(error)}", 300))
+            self.query_one("#head", StaticText).show(line(f"Review {self.file.name}"))
+            self.query_one("#asked", StaticText).show(block(f"✗ {_why(error)}"), layout=True)
             return
         self.tell()
 
