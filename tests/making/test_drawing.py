@@ -14,7 +14,7 @@ def quiet(done: int, tokens: int) -> None:
 
 
 @both
-@pytest.mark.parametrize("rows", [3, 32])
+@pytest.mark.parametrize("rows", [pytest.param(3, marks=pytest.mark.slow), 32])
 def test_greedy_answers_are_those_drawn_one_by_one(backend, rows, tiny_model):
     """A prompt that is fed once for its answers, and rows that end and make room, change no answer."""
     model = start(backend, tiny_model)
