@@ -31,12 +31,9 @@ from mio_tui.static_text import StaticText
 from mio_tui.watched import Watched
 
 LAUNCHING = {"state": "starting", "doing": "starting the trainer", "done": 0, "total": 0}
-REST = 8  # times as long as the last drawing took: a run of many steps costs no more than a short one
-LONGEST_REST = 2.0  # seconds: a drawing may have been slow because the machine was busy
-ROOM = 22  # rows from which on there is one for the verdict
-HOST = 3.0  # seconds between two looks at the machine's load
+REST, LONGEST_REST = 8, 2.0  # times as long as the last drawing took, and seconds: the machine may have been busy
+ROOM, HOST = 22, 3.0  # rows from which on there is one for the verdict; seconds between two looks at the machine's load
 BUSY = ("starting", "training", "stopping")  # the states in which a trainer works
-COLORS = ("chosen", "rejected", "warning", "error", "success", "primary")
 
 
 class LiveView(ChartKeys):
@@ -91,7 +88,7 @@ class LiveView(ChartKeys):
 
     @property
     def palette(self) -> dict[str, str]:
-        return {name: paint(self.app, name) for name in COLORS}
+        return {one: paint(self.app, one) for one in ("chosen", "rejected", "warning", "error", "success", "primary")}
 
     def on_mount(self) -> None:
         self.every(self.mio.poll_seconds, self.poll)
