@@ -1,6 +1,9 @@
 """What keys do to the panels' charts and texts, and to nothing else."""
 
+from dataclasses import replace
+
 from mio_tui.live.panels import Panels
+from mio_tui.live.plots import Look
 from mio_tui.refresh_screen import RefreshScreen
 
 
@@ -8,6 +11,16 @@ class ChartKeys(RefreshScreen[None]):
     """The part of the live screen that moves what is drawn already."""
 
     panels: Panels
+    view: Look
+
+    def redraw(self) -> None:
+        """Read and draw anew."""
+        raise NotImplementedError
+
+    def action_turn(self, what: str) -> None:
+        """Change from the start or absolute; per token or per answer; pairs or rewards."""
+        self.view = replace(self.view, **{what: not getattr(self.view, what)})
+        self.redraw()
 
     def action_cursor(self, columns: int) -> None:
         """Move the crosshair."""

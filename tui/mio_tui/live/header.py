@@ -14,12 +14,12 @@ from mio_local.text import visible_line
 from mio_tui.formatting import STATES, count, duration, line, number
 from mio_tui.live.plots import Look
 from mio_tui.live.reading import Reading
+from mio_tui.live.rewards.reward_line import SEPARATOR, reward_line
 
 LEAST_BAR, MOST_BAR = 8, 60
 LEAST_WORDS = 20  # columns of a verdict's figures
 WEEK = 7 * 86400.0  # seconds
 LEVELS = {"good": ("✓", "success"), "warning": ("!", "warning"), "bad": ("✗", "error"), "unknown": ("·", "")}
-SEPARATOR = Text.assemble((" │ ", "dim"))  # a style of its own would be that of all that it joins
 
 
 def state_line(run: Run, status: dict[str, Any], history: History | None, color: str, width: int) -> Text:
@@ -49,6 +49,8 @@ def progress_line(
         after = f" {duration(now - since)}"
         return _bar(before, after, done / total if total > 0 else math.nan, color, width)
     before = f" step {reading.step:,}/{reading.total:,}" if reading.total else f" step {reading.step:,}"
+    now_of, rounds = reading.round
+    before += f" · round {now_of:,} of {rounds:,}" if rounds else f" · round {now_of:,}" if now_of else ""
     share = reading.step / reading.total if reading.total else math.nan
     after = "".join([f" {min(share, 1):.0%}" if math.isfinite(share) else "", *_times(status, reading, now)])
     if doing and state in LIVE:
@@ -66,7 +68,10 @@ def short(status: dict[str, Any], reading: Reading) -> str:
 
 
 def figures_line(reading: Reading, look: Look, colors: dict[str, str], width: int) -> Text:
-    """The newest held-out figures, or the newest step's where nothing is held out."""
+    """The newest held-out figures, or the newest step's where nothing is held out; of rewards where those are shown."""
+    if reading.rewards and (reading.made or reading.greedy):
+        first, greedy = reading.greedy or ({}, {})
+        return reward_line(reading.made, greedy, first, look, width)
     shown = reading.figures
     if not shown:
         return Text("")

@@ -15,6 +15,7 @@ from mio_local.storage.plain_files import open_plain
 from mio_local.text import visible_line
 from mio_tui.formatting import NONE, count, number
 from mio_tui.live.plots import Look
+from mio_tui.live.rewards.reward_line import held_out_words, round_words
 from mio_tui.live.sample import wrapped
 
 MOST = 100  # entries that are shown
@@ -127,5 +128,7 @@ _WORDS = {
     "checkpoint": lambda event: f"checkpoint {event.get('path', '')}",
     "control": lambda event: f"asked: {event.get('command', '')}, {event.get('result', '')}",
     "sample": lambda event: "sample answered",
+    "round": round_words,
+    "reward": held_out_words,
     "finished": lambda event: f"{event.get('state', '')}: {event.get('reason', '')}",
 }

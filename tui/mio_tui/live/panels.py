@@ -9,8 +9,9 @@ from mio_tui.chart.axes import horizon
 from mio_tui.formatting import line
 from mio_tui.live.log import log_text
 from mio_tui.live.panel import Ground, Panel
-from mio_tui.live.plots import CHARTS, LOG, Plot
+from mio_tui.live.plots import CHARTS, Plot
 from mio_tui.live.reading import Reading
+from mio_tui.live.rewards.answer_group import group_prompt, group_text, group_title
 from mio_tui.live.sample import prompt_line, sample_text, sample_title
 from mio_tui.live.system import system_text
 from mio_tui.live.widgets import NAMES, ChartPanel, PlotChart, TextPanel
@@ -33,7 +34,9 @@ class Panels(Ground):
         super().__init__(id="panels")
         self.current = 0
         self.held: int | None = None  # the sample that is looked at, None for whichever is the newest
-        self.smoothing = SMOOTHING[2]
+        self.rewards = False  # whether those of a run of rounds are shown
+        self._page = (False, False)  # whether there are such, and are shown
+        self._smoothing = {False: SMOOTHING[2], True: SMOOTHING[0]}  # a round is the mean of many answers already
         self.host = ""  # how busy the machine is, in one line
         self.words = ""  # that the lines of the log hold
         self.boxes: list[Panel] = [
@@ -49,6 +52,11 @@ class Panels(Ground):
     def on_mount(self) -> None:
         for chart in self.charts:
             chart.smoothing = self.smoothing
+
+    @property
+    def smoothing(self) -> int:
+        """Of the curves that are shown now, in points."""
+        return self._smoothing[self.rewards]
 
     @property
     def charts(self) -> list[PlotChart]:
@@ -93,19 +101,31 @@ class Panels(Ground):
 
     def smooth(self) -> None:
         """The next smoothing, of all charts."""
-        self.smoothing = SMOOTHING[(SMOOTHING.index(self.smoothing) + 1) % len(SMOOTHING)]
+        self._smoothing[self.rewards] = SMOOTHING[(SMOOTHING.index(self.smoothing) + 1) % len(SMOOTHING)]
+        self._smooth_charts()
+
+    def turn_page(self, reading: Reading) -> bool:
+        """Show rewards from now on, or the figures of pairs, as a reading has them; whether it has others."""
+        before, self._page = self._page, (reading.rounds, reading.rewards)
+        if before != self._page:
+            self.rewards, self.held = reading.rewards, None
+            self._smooth_charts()
+        return before != self._page
+
+    def _smooth_charts(self) -> None:
         for chart in self.charts:
             chart.smoothing = self.smoothing
         self.name_charts()
 
-    def turn_log(self) -> bool:
-        """A logarithmic y axis or a linear one, where that makes sense; whether it does."""
+    def turn_log(self) -> str:
+        """A logarithmic y axis or a linear one, where that makes sense; else where it does."""
         chart = self.chart
-        if chart is None or CHARTS[self.current] not in LOG:
-            return False
+        if chart is None or not chart.can_log:
+            what = "length and entropy: press 3 or 5" if self.rewards else "loss and information: press 4 or 5"
+            return f"log y makes sense for {what} first"
         chart.log_y = not chart.log_y
         self.name_charts()
-        return True
+        return ""
 
     def move_cursor(self, columns: int) -> None:
         """Move the crosshair of all charts by columns of the current one."""
@@ -152,11 +172,15 @@ class Panels(Ground):
 
     def _write(self, box: TextPanel, reading: Reading, colors: dict[str, str], live: bool) -> None:
         if box.index == SAMPLE:
-            samples = reading.samples
+            samples = reading.groups if reading.rewards else reading.samples
             index = len(samples) - 1 if self.held is None else self.held
             below = Text("[ ] older, newer · ") if len(samples) > 1 else Text()
-            box.entitle(sample_title(samples, index), below.append(prompt_line(samples, index)))
-            box.show(lambda width: sample_text(samples, index, live and reading.sampled, width))
+            if reading.rewards:
+                box.entitle(group_title(samples, index), below.append(group_prompt(samples, index)))
+                box.show(lambda width: group_text(samples, index, live, width))
+            else:
+                box.entitle(sample_title(samples, index), below.append(prompt_line(samples, index)))
+                box.show(lambda width: sample_text(samples, index, live and reading.sampled, width))
         elif box.index == SYSTEM:
             box.entitle(line(self.host or "system"))
             box.show(lambda width: system_text(reading.machine, width))
@@ -166,7 +190,7 @@ class Panels(Ground):
 
     def step_sample(self, reading: Reading, by: int) -> None:
         """Choose an older sample (-1) or a newer one (1)."""
-        newest = len(reading.samples) - 1
+        newest = len(reading.groups if reading.rewards else reading.samples) - 1
         index = max((newest if self.held is None else self.held) + by, 0)
         self.held = index if index < newest else None
 

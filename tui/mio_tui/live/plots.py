@@ -14,15 +14,16 @@ from mio_tui.chart.curve import smoothed
 
 # in the order in which `plots` gives them; one more is a name here, and a Plot there
 CHARTS = ("likelihood", "margin", "accuracy", "loss", "information")
-LOG = ("loss", "information")  # where powers of ten make sense: the others are negative or go from 0 to 1
 
 
 @dataclass(frozen=True)
 class Look:
-    """How the likelihoods are looked at: as change from the start or absolute, per token or per answer."""
+    """How the likelihoods are looked at: as change from the start or absolute, per token or per answer; and of a run of
+    rounds, whether the figures of its pairs rather than its rewards."""
 
     change: bool = True
     per_token: bool = False
+    pairs: bool = False
 
     def key(self, side: str) -> str:
         """The events' name of a side."""
@@ -41,7 +42,8 @@ class Look:
 
 @dataclass(frozen=True)
 class Plot:
-    """What one chart shows. `unit` is what its values are counted in, "" for none."""
+    """What one chart shows. `unit` is what its values are counted in, "" for none; `log` whether powers of ten make
+    sense: other figures are negative or go from 0 to 1; `empty` is said where there is no point, for its own reason."""
 
     title: str
     unit: str = ""
@@ -49,6 +51,8 @@ class Plot:
     guides: tuple[Guide, ...] = ()
     form: str = "+.2f"
     fixed: Range | None = None
+    log: bool = False
+    empty: str = ""
 
     def told(self, smoothing: int) -> list[tuple[Curve, str]]:
         """Each curve that has a label with its newest value, as it is drawn, the one on top first."""
@@ -66,8 +70,8 @@ def plots(history: History | None, look: Look) -> tuple[Plot, ...]:
         likelihood(history, look),
         Plot("reward margin", "", _single(history, "rewards/margins"), (Guide(0, "start"),)),
         Plot("accuracy", "", _single(history, "rewards/accuracies"), (Guide(0.5, "chance"),), ".2f", (0, 1)),
-        Plot("loss", "", _single(history, "loss"), _start(history), ".3f"),
-        Plot("info", "nats", _information(history), (), ".3f"),
+        Plot("loss", "", _single(history, "loss"), _start(history), ".3f", log=True),
+        Plot("info", "nats", _information(history), (), ".3f", log=True),
     )
 
 
@@ -125,7 +129,18 @@ def _single(history: History | None, key: str) -> tuple[Curve, ...]:
 def _information(history: History | None) -> tuple[Curve, ...]:
     if history is None:
         return ()
-    return (*_pair(history, "mi/dv", "DV", dash=True), *_pair(history, "mi/js", "JS"))
+    nce = _pair(history, "mi/nce", "NCE", "c") if _is_of_groups(history) else []
+    return (*nce, *_pair(history, "mi/dv", "DV", dash=True), *_pair(history, "mi/js", "JS"))
+
+
+def _is_of_groups(history: History) -> bool:
+    """Whether an answer has several rejected ones beside it: with one, mi/nce is mi/dv."""
+    for kind in ("eval", "step"):
+        nce, dv = (history.column(kind, f"mi/{name}")[1] for name in ("nce", "dv"))
+        both = np.isfinite(nce) & np.isfinite(dv)
+        if not np.allclose(nce[both], dv[both], rtol=1e-4, atol=1e-6):
+            return True
+    return False
 
 
 def _lines(history: History | None, look: Look) -> tuple[Guide, ...]:

@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from mio_local.errors import RunError
+from mio_local.reports.reward_figures import has_rewards
 from mio_local.runs.directory import LIVE, Run
 from mio_local.runs.history import History, is_number
 from mio_local.runs.summary import Verdict
 from mio_tui.live.log import Entry, entries, holds, tail
 from mio_tui.live.plots import Look, Plot, plots
+from mio_tui.live.rewards.answer_group import groups_of
+from mio_tui.live.rewards.reward_line import round_of
+from mio_tui.live.rewards.reward_plots import reward_plots
 from mio_tui.live.system import Machine, machine
 from mio_tui.live.time_left import Pace, pace
 from mio_tui.watched import Watched
@@ -30,6 +34,12 @@ class Reading:
     verdict: Verdict | None = None
     note: dict[str, Any] = field(default_factory=dict[str, Any])  # the newest warning or error that is news
     samples: tuple[dict[str, Any], ...] = ()
+    rounds: bool = False  # whether the run makes its own answers, round by round
+    rewards: bool = False  # whether the plots and the answers are those of its rounds
+    round: tuple[int, int] = (0, 0)  # the newest, and how many there will be; 0 where that is not known
+    made: dict[str, Any] = field(default_factory=dict[str, Any])  # what the newest round shows
+    greedy: tuple[dict[str, Any], ...] = ()  # rewards of held-out prompts, the first and the newest
+    groups: tuple[dict[str, Any], ...] = ()  # rounds with a group of answers
     sampled: bool = True  # whether sample answers are on
     log: tuple[Entry, ...] = ()
     printed: tuple[str, ...] = ()  # the end of trainer.log, where that is what explains things
@@ -62,16 +72,23 @@ def _read(
         return Reading(
             status, plots(None, look), total=total, step=step, printed=printed, checkpoint=checkpoint, adapter=adapter
         )
-    newest = history.last("step")
+    newest, rounds = history.last("step"), has_rewards(history)
+    rewards, greedy = rounds and not look.pairs, history.of("reward")
     step = max(step, _whole(newest.get("step"))) if state in LIVE else step or _whole(newest.get("step"))
     return Reading(
         status=status,
-        plots=plots(history, look),
+        plots=reward_plots(history, look) if rewards else plots(history, look),
         pace=pace(history, _sessions(info)),
         total=total or _whole(history.last("started").get("total_steps")) or history.recipe.train.steps,
         step=step,
         figures=_figures(history.last("eval"), newest),
         note=_news(history),
+        rounds=rounds,
+        rewards=rewards,
+        round=round_of(history),
+        made=history.last("round"),
+        greedy=(greedy[0], greedy[-1]) if greedy else (),
+        groups=groups_of(history) if rewards else (),
         samples=tuple(history.of("sample")),
         sampled=history.recipe.eval.sample_tokens > 0,
         log=entries(history, look, bad, words),

@@ -28,7 +28,7 @@ def sample_text(samples: Sequence[dict[str, Any]], index: int, waiting: bool, wi
         return Text("\n\n").join(wrapped(part, width) for part in (policy, base, prompt))
     half = (width - 3) // 2
     columns = zip_longest(wrapped(policy, half).split("\n"), wrapped(base, half).split("\n"), fillvalue=Text())
-    rows = [_padded(left, half).append(" │ ", style="dim").append(right) for left, right in columns]
+    rows = [padded(left, half).append(" │ ", style="dim").append(right) for left, right in columns]
     return Text("\n").join([*rows, Text(), wrapped(prompt, width)])
 
 
@@ -60,7 +60,8 @@ def _part(event: dict[str, Any], key: str) -> Text:
     return text
 
 
-def _padded(text: Text, width: int) -> Text:
+def padded(text: Text, width: int) -> Text:
+    """Text with blanks up to a width."""
     text = text.copy()
     text.pad_right(max(width - text.cell_len, 0))
     return text

@@ -26,13 +26,14 @@ from mio_tui.live.panels import LOG_PANEL, SAMPLE, SYSTEM, Panels, display
 from mio_tui.live.pending_requests import Requests
 from mio_tui.live.plots import Look, plots
 from mio_tui.live.reading import Reading, read
-from mio_tui.live.widgets import NAMES, LogFilter, Tabs
+from mio_tui.live.widgets import NAMES, LogFilter, Tabs, names_of
 from mio_tui.static_text import StaticText
 from mio_tui.watched import Watched
 
 LAUNCHING = {"state": "starting", "doing": "starting the trainer", "done": 0, "total": 0}
 REST, LONGEST_REST = 8, 2.0  # times as long as the last drawing took, and seconds: the machine may have been busy
 ROOM, HOST = 22, 3.0  # rows from which on there is one for the verdict; seconds between two looks at the machine's load
+COLORS = ("chosen", "rejected", "warning", "error", "success", "primary")
 BUSY = ("starting", "training", "stopping")  # the states in which a trainer works
 
 
@@ -88,7 +89,7 @@ class LiveView(ChartKeys):
 
     @property
     def palette(self) -> dict[str, str]:
-        return {one: paint(self.app, one) for one in ("chosen", "rejected", "warning", "error", "success", "primary")}
+        return {name: paint(self.app, name) for name in COLORS} | {"c": paint(self.app, "success")}
 
     def on_mount(self) -> None:
         self.every(self.mio.poll_seconds, self.poll)
@@ -162,6 +163,9 @@ class LiveView(ChartKeys):
         self.tell()
         if not self.frozen:
             self.drawn = self.reading
+            if self.panels.turn_page(self.drawn):
+                self.lay_out()
+                self.refresh_bindings()
             for index in self.panels.shown():
                 self.draw(index)
                 await asyncio.sleep(0)  # keys come first
@@ -204,7 +208,7 @@ class LiveView(ChartKeys):
         self.panels.lay_out(self.panels.current, self.zoomed or not self.wide)
         tabs = self.query_one(Tabs)
         display(tabs, not self.wide)
-        tabs.point_at(self.panels.current, self.size.width, self.palette["primary"])
+        tabs.point_at(self.panels.current, names_of(self.drawn.rewards), self.size.width, self.palette["primary"])
 
     def draw(self, index: int) -> None:
         """One panel."""
@@ -269,12 +273,6 @@ class LiveView(ChartKeys):
         elif not self.panels.drop_cursor():
             self.dismiss()
 
-    def action_turn(self, what: str) -> None:
-        """Change from the start or absolute; per token or per answer."""
-        change = self.view.change != (what == "change")
-        self.view = Look(change, self.view.per_token != (what == "per_token"))
-        self.redraw()
-
     def action_smooth(self) -> None:
         """More smoothing of the training curves, or none."""
         self.panels.smooth()
@@ -283,8 +281,8 @@ class LiveView(ChartKeys):
 
     def action_log(self) -> None:
         """Powers of ten on the y axis."""
-        if not self.panels.turn_log():
-            self.notify("log y makes sense for loss and information: press 4 or 5 first", timeout=4, markup=False)
+        if words := self.panels.turn_log():
+            self.notify(words, timeout=4, markup=False)
             return
         self.draw(self.panels.current)
 

@@ -1,6 +1,6 @@
 """The panels of the live screen, the row of their names, its lines."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -13,19 +13,30 @@ from textual.widgets import Input, Static
 from mio_tui.chart import Chart, Curve
 from mio_tui.live.panel import Panel, Picked, Scroll
 from mio_tui.live.plots import CHARTS, Plot
+from mio_tui.live.rewards.reward_plots import REWARD_CHARTS
 from mio_tui.static_text import StaticText
 
 SHORT = {"information": "info"}
 NAMES = (*(SHORT.get(name, name) for name in CHARTS), "answer", "system", "log")
+REWARD_NAMES = (*REWARD_CHARTS, "answers", *NAMES[-2:])  # while a run's rewards are shown
+
+
+def names_of(rewards: bool) -> tuple[str, ...]:
+    """The panels' names."""
+    return REWARD_NAMES if rewards else NAMES
 
 
 class PlotChart(Chart):
     """A chart whose number format follows what it shows."""
 
     _shown: tuple[object, ...] = ("", "")
+    can_log = False  # whether powers of ten make sense of what is shown
 
     def look(self, plot: Plot, x_end: float | None, empty: str) -> None:
         """Draw a plot, where it is another; `empty` is said where it has no points."""
+        empty, self.can_log = plot.empty or empty, plot.log
+        if self.log_y and not plot.log:
+            self.log_y = False
         shown = (plot.title, plot.unit, plot.form, plot.guides, plot.fixed, x_end, empty, self.log_y)
         if shown == self._shown and len(plot.curves) == len(self.curves):
             if all(map(Curve.same, plot.curves, self.curves)):
@@ -97,9 +108,9 @@ class Tabs(StaticText):
         super().__init__(id=id, classes=classes)
         self._ends: list[int] = []
 
-    def point_at(self, current: int, width: int, color: str) -> None:
+    def point_at(self, current: int, names: Sequence[str], width: int, color: str) -> None:
         """Mark one; the others are shortened where the row is too narrow for all."""
-        names = [f"{number} {name}" for number, name in enumerate(NAMES, 1)]
+        names = [f"{number} {name}" for number, name in enumerate(names, 1)]
         if sum(cell_len(name) + 2 for name in names) > width:
             names = [name if index == current else name[:3] for index, name in enumerate(names)]
         text, self._ends = Text(), []

@@ -29,7 +29,10 @@ class LiveScreen(LiveView, Acting):
         "Likelihoods are means over the held-out pairs (with marks), thin lines are the training batches. Chosen is "
         "solid, rejected dashed. The change is measured against the policy before the first step.\n"
         "Requests are answered between two steps. The trainer is a process of its own: leaving this screen, or the "
-        "app, does not stop it.\n\n" + "\n".join(map(explained, ("delta", "margin", "accuracy", "js", "dv", "target")))
+        "app, does not stop it.\n"
+        "A run that draws its own answers, round by round, opens on their rewards: the mean of each round with its "
+        "spread (thin), with marks the greedy answers to held-out prompts; v turns to the figures of its pairs.\n\n"
+        + "\n".join(map(explained, ("delta", "margin", "accuracy", "js", "dv", "target")))
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("p", "ask('pause')", "Pause"),
@@ -43,9 +46,10 @@ class LiveScreen(LiveView, Acting):
         Binding("t", "chat", "Chat", tooltip="with its adapter and its base"),
         Binding("z,enter", "zoom_panel", "Zoom", tooltip="this panel on the whole screen, or back"),
         Binding("a", "turn('change')", "Δ/abs", tooltip="change from the start, or absolute log-probs"),
+        Binding("v", "turn('pairs')", "Pairs/rewards", tooltip="the figures of the pairs, or the rewards"),
         Binding("u", "turn('per_token')", "Per token or per answer", show=False),
         Binding("s", "smooth", "Smooth the training curves", show=False),
-        Binding("l", "log", "Log y (loss and information)", show=False),
+        Binding("l", "log", "Log y (loss, information, length, entropy)", show=False),
         Binding("f", "freeze", "Freeze the display", show=False),
         *(
             Binding(f"{index + 1}", f"panel({index})", f"Panel: {name}", show=False, group=MOVING)
@@ -83,6 +87,10 @@ class LiveScreen(LiveView, Acting):
             return self.state in LIVE
         if action == "resume":
             return self.state in RESUMABLE and self.watched.run.path.exists()
+        if action == "turn" and self.drawn.rewards:
+            return parameters[0] != "change"  # of likelihoods, which are not shown
+        if action == "turn":
+            return parameters[0] != "pairs" or self.drawn.rounds
         return True
 
     def action_ask(self, command: str) -> None:

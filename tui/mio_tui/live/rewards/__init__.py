@@ -1,0 +1,1 @@
+"""What the live screen shows of a run of rounds: from its `round` and `reward` events to plots, a line and a group."""
