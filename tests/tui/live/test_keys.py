@@ -103,7 +103,8 @@ async def test_all_samples_can_be_reached(training):
 
 async def test_the_mouse_chooses_panels(training):
     async with opened(training) as (pilot, screen):
-        await until(pilot, lambda: "3 accuracy  4 loss" in seen(pilot) and "healthy" in seen(pilot))  # whole
+        await until(pilot, lambda: "healthy" in seen(pilot) and "3 accuracy  4 loss" in seen(pilot))  # all has its row
+        await until(pilot, lambda: screen.query_one("#tabs").region.y == 4)
         names = next(row for row in seen(pilot).splitlines() if "3 accuracy  4 loss" in row)
         await pilot.click("#tabs", offset=(names.index("4 loss"), 0))
         await until(pilot, lambda: screen.panels.current == 3)

@@ -114,5 +114,5 @@ def _x_end(view: View, drawn: Sequence[Member]) -> float | None:
 def _subtitle(view: View, panel: Panel, log: bool) -> str:
     parts = [f"x: {view.axis}"]
     if any(not curve.marks for curve in panel.curves):
-        parts.append(f"smooth {view.smoothing}" if view.smoothing else "not smoothed")
+        parts.append(f"smooth {view.smooth}" if view.smooth else "not smoothed")
     return " · ".join([*parts, *(["log y"] if log and panel.log else [])])

@@ -1,10 +1,11 @@
 """The figures in the table: of each run at a step that all of them reached, and the first less the second."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from mio_local.reports.reward_figures import drawn, held_out
 from mio_local.runs.history import History, is_number
 from mio_tui.chart.axes import value_text
 from mio_tui.compare.curves import View
@@ -26,9 +27,9 @@ class Figures:
 
     values: dict[str, float] = field(default_factory=dict[str, float])
 
-    def cells(self, view: View) -> list[str]:
+    def cells(self, view: View, columns: Sequence[str]) -> list[str]:
         """As they are written."""
-        return [NONE if key not in self.values else _FORMS[key](self.values[key], view) for key in COLUMNS]
+        return [NONE if key not in self.values else _FORMS[key](self.values[key], view) for key in columns]
 
 
 def common(members: Sequence[Member]) -> Common:
@@ -55,6 +56,7 @@ def figures(history: History, at: Common, view: View) -> Figures:
     sides = [events[-1].get(f"delta/{side}{suffix}") for side in ("chosen", "rejected")]
     if is_number(sides[0]) and is_number(sides[1]):
         found["margin"] = sides[0] - sides[1]
+    found |= _of_rewards(history, at, view)
     for name, key, summary in _SPENT:
         steps, values = history.column("step", key)
         values = values[(steps <= at.step) & np.isfinite(values)]
@@ -63,10 +65,32 @@ def figures(history: History, at: Common, view: View) -> Figures:
     return Figures(found)
 
 
-def difference(first: Figures, second: Figures, view: View) -> list[str]:
+def columns(found: Iterable[Figures]) -> tuple[str, ...]:
+    """The columns of a table: those of rewards only where a run has any."""
+    held = {key for each in found for key in each.values}
+    return tuple(key for key in _FORMS if key in PLAIN or key in held)
+
+
+def _of_rewards(history: History, at: Common, view: View) -> dict[str, float]:
+    """Reward and pass rate of the greedy answers held out at that step, or where figures are of training batches those
+    of the newest round before it; the KL is always of such a round."""
+    found: dict[str, float] = {}
+    of = held_out if at.kind == "eval" else drawn
+    kl = "kl_per_token" if view.per_token else "kl"
+    for name, (steps, values) in (("reward", of(history, "reward")), ("pass", of(history, "pass@1")),
+                                  ("KL", drawn(history, kl))):  # fmt: skip
+        there = np.isfinite(values) & (steps <= at.step)
+        if of is held_out and name != "KL":
+            there &= steps == at.step
+        if there.any():
+            found[name] = float(values[there][-1])
+    return found
+
+
+def difference(first: Figures, second: Figures, view: View, columns: Sequence[str]) -> list[str]:
     """First less second, with signs; speed in percent of the second."""
     cells: list[str] = []
-    for key in COLUMNS:
+    for key in columns:
         if key not in first.values or key not in second.values:
             cells.append(NONE)
             continue
@@ -79,17 +103,17 @@ def difference(first: Figures, second: Figures, view: View) -> list[str]:
             case "time":
                 gap = duration(abs(a - b))
                 cells.append(gap if gap == "0s" else f"{'-' if a < b else '+'}{gap}")
-            case "acc":
+            case "acc" | "reward" | "pass":
                 cells.append(_signed(a - b, "+.2f"))
             case _:
                 cells.append(_signed(a - b, _form(view)))
     return cells
 
 
-def heads(view: View) -> list[str]:
+def heads(view: View, columns: Sequence[str]) -> list[str]:
     """The columns' names."""
     names = {"chosen": "chosen Δ", "rejected": "rejected Δ"} if view.change else {}
-    return [names.get(key, key) for key in COLUMNS]
+    return [names.get(key, key) for key in columns]
 
 
 def _form(view: View) -> str:
@@ -111,11 +135,14 @@ _FORMS: dict[str, Callable[[float, View], str]] = {
     "rejected": lambda value, view: value_text(value, _form(view)),
     "margin": lambda value, view: value_text(value, _form(view)),
     "acc": lambda value, _: value_text(value, ".2f"),
+    "reward": lambda value, _: value_text(value, ".2f"),
+    "pass": lambda value, _: value_text(value, ".2f"),
+    "KL": lambda value, view: value_text(value, _form(view)),
     "tok/s": _thousands,
     "mem": lambda value, _: value_text(value / 1e9, ".1f"),
     "time": lambda value, _: duration(value),
 }
-COLUMNS = tuple(_FORMS)
+PLAIN = tuple(key for key in _FORMS if key not in ("reward", "pass", "KL"))  # which any run may have
 _SPENT: tuple[tuple[str, str, Callable[[np.ndarray], float]], ...] = (
     ("tok/s", "perf/tokens_per_second", lambda values: float(np.median(values))),
     ("mem", "perf/memory_peak", lambda values: float(values.max())),

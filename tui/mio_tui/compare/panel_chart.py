@@ -15,5 +15,5 @@ class PanelChart(Chart):
             self.fit()
         self.y_format = panel.y_format
         log = log and panel.log
-        self.smoothing, self.log_y = view.smoothing, log
+        self.smoothing, self.log_y = view.smooth, log
         self.show(panel.curves, panel.guides, x_end, None if log else panel.y_fixed)

@@ -9,18 +9,20 @@ from rich.text import Text
 from mio_tui.chart.axes import Range
 from mio_tui.compare import differences
 from mio_tui.compare.curves import Panel, View, panels
-from mio_tui.compare.figures import Common, common, difference, figures
+from mio_tui.compare.figures import PLAIN, Common, columns, common, difference, figures
 from mio_tui.compare.members import Member
 from mio_tui.formatting import line
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Curves, the step of the figures, and their cells by letter; `gap` is first less second of two runs shown."""
+    """Curves, the step of the figures, and their cells by letter; `columns` are those of them
+    that any run has; `gap` is first less second of two runs shown."""
 
     view: View = field(default_factory=View)
     panels: tuple[Panel, Panel] = (Panel("chosen", ()), Panel("rejected", ()))
     at: Common = field(default_factory=Common)
+    columns: tuple[str, ...] = PLAIN
     cells: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     gap: tuple[str, list[str]] | None = None
     head: Text = field(default_factory=Text)
@@ -39,11 +41,11 @@ def _picture(view: View, members: Sequence[Member], held: Range | None, values: 
     readable = [member for member in members if member.watched.history is not None]
     found = {member.letter: figures(member.watched.past, at, view) for member in readable}
     drawn = [member.letter for member in members if member.drawn]
-    gap = None
+    gap, names = None, columns(found.values())
     if len(drawn) == 2:
-        gap = (" − ".join(drawn), difference(found[drawn[0]], found[drawn[1]], view))
-    cells = {letter: each.cells(view) for letter, each in found.items()}
-    return Picture(view, panels(view, members, held), at, cells, gap, _head(members, readable, values))
+        gap = (" − ".join(drawn), difference(found[drawn[0]], found[drawn[1]], view, names))
+    cells = {letter: each.cells(view, names) for letter, each in found.items()}
+    return Picture(view, panels(view, members, held), at, names, cells, gap, _head(members, readable, values))
 
 
 def caption(seen: Picture, members: Sequence[Member]) -> Text:

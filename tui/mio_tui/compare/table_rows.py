@@ -12,7 +12,7 @@ from mio_tui.formatting import STATES, count
 
 def table_heads(seen: Picture) -> list[str]:
     """The columns after the run's name."""
-    return ["loss", *heads(seen.view), "state"]
+    return ["loss", *heads(seen.view, seen.columns), "state"]
 
 
 def table_rows(seen: Picture, members: Sequence[Member], paint: Callable[[str], str], beta: bool) -> list[Row]:

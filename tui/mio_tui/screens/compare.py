@@ -19,7 +19,7 @@ from mio_tui.chart import SMOOTHING
 from mio_tui.chart.axes import Range
 from mio_tui.compare import save
 from mio_tui.compare.comparison import SIDES, Comparison
-from mio_tui.compare.curves import AXES, METRICS, View, after
+from mio_tui.compare.curves import AXES, OF_REWARDS, View, after, metrics
 from mio_tui.compare.members import MOST, Members
 from mio_tui.compare.pick import PickRun, choices
 from mio_tui.compare.picture import picture
@@ -37,18 +37,20 @@ class CompareScreen(RefreshScreen[None]):
         "Every run has a letter, a colour and a line: solid for A and C, dashed for B and D. Held-out curves have "
         "marks; thin lines are the training batches.\n"
         "Δ is the change against the start. Margin is the change of chosen less that of rejected. The difference is "
-        "the first shown run less the second, at the last step that both were evaluated at."
+        "the first shown run less the second, at the last step that both were evaluated at.\n"
+        "Of runs that draw their own answers, m shows rewards, pass rates, lengths, KL and entropy too; reward and "
+        "pass in the table are of greedy answers to held-out prompts, KL is of the newest round."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "toggle_run", "Show or hide", key_display="space", id="compare-toggle"),
-        Binding("m", "metric", "Metric", tooltip="likelihood, margin and accuracy, loss and information"),
+        Binding("m", "metric", "Metric", tooltip="likelihood, margin and accuracy, loss and information; rewards"),
         Binding("a", "absolute", "Δ/abs", tooltip="change from the start, or absolute log-probs"),
         Binding("b", "axis", "x axis", tooltip="steps, tokens or time"),
         Binding("e", "export", "Export", tooltip="CSV, PNG or both"),
         Binding("escape,q", "out", "Back"),
         Binding("u", "unit", "Per token or per answer", show=False),
         Binding("s", "smooth", "Smooth the training curves", show=False),
-        Binding("l", "log", "Log y (loss and information)", show=False),
+        Binding("l", "log", "Log y (loss, information, length, entropy)", show=False),
         Binding("z", "zoom_panel", "Zoom the left panel, the right one, neither", show=False),
         Binding("i", "add_run", "Add a run", show=False),
         Binding("up,k", "cursor(-1)", "Run above", show=False, group=MOVING),
@@ -157,7 +159,8 @@ class CompareScreen(RefreshScreen[None]):
 
     def action_metric(self) -> None:
         """The next pair of panels."""
-        self.change(metric=after(METRICS, self.view.metric))
+        found = metrics(self.members)
+        self.change(metric=after(found, self.view.metric) if self.view.metric in found else found[0])
 
     def action_absolute(self) -> None:
         """Change from the start, or absolute."""
@@ -173,9 +176,10 @@ class CompareScreen(RefreshScreen[None]):
 
     def action_smooth(self) -> None:
         """More smoothing of the training curves, or none; where they are hidden, show them first."""
-        smoothing = after(SMOOTHING, self.view.smoothing) if self._room else self.view.smoothing
+        which = "rewards_smoothing" if self.view.metric in OF_REWARDS else "smoothing"
+        smoothing = after(SMOOTHING, self.view.smooth) if self._room else self.view.smooth
         self.training_asked = True
-        self.change(smoothing=smoothing)
+        self.change(**{which: smoothing})
 
     def action_log(self) -> None:
         """A log y axis, where all is positive."""
