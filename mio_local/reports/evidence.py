@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mio_local.objectives.intervals import SURE, half, proportion, standard_error
+from mio_local.objectives.intervals import standard_error
 from mio_local.recipe import Recipe
+from mio_local.reports.means import Mean, Share, mean_of
+from mio_local.reports.verdict_of_rewards import Rewards, rewards_of
 from mio_local.runs.fields import number
 from mio_local.runs.history import History
 
@@ -22,67 +24,6 @@ OF_BATCHES = (
 )  # fmt: skip
 FORGETTING = "forgetting"  # the benchmark of plain text
 KL = "kl"  # the benchmark of the divergence from the reference
-
-
-@dataclass(frozen=True)
-class Mean:
-    """A mean, its standard error where that is known, and of how many."""
-
-    value: float
-    stderr: float | None = None
-    count: float | None = None
-
-    @property
-    def sure(self) -> float | None:
-        """Half of the 95 % interval."""
-        return half(self.stderr)
-
-    @property
-    def rose(self) -> bool:
-        """Measurably above zero."""
-        return self.sure is not None and self.value > self.sure
-
-    @property
-    def fell(self) -> bool:
-        """Measurably below zero."""
-        return self.sure is not None and self.value < -self.sure
-
-    def above(self, other: "Mean") -> bool:
-        """Whether it is measurably above another mean, taken as independent of it."""
-        if self.stderr is None or other.stderr is None:
-            return False
-        return self.value - other.value > SURE * math.hypot(self.stderr, other.stderr)
-
-    @property
-    def spread(self) -> float:
-        """The standard deviation of what it is the mean of; 0 where that is not known."""
-        return (self.stderr or 0.0) * math.sqrt(self.count or 0.0)
-
-    @property
-    def size(self) -> float:
-        """The root mean square of what it is the mean of."""
-        return math.hypot(self.value, self.spread)
-
-
-@dataclass(frozen=True)
-class Share:
-    """A share of `count`, and its 95 % interval, which is all of [0, 1] where `count` is not known."""
-
-    value: float
-    count: int = 0
-
-    @property
-    def low(self) -> float:
-        return proportion(self.value, self.count)[0] or 0.0
-
-    @property
-    def high(self) -> float:
-        high = proportion(self.value, self.count)[1]
-        return 1.0 if high is None else high
-
-    def above(self, other: "Share") -> bool:
-        """Whether it is measurably above another: by the interval of the difference (Newcombe 1998, method 10)."""
-        return self.value - other.value > math.hypot(self.value - self.low, other.high - other.value)
 
 
 class Drift(NamedTuple):
@@ -98,7 +39,7 @@ class Evidence:
     """Figures are None where there are none. `per_token` is the chosen answers' log-prob before and now, nats a token.
     `longer`, `shorter` and `alike` are the accuracies where the chosen answer is the longer one, the shorter one, and
     as long as the other. `tasks` are before and after, `texts` is the change of the log of plain text's perplexity,
-    nats a token; `drift` is of answers that were drawn."""
+    nats a token; `drift` is of answers that were drawn, `rewards` of a run of rounds."""
 
     recipe: Recipe
     step: int
@@ -122,6 +63,7 @@ class Evidence:
     tasks: tuple[Share, Share] | None
     texts: Mean | None
     drift: Drift | None
+    rewards: Rewards | None
 
     @property
     def late(self) -> bool:
@@ -168,6 +110,7 @@ def evidence(history: History) -> Evidence | None:
         tasks=(tasks[0], tasks[-1]) if len(tasks) > 1 else None,
         texts=_texts(history, vocabulary),
         drift=_drift(history),
+        rewards=rewards_of(history, until),
     )
 
 
@@ -178,13 +121,6 @@ def judged_until(history: History) -> int:
         return evals[-1]["step"]
     newest, every = history.last("step").get("step", 0), history.recipe.eval.every
     return newest if history.of("finished") or not every else newest - newest % every
-
-
-def mean_of(event: dict[str, Any], key: str, count: str = "pairs") -> Mean | None:
-    """A mean of an event, with what the event holds beside it; None for none that is finite."""
-    value, stderr, of = (number(event, name) for name in (key, f"{key}_stderr", count))
-    known = stderr is not None and stderr >= 0
-    return None if value is None else Mean(float(value), float(stderr or 0) if known else None, max(of or 0, 0))
 
 
 def _share(event: dict[str, Any], key: str, count: str) -> Share | None:

@@ -21,7 +21,15 @@ WORDS: Mapping[str, str] = MappingProxyType({
     "delta": "Δ, the change of an answer's log-prob against the reference, in nats: 0 at the start.",
     "margin": "Δ of the chosen answer less Δ of the rejected one, in nats: above 0 where the model has come to prefer "
     "the chosen one more than the reference does. As a reward margin it is times beta, as in TRL's rewards/margins.",
-    "reward": "beta times Δ, as in TRL's rewards/chosen and rewards/rejected.",
+    "reward": "of a run of rounds, what its judge gives an answer: the mean over the answers that a round drew, ± "
+    "their standard deviation, and over greedy answers to held-out prompts, ± its standard error. Of pairs, beta times "
+    "Δ, as in TRL's rewards/chosen and rewards/rejected.",
+    "round": "what a run with --rounds repeats: the policy draws answers to some prompts, they are judged, and some "
+    "steps are trained on what they make.",
+    "pass@k": "the share of prompts that k drawn answers would answer right at least once, estimated without bias from "
+    "those that were drawn (Chen et al. 2021); pass@1 is the share of answers that are right.",
+    "entropy": "how much choice is left in what the policy draws: the mean of minus the log-prob of a token, in nats. "
+    "Near 0 its answers to a prompt are all one.",
     "accuracy": "the share of pairs whose margin is above 0; 0.5 is chance. Before the first step all margins are 0, "
     "and a dash stands there.",
     "beta": "how strongly the model is tied to the reference; a smaller one lets it move further. MIO draws the chosen "
@@ -37,7 +45,8 @@ WORDS: Mapping[str, str] = MappingProxyType({
     "dv": "the Donsker-Varadhan bound on the mutual information, which DPO maximises; at most ln 2 = 0.693 nats.",
     "nce": "the contrastive bound on the mutual information (InfoNCE), of K rejected answers beside the chosen one; at "
     "most ln (K + 1) nats. With one rejected answer it is dv.",
-    "kl": "the Kullback-Leibler divergence of the model from the reference, by mio-local eval: over answers that the "
+    "kl": "the Kullback-Leibler divergence of the model from the reference, by mio-local eval or in each round: over "
+    "answers that the "
     "model draws, the mean of their log-prob less the reference's, in nats per answer and per token. 0 is the "
     f"reference itself; measurably above {FAR:g} nat a token the verdict is `far from base`.",
     "perplexity": "how many tokens a model hesitates between: exp of minus the mean log-prob of a token. A rise on "
@@ -49,20 +58,24 @@ WORDS: Mapping[str, str] = MappingProxyType({
 })  # fmt: skip
 ALIASES: Mapping[str, str] = MappingProxyType({
     "nat": "nats", "logprob": "log-prob", "logps": "log-prob", "log-probs": "log-prob", "log-likelihood": "log-prob",
-    "likelihood": "log-prob", "change": "delta", "margins": "margin", "rewards": "reward",
+    "likelihood": "log-prob", "rounds": "round", "pass@1": "pass@k",
+    "pass-rate": "pass@k", "change": "delta", "margins": "margin", "rewards": "reward",
     "mutual-information": "mi", "information": "mi", "mi/js": "js", "mi/dv": "dv", "mi/nce": "nce", "lora": "adapter",
     "base": "reference", "δ": "delta", "verdicts": VERDICT, "divergence": "kl",
 })  # fmt: skip
 KIND_WORDS: Mapping[str, str] = MappingProxyType({
-    "healthy": "the pairs are told apart, and the chosen answers have not sunk.",
+    "healthy": "the reward of held-out prompts rose; or the pairs are told apart, and chosen answers have not sunk.",
     "too early to tell": "less than half of the steps are done, and what is asked for has not happened yet.",
-    "cannot tell": "how sure the figures are was not recorded, or a single pair is held out.",
-    "nothing moves": "no answer, or no margin, is visibly other than at the start.",
+    "cannot tell": "how sure the figures are was not recorded, no pairs or a single one are held out, or too few "
+    "prompts to tell by.",
+    "nothing moves": "no answer, no margin or no reward is visibly other than at the start.",
     "at chance": "held-out pairs are told apart no better than by a coin: 0.5 lies in the accuracy's 95 % interval.",
     "both rise": "the rejected answers rise with the chosen ones, by more than what sets them apart.",
     "learns length": "pairs are told apart only where the longer answer wins, or only where the shorter one does.",
     "perhaps length": "so many pairs have the longer answer, or the shorter one, as the chosen one that length alone "
     "would be right as often.",
+    "reward overfitting": "the reward of greedy answers to held-out prompts falls measurably while that of the answers "
+    "drawn in training rises: the judge is being outwitted, or the prompts are too few.",
     "overfitting": "held-out pairs get worse while the training pairs get better.",
     "slipping": "the chosen answers sink measurably, by less than half of their standard deviation.",
     "far from base": f"by mio-local eval, the KL divergence is measurably above {FAR:g} nat a token: what the model "

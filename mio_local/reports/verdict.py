@@ -7,7 +7,8 @@ A kind is a way in which preference tuning goes. They are asked for in this orde
     bad start        policy and reference differ before the first step
     nothing moves    no answer, or no margin, is visibly other than at the start
     forgetting       what the model could do is going: chosen answers sink (likelihood displacement, arXiv 2410.08847;
-                     under DPO nothing holds them), plain text becomes less likely, tasks fail
+                     under DPO nothing holds them), plain text becomes less likely, tasks fail, rewards fall
+    reward overfitting  the reward of held-out prompts falls while that of training prompts rises
     learns length    pairs are told apart only where the longer answer, or the shorter one, wins (arXiv 2403.19159)
     wrong way round  held-out pairs are told apart worse than by a coin, and training pairs better
     overfitting      held-out pairs get worse while the training pairs get better
@@ -16,7 +17,7 @@ A kind is a way in which preference tuning goes. They are asked for in this orde
     both rise        rejected answers rise with the chosen ones by more than what sets them apart
     at chance        held-out pairs are told apart no better than by a coin
     perhaps length   so many pairs have the longer answer, or the shorter one, as the chosen one that nobody can tell
-    healthy          none of it: the pairs are told apart, and the chosen answers have not sunk
+    healthy          the reward of held-out prompts rose; or none of it: pairs are told apart, chosen answers not sunk
 
 Before half of the steps are done, what has not happened yet makes it too early to tell; where standard errors were not
 recorded one cannot tell. Measurable is what is beyond 1.96 of them. The MI bounds have no rule of their own: mi/js is
@@ -29,7 +30,9 @@ import math
 from mio_local.objectives.intervals import SURE
 from mio_local.objectives.losses import LOSSES
 from mio_local.reports.advice import earlier, faster, much_slower, shown, slower
-from mio_local.reports.evidence import BATCHES, Evidence, Mean, Share, evidence, mean_of
+from mio_local.reports.evidence import BATCHES, Evidence, evidence
+from mio_local.reports.means import Mean, Share, mean_of
+from mio_local.reports.verdict_of_rewards import reward_fell, reward_stayed, with_rewards
 from mio_local.runs.directory import Run
 from mio_local.runs.history import History, read
 from mio_local.runs.summary import KINDS, Verdict
@@ -50,7 +53,8 @@ def verdict(history: History) -> Verdict | None:
     seen = evidence(history)
     if seen is None:
         return None
-    return next((found for rule in RULES if (found := rule(seen))), _healthy(seen))
+    found = next((found for rule in RULES if (found := rule(seen))), None) or _healthy(seen)
+    return with_rewards(found, seen.rewards)
 
 
 def keep_verdict(run: Run) -> None:
@@ -100,7 +104,8 @@ def _early(seen: Evidence) -> Verdict | None:
         words = f"chosen {shown(seen.chosen.value)} nats" if seen.chosen else "no figures of the chosen answers"
         if seen.held_out and seen.chosen and seen.chosen.count == 1:
             return Verdict("cannot tell", f"{words}, but a single pair is held out", "give more by --eval-data")
-        return Verdict("cannot tell", f"{words}, and how sure that is was not recorded")
+        why = "and how sure that is was not recorded" if seen.held_out else "in training; no pairs are held out"
+        return Verdict("cannot tell", f"{words}{', ' if seen.held_out else ' '}{why}")
     return None
 
 
@@ -123,8 +128,26 @@ def _forgets(seen: Evidence) -> Verdict | None:
     return Verdict("forgetting", ", ".join([*sunk, *why]), slower(seen.recipe))
 
 
+def _reward_fell(seen: Evidence) -> Verdict | None:
+    return reward_fell(seen.rewards, seen.recipe) if seen.rewards and seen.rewards.fell else None
+
+
+def _reward_rose(seen: Evidence) -> Verdict | None:
+    """Then the answers are better, whatever became of those that the reference gave."""
+    if not seen.rewards or not seen.rewards.rose:
+        return None
+    return _drifts(seen) or Verdict("healthy", seen.rewards.sentence)
+
+
+def _reward_stayed(seen: Evidence) -> Verdict | None:
+    return reward_stayed(seen.rewards, seen.recipe, seen.late) if seen.rewards else None
+
+
 def _overfits(seen: Evidence) -> Verdict | None:
-    """By the loss against its best, and by the chosen answers against the start."""
+    """By the loss against its best, and by the chosen answers against the start. Not of a run of rounds: each is of
+    other answers, and its rewards say it themselves."""
+    if seen.rewards:
+        return None
     losses = {event["step"]: loss for event in seen.evals if (loss := mean_of(event, "loss"))}
     now, batch, pairs = losses.get(seen.step), seen.batch_loss, seen.batch_chosen
     if now and batch:
@@ -270,6 +293,6 @@ def shown_rise(change: Mean) -> str:
 
 
 RULES = (
-    _diverged, _still, _early, _moved, _forgets, _learns_length, _backwards, _overfits, _sinks, _drifts,
-    _both_rise, _chance, _perhaps_length,
+    _diverged, _still, _early, _moved, _forgets, _reward_fell, _reward_rose, _learns_length, _backwards, _overfits,
+    _sinks, _drifts, _reward_stayed, _both_rise, _chance, _perhaps_length,
 )  # fmt: skip

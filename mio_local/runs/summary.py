@@ -32,6 +32,7 @@ LEVELS: dict[str, Level] = {
     "learns length": "warning",
     "perhaps length": "warning",
     "overfitting": "warning",
+    "reward overfitting": "warning",
     "slipping": "warning",
     "far from base": "warning",
     "wrong way round": "bad",

@@ -77,6 +77,14 @@ def drawn(answer, token, low):
         "metric": "per_token", "value": token, "low": low, "high": 9.0}  # fmt: skip
 
 
+def rewards(now, before):
+    """Ten rounds whose rewards rise, and of held-out prompts the last reward and the first, three errors apart."""
+    for step, mean in ((0, before), (100, now)):
+        yield {"type": "reward", "step": step, "reward/held_out": mean, "reward/held_out_stderr": 0.047, "prompts": 100}
+    for at in range(10):
+        yield {"type": "round", "step": 10 * at, "reward/mean": 0.3 + 0.05 * at}
+
+
 TEXT = {"type": "text", "step": 100, "base": 20.0, "texts": 30}
 
 # of a mean of 100 pairs with a spread of 2 the error is 0.2, and 0.39 is measurable
@@ -152,6 +160,8 @@ KNOWN = {
     "none held out": ((*batches(1, 100), DONE), "healthy"),
     "none held out, and sinking": ((*batches(1, 100, chosen=-5), DONE), "forgetting"),
     "none held out, at the second step": ((*batches(1, 10),), "too early to tell"),
+    "rewards that rise in training alone": (whole(scored(100, 1, -4), *rewards(0.3, 0.5)), "reward overfitting"),
+    "rewards that rise": (whole(scored(100, -5, -8), *rewards(0.5, 0.3)), "healthy"),  # whatever it said before
 }  # fmt: skip
 
 
