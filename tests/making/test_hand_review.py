@@ -8,7 +8,12 @@ import pytest
 
 from mio_local.data.pairs import load_pairs
 from mio_local.errors import DataError
+from mio_local.learning import MakeSettings
+from mio_local.making.answered import Answered, Asked
 from mio_local.making.hand_review import Review, reviewed_file
+from mio_local.making.make import Made, Making
+from mio_local.making.pair_choice import Filters
+from mio_local.making.pair_lines import pair_lines
 from mio_local.recipe import DataSettings
 
 
@@ -90,6 +95,25 @@ def test_prompts_without_a_pair_show_any_two_answers_that_differ(tmp_path):
     review.decide(asked, "second")
     assert rows(reviewed_file(review.file))[0]["chosen"] == asked.second
     assert Review(review.file).asked is None
+
+
+def test_what_is_made_for_a_reader_has_the_answers_that_may_stand_in_a_pair(tmp_path):
+    """Each text once, none that was cut, none that is empty; a prompt with fewer than two is left out."""
+    asked = [Asked(f"question {number}", None, f"line {number}") for number in range(2)]
+    drawn = [("one", "one", "cut", "", "two"), ("alone", "cut", "alone", "alone", "alone")]
+    made = [
+        Made(Answered(one, answers, tuple(text == "cut" for text in answers)), [[1]] * 5, (None,) * 5, [])
+        for one, answers in zip(asked, drawn, strict=True)
+    ]
+    text = pair_lines(Making(made, Filters(), 2), MakeSettings(answers=5), "hand", {"model": "m"})
+    file = tmp_path / "hand.jsonl"
+    file.write_text(text, encoding="utf-8")
+    [row] = rows(file)
+    assert (row["chosen"], row["rejected"], row["answers"], row["rewards"]) == (None, None, ["one", "two"], [None] * 2)
+    review = Review(file)
+    assert {review.asked.first, review.asked.second} == {"one", "two"}
+    with pytest.raises(DataError, match="no pair was made of its answers"):
+        load_pairs(str(file), DataSettings())
 
 
 def test_a_torn_end_is_cut_off_and_asked_again(file):

@@ -155,6 +155,15 @@ async def test_what_is_offered_is_taken_by_enter(folder):
         assert screen.draft.to_train()["lora"]["init_adapter"] == str(run.adapter)
 
 
+async def test_enter_right_behind_page_down_is_the_lists(folder):
+    async with form(folder) as (pilot, screen):
+        await pilot.press("enter", "enter")
+        for key in ("pagedown", "enter"):
+            pilot.app.simulate_key(key)
+        await until(pilot, lambda: screen.at == "make.judge")
+        assert screen.draft.text("make.prompts") == "prompts.jsonl"
+
+
 async def test_the_data_step_of_a_new_run_leads_to_it_with_the_model(folder, monkeypatch, tmp_path):
     (tmp_path / "stage").mkdir()
     with stage(monkeypatch, tmp_path / "stage") as runs:

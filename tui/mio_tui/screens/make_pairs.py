@@ -193,7 +193,7 @@ class MakePairsScreen(MioScreen[None]):
         """From the field to the list."""
         files = self.query_one(DataList)
         if files.listed and not files.has_class("-gone"):
-            files.focus()
+            self.set_focus(files)  # now: enter may be the next key, which would begin the making in the last field
 
     def action_copy(self) -> None:
         """The command line."""
