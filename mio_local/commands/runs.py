@@ -20,6 +20,7 @@ from mio_local.tracking.mirror_state import seen_by
 NOTES = 7  # the column of what the user and the queue say
 LONGEST = 24  # characters of a fact: a damaged file must not push the names off the screen
 LONGEST_NOTES = 40
+MOST_ROUNDS = 24
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -64,6 +65,7 @@ def show(arguments: argparse.Namespace) -> int:
     """Show one run."""
     # with numpy and the recipe's model, which a list does not need
     from mio_local.objectives.losses import answer_target
+    from mio_local.reports.document import spread
     from mio_local.reports.verdict import verdict
     from mio_local.runs import history
 
@@ -116,6 +118,20 @@ def show(arguments: argparse.Namespace) -> int:
                 printing.figure(event.get("mi/dv"), ".4f"),
             )  # fmt: skip
         out.print(table)
+    if past.of("round"):
+        columns = ["round", "step", "reward", "spread", "pass@1", "pass@k", "tokens", "KL", "entropy"]
+        table = printing.table("what the rounds drew; KL is nats per answer, entropy nats per token", columns)
+        for made in spread(past.of("round"), MOST_ROUNDS):
+            printing.row(
+                table, printing.figure(made.get("round"), ".0f"), str(made.get("step", "—")),
+                printing.figure(made.get("reward/mean"), ".3f"), printing.figure(made.get("reward/std"), ".3f"),
+                printing.figure(made.get("pass@1"), ".3f"), printing.figure(made.get("pass@k"), ".3f"),
+                printing.figure(made.get("answer_tokens"), ".0f"), printing.figure(made.get("kl"), "+.3f"),
+                printing.figure(made.get("entropy"), ".3f"),
+            )  # fmt: skip
+        out.print(table)
+    for event in past.of("reward"):
+        out.print(f"step {visible_line(str(event.get('step', '—')))}: {printing.reward_line(event)}")
     for event in past.of("text"):
         out.print(f"step {visible_line(str(event.get('step', '—')))}: {printing.text_line(event)}")
     for event in past.of("task"):

@@ -1,4 +1,5 @@
-"""The figures of one or several runs as CSV: a row for each run and event, a column for each figure."""
+"""The figures of one or several runs as CSV: a row for each run and event (steps, evaluations, rounds, held-out
+rewards), a column for each figure."""
 
 import csv
 import io
@@ -9,7 +10,7 @@ from typing import Any
 from mio_local.runs.history import History, is_number
 from mio_local.storage.writing import write_atomically
 
-KINDS = ("step", "eval")
+KINDS = ("step", "eval", "round", "reward")
 LEADING = ("run", "kind", "step", "time")
 
 

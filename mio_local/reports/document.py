@@ -63,6 +63,8 @@ class Part:
     evaluated: int
     tasks: list[dict[str, Any]]
     texts: list[dict[str, Any]]
+    rounds: list[dict[str, Any]]
+    rewards: list[dict[str, Any]]
     benchmarks: list[dict[str, Any]]
     notes: list[dict[str, Any]]
     commands: list[str]
@@ -136,6 +138,8 @@ def _part(run: Run, label: str) -> Part:
         _facts(history.recipe, facts), _origin(history, info, facts), spread(evals, MOST_EVALS), len(evals),
         [_task(event) for event in spread(history.of("task"), MOST_TASKS)],
         [_text(event) for event in spread(history.of("text"), MOST_EVALS)],
+        spread(history.of("round"), MOST_EVALS),
+        [_reward(event) for event in spread(history.of("reward"), MOST_EVALS)],
         [benchmark(event) for event in history.of("benchmark")[-MOST_BENCHMARKS:]], notes, _commands(info),
         _frozen(run, history.recipe),
     )  # fmt: skip
@@ -267,6 +271,12 @@ def _text(event: dict[str, Any]) -> dict[str, Any]:
     shown = {key: number(event, key) for key in ("perplexity", "base", "texts")}
     change = {"value": number(event, "change"), "low": None, "high": None, "stderr": number(event, "change_stderr")}
     return {"step": event["step"], **shown, **change}
+
+
+def _reward(event: dict[str, Any]) -> dict[str, Any]:
+    shown = {key: number(event, key) for key in ("prompts", "right", "answer_tokens")}
+    value, stderr = (number(event, f"reward/held_out{end}") for end in ("", "_stderr"))
+    return {"step": event["step"], **shown, "value": value, "low": None, "high": None, "stderr": stderr}
 
 
 def spread(events: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mio_local.objectives.losses import answer_target
+from mio_local.reports import reward_figures
 from mio_local.runs.events import is_number
 from mio_local.runs.history import History
 from mio_local.storage.writing import beside, mode_in
@@ -29,8 +30,10 @@ def draw(histories: Sequence[History], out: Path) -> None:
     matplotlib.use("agg")
     from matplotlib import pyplot as plt
 
-    figure: Any = plt.figure(figsize=(max(10.0, 5.2 * len(histories)), 7.2), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[3, 2])
+    made = [history for history in histories if history.of("round") or history.of("reward")]
+    size = max(10.0, 5.2 * len(histories)), 11.2 if made else 7.2
+    figure: Any = plt.figure(figsize=size, layout="constrained")
+    top, bottom, *lowest = figure.subfigures(2 + bool(made), 1, height_ratios=[3, 2, 3] if made else [3, 2])
     panels = top.subplots(1, len(histories), sharey=True, squeeze=False)[0]
     for axis, history in zip(panels, histories, strict=True):
         _likelihoods(axis, history)
@@ -51,14 +54,35 @@ def draw(histories: Sequence[History], out: Path) -> None:
     accuracy.set_ylim(0, 1)
     if len(histories) > 1 or not histories[0].of("eval"):
         margin.legend(fontsize=8, frameon=False)
-    made = beside(out)
+    for panel in lowest:
+        _rewards(panel, histories)
+    written = beside(out)
     try:
-        made.touch(mode_in(out.parent))
-        figure.savefig(made, dpi=130, format=out.suffix.removeprefix(".") or None)
-        os.replace(made, out)
+        written.touch(mode_in(out.parent))
+        figure.savefig(written, dpi=130, format=out.suffix.removeprefix(".") or None)
+        os.replace(written, out)
     finally:
-        made.unlink(missing_ok=True)
+        written.unlink(missing_ok=True)
         plt.close(figure)
+
+
+def _rewards(panel: Any, histories: Sequence[History]) -> None:
+    """What the rounds drew as lines, the reward with its spread; greedy answers to held-out prompts as points."""
+    names = [name for name in reward_figures.FIGURES if name != "kl_per_token"]
+    for axis, name in zip(panel.subplots(2, 3).flat, names, strict=True):
+        for number, history in enumerate(histories):
+            colour, marker = RUN_COLOURS[number % 6], MARKERS[number % 6]
+            axis.plot(*reward_figures.drawn(history, name), color=colour, linewidth=1, label=_plain(history.run.name))
+            axis.plot(*reward_figures.held_out(history, name), color=colour, linewidth=2, marker=marker, markersize=4)
+            if name == "reward":
+                steps, low, high = reward_figures.spread(history)
+                axis.fill_between(steps, low, high, color=colour, alpha=0.12, linewidth=0)
+        if name.startswith("pass"):
+            axis.set_ylim(0, 1)
+        axis.set_title(reward_figures.FIGURES[name].title, fontsize=9)
+        axis.set_xlabel("step (thin: drawn in a round, thick: greedy, held out)", fontsize=7)
+        axis.tick_params(labelsize=8)
+        axis.grid(alpha=0.25)
 
 
 def _likelihoods(axis: Any, history: History) -> None:

@@ -53,4 +53,5 @@ def spread(history: History) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(x, low, high): a standard deviation of the answers' rewards about their mean, round by round."""
     x, mean = drawn(history, "reward")
     apart = history.column("round", "reward/std")[1]
-    return x, mean - apart, mean + apart
+    with np.errstate(over="ignore"):
+        return x, mean - apart, mean + apart

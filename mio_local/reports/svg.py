@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mio_local.reports.reward_figures import FIGURES, drawn, held_out
 from mio_local.runs.history import History
 from mio_local.text import visible
 
@@ -27,6 +28,7 @@ COMPARED = (
     ("loss", "Loss"), ("rewards/margins", "Reward margin"),
     ("mi/js", "Mutual information, JS, nats"), ("mi/dv", "Mutual information, DV, nats"),
 )  # fmt: skip
+SHARES = ("rewards/accuracies", "pass@1", "pass@k")
 
 Curve = tuple[np.ndarray, np.ndarray]
 Place = Callable[[float], float]
@@ -43,8 +45,11 @@ class Line:
 
 
 def series(history: History, kind: str, key: str) -> Curve:
-    """(steps, values) of one figure, those that are numbers; `margin` is chosen less rejected, in nats."""
-    if key == "margin":
+    """(steps, values) of one figure, those that are numbers; `margin` is chosen less rejected, in nats. Of a figure of
+    rounds, "step" is what they drew."""
+    if key in FIGURES:
+        steps, values = (held_out if kind == "eval" else drawn)(history, key)
+    elif key == "margin":
         steps, values = history.column(kind, "delta/chosen")
         with np.errstate(over="ignore"):
             values = values - history.column(kind, "delta/rejected")[1]
@@ -89,19 +94,21 @@ def shared_limits(histories: Sequence[History], targets: Sequence[float | None])
 def comparisons(histories: Sequence[History], labels: Sequence[str], size: tuple[int, int]) -> list[tuple[str, str]]:
     """(title, picture) of each figure that any of the runs has, all runs in one."""
     found: list[tuple[str, str]] = []
-    for key, title in COMPARED:
+    of_rounds = ((name, figure.title[0].upper() + figure.title[1:]) for name, figure in FIGURES.items())
+    for key, title in (*COMPARED, *of_rounds):
         lines: list[Line] = []
         for number, (history, label) in enumerate(zip(histories, labels, strict=True)):
             held_out, batches = series(history, "eval", key), series(history, "step", key)
             looks = f"run-{number % 6}" + (" second" if number >= 6 else "")
             only = len(held_out[0]) < 2
-            if len(batches[0]) and (only or (key == "loss" and len(histories) == 1)):
+            if len(batches[0]) and (only or (key in (*FIGURES, "loss") and len(histories) == 1)):
                 lines.append(Line(batches, f"thin {looks}", label if only else ""))
             if len(held_out[0]):
                 lines.append(Line(held_out, f"line {looks}", label, number % 6))
         ends = [value for line in lines for value in line.curve[1].tolist()]
         if ends:
-            limits = (0.0, 1.0) if key == "rewards/accuracies" and 0 <= min(ends) <= max(ends) <= 1 else _padded(ends)
+            share = key in SHARES and 0 <= min(ends) <= max(ends) <= 1
+            limits = (0.0, 1.0) if share else _padded(ends)
             found.append((title, _panel(lines, size, limits, f"{title}, by step", room=24)))
     return found
 

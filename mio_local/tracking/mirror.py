@@ -31,7 +31,9 @@ PART = 200_000  # bytes of events between two flushes: some hundred steps
 LONGEST = 300  # seconds that a library may take for so much, its own retries included
 LAST = 60  # seconds that are left once the run has ended
 GENTLE = 10  # how much the process steps back behind the trainer, as `nice` counts
-PREFIXES = {"step": "train/", "eval": "eval/", "task": "task/"}  # as transformers and TRL name them in a tracker
+PREFIXES = {  # as transformers and TRL name them in a tracker; what a round drew is of training too
+    "step": "train/", "eval": "eval/", "task": "task/", "round": "round/", "reward": "eval/",
+}  # fmt: skip
 OF_EVENTS = ("type", "step", "time")  # which are no figures
 
 
@@ -117,7 +119,7 @@ def _is_new(event: dict[str, Any], places: Places, state: MirrorState) -> bool:
 
 
 def send(tracker: Tracker, events: list[dict[str, Any]]) -> None:
-    """Hand steps, evaluations, tasks and notes over."""
+    """Hand steps, evaluations, tasks, rounds, rewards and notes over."""
     for event in events:
         when = event["time"] if is_number(event.get("time")) else time.time()
         if event["type"] == "note":
@@ -128,7 +130,7 @@ def send(tracker: Tracker, events: list[dict[str, Any]]) -> None:
 
 
 def figures(event: dict[str, Any]) -> dict[str, float]:
-    """The finite figures of a step, evaluation or task by their names there."""
+    """The finite figures of an event by their names there: no text, so of a round not its group of answers."""
     prefix = PREFIXES[event["type"]]
     return {prefix + key: float(value) for key, value in event.items() if key not in OF_EVENTS and is_number(value)}
 

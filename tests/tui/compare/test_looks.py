@@ -12,6 +12,7 @@ from mio_tui.compare import save
 from mio_tui.compare.pick import PickRun
 from mio_tui.screens.compare import CompareScreen
 from tests.helpers import fakes
+from tests.helpers.tui import fake_rounds
 from tests.helpers.tui.screens import Looks, look, screen_text
 
 SIZES = ((80, 24), pytest.param((140, 45), marks=pytest.mark.slow))
@@ -95,6 +96,13 @@ async def test_loss_on_a_log_axis_by_time_zoomed_with_a_crosshair(shown, size):
 
 async def test_margin_and_accuracy(shown):
     await shown(pair(), (80, 24), "m", "u")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_rewards(shown, size):
+    runs = [fakes.make_run(Path("runs"), name, steps=steps, total=400, stream=list(fake_rounds.events(steps)))
+            for name, steps in (("rounds", 200), ("more-rounds", 260))]  # fmt: skip
+    await shown([*runs, fakes.make_run(Path("runs"), "pairs", steps=400)], size, "m", "m", "m")
 
 
 async def test_an_export_at_work(shown, monkeypatch):

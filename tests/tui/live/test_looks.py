@@ -9,6 +9,7 @@ import pytest
 from mio_tui import formatting
 from mio_tui.live import reading
 from tests.helpers import fakes
+from tests.helpers.tui import fake_rounds
 from tests.helpers.tui.live_screen import opened
 from tests.helpers.tui.screens import Looks, look, screen_text, until
 
@@ -131,6 +132,14 @@ async def test_a_recent_warning_and_a_crosshair(folder, picture):
 @pytest.mark.parametrize("key", ["2", "5", "6", "7"])
 async def test_one_panel(folder, picture, key):
     await picture(at_412(folder), (80, 24), "chosen +", key)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("keys", ["", "6"])
+async def test_rounds(folder, picture, size, keys):
+    run = fakes.make_run(folder, "qwen3-rounds", state="training", steps=180, total=400,
+                         stream=list(fake_rounds.events(180)))  # fmt: skip
+    await picture(run, size, "held out 0.45", *keys)
 
 
 async def test_no_note_is_news_for_long(folder):
