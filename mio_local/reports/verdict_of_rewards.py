@@ -125,4 +125,5 @@ def _mean(values: np.ndarray) -> Mean | None:
     """Of rounds; not sure of one alone."""
     if not len(values):
         return None
-    return Mean(math.fsum(values) / len(values), standard_error(values) if len(values) > 1 else None, len(values))
+    stderr = standard_error(values / len(values)) * len(values)  # what is summed stays finite
+    return Mean(math.fsum(values / len(values)), stderr if math.isfinite(stderr) else None, len(values))

@@ -80,3 +80,7 @@ def test_where_no_pairs_are_held_out_the_words_say_so():
     history.add([{"type": "started", "step": 0, "total_steps": 1}, step, DONE | {"step": 1}])
     found = verdict(history)
     assert (found.kind, found.words) == ("cannot tell", "chosen +0.00 nats in training; no pairs are held out")
+
+
+def test_rewards_whose_sum_no_float_holds_are_told_in_few_characters():
+    assert len(judged(0.5, 0.38, [1e308] * 10).line) < 300
