@@ -1,4 +1,4 @@
-"""The learning rate as a pure function of the step."""
+"""How long a training is, and the learning rate as a pure function of the step."""
 
 import math
 from typing import Protocol
@@ -13,6 +13,29 @@ class RateTerms(Protocol):
     def warmup(self) -> float: ...
     @property
     def schedule(self) -> str: ...
+
+
+class LengthTerms(Protocol):
+    """How long a training is: so many steps, or where that is 0 so many epochs; and how many pairs a step takes."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def epochs(self) -> float: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def accumulate(self) -> int: ...
+
+
+def steps_per_epoch(settings: LengthTerms, pairs: int) -> int:
+    """Steps in which each of so many pairs is seen once."""
+    return math.ceil(pairs / (settings.batch_size * settings.accumulate))
+
+
+def total_steps(settings: LengthTerms, pairs: int) -> int:
+    """Steps of a training on so many pairs."""
+    return settings.steps or math.ceil(settings.epochs * steps_per_epoch(settings, pairs))
 
 
 def warmup_steps(settings: RateTerms, total: int) -> int:

@@ -6,13 +6,13 @@ the data and loading the model.
 """
 
 import itertools
-import math
 import statistics
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 from mio_local.objectives.losses import LOSSES
+from mio_local.objectives.schedule import steps_per_epoch, total_steps
 from mio_local.recipe import LossSettings, Recipe
 from mio_local.runs.fields import number
 from mio_local.runs.history import History
@@ -79,8 +79,7 @@ def plan_of(recipe: Recipe, pairs: int, held_out: int, tokens_a_pair: float) -> 
     """What a recipe does with so many pairs to train on, of so many tokens in the mean, a prompt counted twice. Raises
     ArithmeticError where no float holds the figures."""
     train, scoring = recipe.train, recipe.eval
-    an_epoch = max(1, math.ceil(pairs / (train.batch_size * train.accumulate)))
-    steps = train.steps or math.ceil(train.epochs * an_epoch)
+    an_epoch, steps = steps_per_epoch(train, max(1, pairs)), total_steps(train, max(1, pairs))
     later = steps // scoring.every + bool(steps % scoring.every) if scoring.every else 1
     scored = min(held_out, scoring.pairs or held_out)
     return Plan(steps, steps / an_epoch * pairs * tokens_a_pair, pairs * tokens_a_pair, later if scored else 0, scored)

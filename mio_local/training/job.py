@@ -1,7 +1,6 @@
 """What a run trains on: everything that the loop needs, prepared by `prepare` or `reopen`."""
 
 import importlib.metadata
-import math
 import os
 import platform
 import sys
@@ -23,12 +22,14 @@ from mio_local.data.tokenise import Tokens
 from mio_local.errors import RunError
 from mio_local.memory.rehearsal import Rehearsal
 from mio_local.objectives.losses import PairLogps, pair_logps
+from mio_local.objectives.schedule import total_steps
 from mio_local.recipe import Recipe
 from mio_local.runs.directory import Run, called
 from mio_local.text import without_secrets
 from mio_local.training.checkpoint import Progress
 from mio_local.training.optimizations import Optimizations
 from mio_local.training.reference import Store
+from mio_local.training.rounds.run_prompts import most_steps
 
 
 @dataclass
@@ -101,8 +102,10 @@ class Job:
 
     @property
     def total_steps(self) -> int:
-        """`train.steps`, or as many as `train.epochs` takes."""
-        return self.recipe.train.steps or math.ceil(self.recipe.train.epochs * self.order.steps_per_epoch)
+        """`train.steps`, or as many as `train.epochs` takes; of rounds the most that all of them may take."""
+        if self.recipe.train.rounds:
+            return self.recipe.train.rounds * most_steps(self.recipe, len(self.tokens.train))
+        return total_steps(self.recipe.train, len(self.examples))
 
 
 def batch_of(job: Job, examples: Sequence[Example], pairs: Sequence[int]) -> Batch:

@@ -17,7 +17,7 @@ from mio_local.errors import RunError
 from mio_local.making.answered import Asked, Judge
 from mio_local.making.make import Maker
 from mio_local.making.work_file import Work
-from mio_local.objectives.losses import LOSSES
+from mio_local.objectives.schedule import total_steps
 from mio_local.runs.control import Control
 from mio_local.runs.directory import called
 from mio_local.runs.events import Event
@@ -31,7 +31,7 @@ from mio_local.training.rounds.held_out_pairs import HELD_OUT_FILE, held_out_of
 from mio_local.training.rounds.policy_drift import drift
 from mio_local.training.rounds.round_notes import RoundNotes, far_note
 from mio_local.training.rounds.round_summary import summary
-from mio_local.training.rounds.run_prompts import of_round, split_prompts
+from mio_local.training.rounds.run_prompts import most_steps, of_round, round_size, split_prompts
 from mio_local.training.rounds.trained_groups import digest_of, examples_of
 from mio_local.training.steps.supply import Supply
 
@@ -51,6 +51,7 @@ class Rounds(Supply):
         self.reference = self.start
         self._examples: Sequence[Example] = job.examples  # until the first are made
         self._order: Order | None = None
+        self._most = most_steps(job.recipe, len(self.prompts.train))
         self.ended: Event | None = None  # why there are no more steps, though there are rounds left
         history = read(job.run)
         self.notes = RoundNotes(history.of("round"), history.of("reward"))
@@ -68,24 +69,10 @@ class Rounds(Supply):
         return "far from the reference" if self.ended else ""
 
     @property
-    def size(self) -> int:
-        """Prompts of a round: those that a step takes where every answer is to be of the policy of now, else all."""
-        train = self.job.recipe.train
-        on_policy = LOSSES[self.job.recipe.loss.name].needs == "samples"
-        return self.job.recipe.make.per_round or (
-            train.batch_size * train.accumulate if on_policy else len(self.prompts.train)
-        )
-
-    @property
-    def most(self) -> int:
-        """Steps that a round may take, where each of its prompts makes an example."""
-        return self._steps(self.size)
-
-    @property
     def total(self) -> int:
         left = self.job.recipe.train.rounds - self.progress.round
-        here = self._here - self.progress.round_step if self._order else self.most
-        return self.progress.step + max(0, left and (left - 1) * self.most + here)
+        here = self._here - self.progress.round_step if self._order else self._most
+        return self.progress.step + max(0, left and (left - 1) * self._most + here)
 
     @property
     def is_over(self) -> bool:
@@ -99,7 +86,7 @@ class Rounds(Supply):
     def position(self) -> tuple[int, int]:
         """By rounds: one with fewer pairs goes through its share of the schedule in fewer steps."""
         share = self.progress.round_step / max(1, self._here)
-        return int((self.progress.round + share) * self.most), self.job.recipe.train.rounds * self.most
+        return int((self.progress.round + share) * self._most), self.job.recipe.train.rounds * self._most
 
     @property
     def epoch(self) -> float:
@@ -136,7 +123,7 @@ class Rounds(Supply):
                     return
                 if self.job.recipe.loss.reference == "previous":
                     self.job.model.set_adapter(self.job.model.get_adapter())
-                if self.most > 1:
+                if self._most > 1:
                     yield Event("save", self.progress.step)
             yield from self._round()
 
@@ -152,22 +139,20 @@ class Rounds(Supply):
     @property
     def _here(self) -> int:
         """Steps of the current round."""
-        return self._steps(len(self._examples)) if self._order else self.most
+        return self._steps(len(self._examples)) if self._order else self._most
 
     @property
     def _is_used_up(self) -> bool:
         return self._order is None or self.progress.round_step >= self._here
 
     def _steps(self, count: int) -> int:
-        train = self.job.recipe.train
-        if not count:
-            return 0
-        return train.steps or math.ceil(train.epochs * math.ceil(count / (train.batch_size * train.accumulate)))
+        return total_steps(self.job.recipe.train, count) if count else 0
 
     def _round(self) -> Iterator[Event]:
         """The examples of the current round, made or found; what a new one shows."""
         progress, recipe = self.progress, self.job.recipe
-        asked = of_round(self.prompts.train, progress.round, self.size, recipe.train.seed)
+        size = round_size(recipe, len(self.prompts.train))
+        asked = of_round(self.prompts.train, progress.round, size, recipe.train.seed)
         began = time.perf_counter()
         making = yield from self._made(progress.round, asked)
         if making is None:

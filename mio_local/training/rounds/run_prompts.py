@@ -16,6 +16,7 @@ from mio_local.making.answered import Asked
 from mio_local.making.make import prompt_ids
 from mio_local.making.prompts import read_prompts
 from mio_local.objectives.losses import LOSSES
+from mio_local.objectives.schedule import total_steps
 from mio_local.recipe import Recipe
 
 LAYOUT = "rounds"  # the layout's name, of pairs that are made
@@ -44,11 +45,24 @@ def split_prompts(recipe: Recipe) -> RunPrompts:
 
 def of_round(prompts: Sequence[Asked], number: int, size: int, seed: int) -> list[Asked]:
     """The prompts of round `number` (from 0): pass after pass over all, each shuffled anew; a pure function."""
-    found: list[Asked] = []
-    for place in range(number * size, (number + 1) * size):
-        a_pass, at = divmod(place, len(prompts))
-        found.append(prompts[_shuffled(len(prompts), f"round/{seed}/{a_pass}")[at]])
-    return found
+    first, last, count = number * size, (number + 1) * size, len(prompts)
+    passes = range(first // count, (last - 1) // count + 1)
+    ahead = [place for a_pass in passes for place in _shuffled(count, f"round/{seed}/{a_pass}")]
+    start = first - passes.start * count
+    return [prompts[place] for place in ahead[start : start + size]]
+
+
+def round_size(recipe: Recipe, prompts: int) -> int:
+    """Prompts of a round, of so many in all: those that a step takes where every answer is to be of the policy of now,
+    else all."""
+    train = recipe.train
+    on_policy = LOSSES[recipe.loss.name].needs == "samples"
+    return recipe.make.per_round or (train.batch_size * train.accumulate if on_policy else prompts)
+
+
+def most_steps(recipe: Recipe, prompts: int) -> int:
+    """Steps that a round may take, where each of its prompts makes an example."""
+    return total_steps(recipe.train, round_size(recipe, prompts))
 
 
 def stand_ins(recipe: Recipe, chat: Chat, prompts: Sequence[Asked]) -> Examples:
