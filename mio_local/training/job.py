@@ -20,6 +20,7 @@ from mio_local.data.task_questions import Question, read_tasks
 from mio_local.data.template import Chat
 from mio_local.data.tokenise import Tokens
 from mio_local.errors import RunError
+from mio_local.making.answered import Judge
 from mio_local.memory.rehearsal import Rehearsal
 from mio_local.objectives.losses import PairLogps, pair_logps
 from mio_local.objectives.schedule import total_steps
@@ -49,6 +50,7 @@ class Job:
     forced: bool = False  # to go on where the first loss is not what it must be
     tracked: dict[str, str] = field(default_factory=dict[str, str])  # by which tracker, where, and what went wrong
     made: Sequence[Example] | None = None  # held-out pairs that a run of rounds made itself
+    judge: Judge | None = None  # who rewards the answers of its rounds, where the run was prepared just now
 
     @property
     def chat(self) -> Chat:

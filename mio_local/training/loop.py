@@ -44,11 +44,12 @@ def train(job: Job, control: Control | None = None) -> Iterator[Event]:
         try:
             with closing(EventWriter(job.run.events)) as writer, control.signals(), telling(job.out_of_memory):
                 loop = Loop(job, writer, control)
-                for event in tracked.mirrored(job, loop.events()):
-                    if event.type != "progress":
-                        writer.write(event)
-                        loop.standing.hear(event)
-                    yield event
+                with closing(loop.supply):
+                    for event in tracked.mirrored(job, loop.events()):
+                        if event.type != "progress":
+                            writer.write(event)
+                            loop.standing.hear(event)
+                        yield event
         except Exception as error:
             with suppress(OSError):  # the disk may be what failed
                 job.run.update_status(state="failed", step=job.progress.step, reason=one_line(error))

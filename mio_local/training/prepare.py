@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mio_local.adapters.adapter import inherit, read_adapter
-from mio_local.backends import Backend, resolve_backend
+from mio_local.backends import Backend, Device, resolve_backend
 from mio_local.data.collate import ORDER
 from mio_local.data.tokenise import Tokens
 from mio_local.memory.rehearsal import Rehearsal
@@ -28,7 +28,7 @@ from mio_local.training.fingerprint import adapter_digest, reference_name, weigh
 from mio_local.training.inputs import tokenised
 from mio_local.training.job import Job, session
 from mio_local.training.optimizations import Optimizations
-from mio_local.training.rounds.begin_rounds import check_rounds
+from mio_local.training.rounds.begin_rounds import judge_for
 from mio_local.training.trainable import adapt, check_finite, layers_of, load, try_out
 
 
@@ -54,7 +54,8 @@ def check(recipe: Recipe, report: Report = silent) -> None:
     Raises MioError."""
     report("finding the device", 0, 0)
     backend, recipe, _ = resolve_backend(recipe.absolute())
-    check_rounds(recipe)
+    if judge := judge_for(recipe):
+        judge.close()
     without(*backend.unused)
     tokenised(recipe, time.time(), report)
 
@@ -79,7 +80,21 @@ def prepare(recipe: Recipe, choose: Callable[[Recipe], Run], report: Report, cre
     check_tracker(recipe.train.track)
     report("finding the device", 0, 0)
     backend, recipe, device = resolve_backend(recipe.absolute())
-    check_rounds(recipe)
+    judge = judge_for(recipe)
+    try:
+        job = _prepared(recipe, backend, device, choose, report, created)
+    except BaseException:  # an interrupt too
+        if judge:
+            judge.close()
+        raise
+    job.judge = judge
+    return job
+
+
+def _prepared(
+    recipe: Recipe, backend: Backend, device: Device, choose: Callable[[Recipe], Run], report: Report, created: float
+) -> Job:
+    """As `prepare`, on a device that was found."""
     without(*backend.unused)
     initial = read_adapter(Path(recipe.lora.init_adapter)) if recipe.lora.init_adapter else None
     recipe = inherit(recipe, initial) if initial else recipe

@@ -127,6 +127,9 @@ class Rounds(Supply):
                     yield Event("save", self.progress.step)
             yield from self._round()
 
+    def close(self) -> None:
+        self.judge.close()
+
     def measured(self) -> Iterator[Event]:
         """The rewards of greedy answers to the held-out prompts, by the policy of now."""
         if not self.prompts.held_out:

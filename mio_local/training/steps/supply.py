@@ -73,6 +73,9 @@ class Supply:
         """What comes before the next step; an event `save` asks for a checkpoint, and is not one of the run's."""
         yield from ()
 
+    def close(self) -> None:
+        """There are no more steps."""
+
     def measured(self) -> Iterator[Event]:
         """What an evaluation has beside the held-out pairs."""
         yield from ()

@@ -216,3 +216,23 @@ def test_held_out_pairs_of_ones_own_need_no_rewards(
     assert [event["pairs"] for event in evals] == [24] * len(evals)
     assert all(event["delta/chosen"] is not None for event in evals)
     assert [event["loss"] is None for event in evals] == [loss != "raft"] * len(evals)
+
+
+def test_the_judge_begins_once_and_is_ended_with_the_run(
+    tmp_path: Path, tiny_model: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reward model takes seconds to load, and a reward function is a process."""
+    need_library("mlx")
+    seen: list[str] = []
+    begun = lambda self: seen.append("begun") or vars(self).update(unjudged=Counter())  # noqa: E731
+    monkeypatch.setattr(ByLetter, "__init__", begun)
+    monkeypatch.setattr(ByLetter, "close", lambda self: seen.append("ended"))
+    given = tables(tiny_model, prompts, "mlx")
+    given["train"] |= {"rounds": 1}
+    job = start(build(given, "test"), tmp_path, "once")
+    list(train(job))
+    assert seen == ["begun", "ended"]
+    given["data"] |= {"max_tokens": 8}  # no room for an answer
+    with pytest.raises(DataError):
+        start(build(given, "test"), tmp_path, "never")
+    assert seen == ["begun", "ended"] * 2

@@ -10,7 +10,7 @@ from mio_local import process
 from mio_local.errors import RecipeError
 from mio_local.process import judges_handed_on
 from mio_local.recipe import build
-from mio_local.training.rounds.begin_rounds import check_rounds
+from mio_local.training.rounds.begin_rounds import judge_for
 
 
 def recipe(loss: str = "mio", rounds: int = 2, **make: Any) -> Any:
@@ -26,13 +26,13 @@ def recipe(loss: str = "mio", rounds: int = 2, **make: Any) -> Any:
 ])  # fmt: skip
 def test_rounds_that_could_make_nothing_are_refused(given: dict[str, Any], told: str) -> None:
     with pytest.raises(RecipeError, match=told):
-        check_rounds(recipe(**given))
+        judge_for(recipe(**given))
 
 
 @pytest.mark.parametrize("loss", ["mio", "dpo"])
 def test_pairs_of_a_judge_are_enough_for_objectives_of_pairs(loss: str) -> None:
-    check_rounds(recipe(loss, judge="gold"))
-    check_rounds(recipe("rloo", rounds=0, judge="gold"))  # no rounds, no matter
+    judge_for(recipe(loss, judge="gold"))
+    assert judge_for(recipe("rloo", rounds=0, judge="gold")) is None  # no rounds, no matter
 
 
 def test_a_reward_function_runs_where_the_command_line_names_it(
@@ -47,8 +47,10 @@ def test_a_reward_function_runs_where_the_command_line_names_it(
     assert frozen.make.judge == f"python:{file}"
     monkeypatch.setattr(sys, "argv", ["mio-local", "train", "recipe.toml"])
     with pytest.raises(RecipeError, match=r"--judge python:.*name it on the command line"):
-        check_rounds(frozen)
+        judge_for(frozen)
     for said in (["--judge", "python:reward.py"], ["--judge=python:reward.py"], ["--set", f"make.judge=python:{file}"]):
         monkeypatch.setattr(sys, "argv", ["mio-local", "train", *said])
-        check_rounds(frozen)
+        judge = judge_for(frozen)
+        assert judge
+        judge.close()
         assert judges_handed_on() == ["--judge", f"python:{file}"]
