@@ -18,7 +18,7 @@ from mio_local.data.messages import Answer, shown_text
 from mio_local.errors import DataError
 from mio_local.storage.json_files import parse
 from mio_local.storage.plain_files import open_plain, read_plain
-from mio_local.storage.writing import append, write_atomically
+from mio_local.storage.writing import append, write_atomically, write_whole
 
 HAND = "hand"  # who judged
 LARGEST = 500_000_000  # bytes of a file that is read
@@ -203,19 +203,12 @@ def _line(row: dict[str, Any]) -> bytes:
 
 
 def _append(file: Path, line: bytes) -> None:
-    """Add a line, or nothing: what a full disk took of it is cut off again."""
+    """Add a line, or nothing."""
     if not file.exists():
         write_atomically(file, line)
         return
     opened = append(file)
     try:
-        before = os.fstat(opened).st_size
-        try:
-            done = os.write(opened, line)
-            while done < len(line):
-                done += os.write(opened, line[done:])
-        except OSError:
-            os.ftruncate(opened, before)
-            raise
+        write_whole(opened, line)
     finally:
         os.close(opened)

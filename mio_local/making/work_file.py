@@ -19,7 +19,7 @@ from typing import Any, Self
 from mio_local.errors import RunError
 from mio_local.making.answered import Rewards
 from mio_local.storage.json_files import parse
-from mio_local.storage.writing import append
+from mio_local.storage.writing import append, write_whole
 
 FORMAT = 1
 TORN = re.compile(rb"[0-9a-f]{0,8}|[0-9a-f]{8} ({[^\n]*)?")  # the part of a first line
@@ -136,9 +136,7 @@ class Work:
         if self._opened >= 0:
             text = json.dumps(record)
             line = f"{zlib.crc32(text.encode()):08x} {text}\n".encode()
-            done = os.write(self._opened, line)
-            while done < len(line):  # a disk that is full raises at the next
-                done += os.write(self._opened, line[done:])
+            write_whole(self._opened, line)
         self._take(record)
 
     def _take(self, record: dict[str, Any]) -> None:

@@ -41,7 +41,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from mio_local.storage.plain_files import open_plain, read_plain
-from mio_local.storage.writing import PRIVATE, append, write_atomically
+from mio_local.storage.writing import PRIVATE, append, write_atomically, write_whole
 
 LARGEST = sys.float_info.max  # JSON allows whole numbers beyond it
 
@@ -76,13 +76,7 @@ class EventWriter:
 
     def write(self, event: Event) -> None:
         """Append one event. Raises OSError where the disk is full, and leaves no part of the event there."""
-        line, before = event.line(), self.offset
-        try:
-            while line:
-                line = line[os.write(self._file, line) :]
-        except OSError:
-            os.ftruncate(self._file, before)
-            raise
+        write_whole(self._file, event.line())
 
     @property
     def offset(self) -> int:

@@ -73,6 +73,17 @@ def append(path: Path, flags: int = os.O_WRONLY) -> int:
         raise
 
 
+def write_whole(file: int, content: bytes) -> None:
+    """Append all of it to an open file, or nothing: what a full disk took is cut off again. Raises OSError."""
+    before = os.fstat(file).st_size
+    try:
+        while content:
+            content = content[os.write(file, content) :]
+    except OSError:
+        os.ftruncate(file, before)
+        raise
+
+
 def private_folder(path: Path) -> None:
     """A folder, and those above it, that is its owner's alone where it is new."""
     if not path.exists():
