@@ -3,7 +3,6 @@
 The TOML file, the command-line flags, the terminal app's form and the README's table are all read from these models.
 """
 
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from pydantic import ValidationError, field_validator
 from mio_local.errors import RecipeError, one_line
 from mio_local.learning import LoraSettings, LossSettings, MakeSettings, Section, TrainSettings, setting
 from mio_local.storage.plain_files import read_plain
-from mio_local.validation import explained, shown, template_arguments
+from mio_local.validation import bytes_of, explained, shown, template_arguments
 
 
 class ModelSettings(Section):
@@ -96,8 +95,7 @@ class BackendSettings(Section):
         text = str(value).strip().lower()
         if text in ("auto", "none"):
             return text
-        found = re.fullmatch(r"(\d+(?:\.\d*)?) *(gb?|mb?|)", text)
-        size = float(found[1]) / (1000 if found[2].startswith("m") else 1) if found else 0.0
+        size = bytes_of(text) / 1e9
         if not 0.001 <= size < 1e6:
             raise ValueError("must be auto, none, or a size as 12GB or 800MB")
         return f"{size:.6f}".rstrip("0").rstrip(".")

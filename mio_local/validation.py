@@ -1,6 +1,7 @@
 """What is wrong with a recipe's values, in one line, and values that need reading before they are checked."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,12 @@ from pydantic import ValidationError
 from mio_local.errors import nearest
 
 RESERVED = ("messages", "tools", "documents", "add_generation_prompt", "chat_template", "bos_token", "eos_token")
+
+
+def bytes_of(text: str) -> float:
+    """A size as 12GB, 800MB or a number of GB; 0.0 for what is none."""
+    found = re.fullmatch(r"(\d+(?:\.\d*)?) *(gb?|mb?|)", text.strip().lower())
+    return float(found[1]) * (1e6 if found[2].startswith("m") else 1e9) if found else 0.0
 
 
 def template_arguments(given: Mapping[str, Any]) -> dict[str, Any]:

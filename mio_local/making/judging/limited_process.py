@@ -5,7 +5,6 @@ It is no sandbox: what runs there may read and write what its user may.
 
 import contextlib
 import os
-import re
 import selectors
 import signal
 import subprocess
@@ -20,6 +19,7 @@ import psutil
 
 from mio_local.errors import MioError, RecipeError, one_line
 from mio_local.learning import MakeSettings
+from mio_local.validation import bytes_of
 
 LOOK = 0.25  # seconds between two looks at the memory; address space, which Linux bounds by itself, is not used memory
 SECONDS = 10.0  # that one answer may take, where the settings do not say
@@ -47,8 +47,7 @@ class Limits:
     @classmethod
     def of(cls, settings: MakeSettings) -> "Limits":
         """Those of the settings. Raises RecipeError for a size that is none."""
-        found = re.fullmatch(r"(\d+(?:\.\d*)?) *(gb?|mb?|)", settings.judge_memory.strip().lower())
-        size = round(float(found[1]) * (1e6 if found[2].startswith("m") else 1e9)) if found else 0
+        size = round(bytes_of(settings.judge_memory))
         if not 1e8 <= size < 1e15:
             raise RecipeError(f"make.judge_memory = {settings.judge_memory}: must be a size as 1GB, at least 100MB")
         return cls(settings.judge_seconds or SECONDS, size)
