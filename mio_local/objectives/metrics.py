@@ -132,10 +132,15 @@ def _values(p: PairLogps, token: PairLogps, q: PairLogps, loss: LossTerms) -> di
     }
 
 
-def _loss(p: PairLogps, loss: LossTerms, there: np.ndarray) -> Figure:
-    """Of none where the objective reads rewards and these pairs have none: held-out ones of another source, say."""
+def has_loss(p: PairLogps, loss: LossTerms) -> bool:
+    """Whether an objective has a value for these pairs: not where it reads rewards and they have none, as held-out ones
+    of another source."""
     known = LOSSES[loss.name]
-    if p.rewards is None and known.rejected and known.needs in ("rewards", "samples"):
+    return p.rewards is not None or not known.rejected or known.needs not in ("rewards", "samples")
+
+
+def _loss(p: PairLogps, loss: LossTerms, there: np.ndarray) -> Figure:
+    if not has_loss(p, loss):
         return Figure(np.full(there.shape, math.nan), np.zeros_like(there))
     return Figure(objective_of(loss)(NUMPY, p), there)
 

@@ -16,8 +16,8 @@ from mio_local.adapters.adapter import Adapter
 from mio_local.data.collate import Batch
 from mio_local.errors import RunError, one_line
 from mio_local.memory.rehearsal import telling
-from mio_local.objectives.losses import LOSSES, PairLogps
-from mio_local.objectives.metrics import Metrics, held_out_metrics, join
+from mio_local.objectives.losses import PairLogps
+from mio_local.objectives.metrics import Metrics, has_loss, held_out_metrics, join
 from mio_local.runs.control import COMMANDS, Control
 from mio_local.runs.events import Event, EventWriter, rewind
 from mio_local.training import checkpoint, health, tracked
@@ -162,8 +162,7 @@ class Loop:
         progress, settings = self.progress, self.job.recipe.eval
         yield Event("eval", progress.step, {**metrics, "pairs": total})
         yield from self.sampler.events(progress.step)
-        lacks_rewards = pairs.rewards is None and LOSSES[self.job.recipe.loss.name].needs in ("rewards", "samples")
-        if not math.isfinite(metrics["logps/chosen" if lacks_rewards else "loss"]):
+        if not math.isfinite(metrics["loss" if has_loss(pairs, self.job.recipe.loss) else "logps/chosen"]):
             self.broken = health.nonfinite_note(progress.step, metrics["loss"], "held-out loss")
             yield self.broken
             return
