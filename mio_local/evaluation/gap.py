@@ -16,8 +16,8 @@ from mio_local.data.template import Chat
 from mio_local.errors import DataError
 from mio_local.learning import MakeSettings
 from mio_local.making.answered import Asked, Judge
-from mio_local.making.drawing import answered_of
-from mio_local.making.make import prompt_ids
+from mio_local.making.drawing import draw_now
+from mio_local.making.prompts import prompt_ids
 from mio_local.objectives.losses import objective
 from mio_local.objectives.optimal_policy import Gap, log_partition, value
 from mio_local.progress import Report
@@ -44,10 +44,8 @@ class Trial:
         """Answers to a prompt, those that the judge rewards, and their rewards."""
         s = self.settings
         draws = Draws(s.answers, (1.0,), 1.0, s.answer_tokens, self.seed + draw, s.rows)
-        stop = sorted(self.chat.end_ids)
-        prompt = prompt_ids(self.chat, asked)
-        (ids,) = self.model.draw([prompt], draws, stop, lambda *_: None, reference=reference)
-        (rewards,) = self.judge.judge([answered_of(self.chat, asked, ids)])
+        (ids,), answered = draw_now(self.model, self.chat, [asked], draws, reference=reference)
+        (rewards,) = self.judge.judge(answered)
         known = [(answer, reward) for answer, reward in zip(ids, rewards, strict=True) if reward is not None and answer]
         return [answer for answer, _ in known], np.array([reward for _, reward in known], np.float64)
 

@@ -9,6 +9,7 @@ from mio_local.backends import Model
 from mio_local.data.template import Chat
 from mio_local.learning import MakeSettings
 from mio_local.making.answered import Answered, Asked
+from mio_local.making.prompts import prompt_ids
 from mio_local.making.work_file import Ids, Work, digest_of_ids
 from mio_local.sampling import SEEDS, Draws, Told
 
@@ -63,6 +64,15 @@ def draw(
             known = model.draw(chunk.prompts, how, stop, told, reference=reference)
             work.add_answers(chunk.number, chunk.digest, known)
         yield chunk, known
+
+
+def draw_now(
+    model: Model, chat: Chat, asked: Sequence[Asked], draws: Draws, *, reference: bool = False
+) -> tuple[Ids, list[Answered]]:
+    """Answers to all of some prompts at once, kept nowhere: their tokens, and the same as texts."""
+    prompts = [prompt_ids(chat, one) for one in asked]
+    ids = model.draw(prompts, draws, sorted(chat.end_ids), lambda *_: None, reference=reference)
+    return ids, [answered_of(chat, one, answers) for one, answers in zip(asked, ids, strict=True)]
 
 
 def answered_of(chat: Chat, asked: Asked, ids: Sequence[Sequence[int]]) -> Answered:

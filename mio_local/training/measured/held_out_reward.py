@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from mio_local.making.answered import Asked, Judge
-from mio_local.making.drawing import answered_of
-from mio_local.making.make import prompt_ids
+from mio_local.making.drawing import draw_now
 from mio_local.objectives.intervals import standard_error
 from mio_local.sampling import Draws
 from mio_local.training.job import Job
@@ -17,9 +16,7 @@ def held_out_reward(job: Job, judge: Judge, asked: Sequence[Asked]) -> dict[str,
     """The values of a `reward` event, see `runs.events`; none where the judge rewards no single answer."""
     settings = job.recipe.make
     draws = Draws(1, (0.0,), 1.0, settings.answer_tokens, 0, settings.rows)
-    prompts = [prompt_ids(job.chat, one) for one in asked]
-    drawn = job.model.draw(prompts, draws, sorted(job.chat.end_ids), lambda *_: None, reference=False)
-    answered = [answered_of(job.chat, one, ids) for one, ids in zip(asked, drawn, strict=True)]
+    drawn, answered = draw_now(job.model, job.chat, asked, draws)
     rewards = np.array([one for each in judge.judge(answered) for one in each if one is not None], np.float64)
     if not len(rewards):
         return {}

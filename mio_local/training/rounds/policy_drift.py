@@ -6,7 +6,8 @@ import numpy as np
 
 from mio_local.backends import Model
 from mio_local.data.template import Chat
-from mio_local.making.make import Made, prompt_ids
+from mio_local.making.make import Made
+from mio_local.making.prompts import prompt_ids
 
 ANSWERS = 16  # that are scored, the first of as many prompts
 

@@ -13,8 +13,7 @@ from mio_local.data.template import Chat
 from mio_local.data.tokenise import Tokens
 from mio_local.errors import DataError
 from mio_local.making.answered import Asked
-from mio_local.making.make import prompt_ids
-from mio_local.making.prompts import read_prompts
+from mio_local.making.prompts import prompt_ids, read_prompts
 from mio_local.objectives.losses import LOSSES
 from mio_local.objectives.schedule import total_steps
 from mio_local.recipe import Recipe

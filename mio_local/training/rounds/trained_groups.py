@@ -9,7 +9,8 @@ from mio_local.data.examples import Example
 from mio_local.data.messages import Answer
 from mio_local.data.stored.preference_pair import Pair
 from mio_local.data.template import Chat
-from mio_local.making.make import Made, prompt_ids
+from mio_local.making.make import Made
+from mio_local.making.prompts import prompt_ids
 from mio_local.objectives.losses import LOSSES
 from mio_local.recipe import Recipe
 
