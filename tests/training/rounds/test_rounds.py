@@ -8,28 +8,19 @@ from typing import Any
 
 import pytest
 
-from mio_local.backends import installed
 from mio_local.errors import DataError, RunError
 from mio_local.making.answered import Asked
 from mio_local.making.drawing import answered_of
 from mio_local.recipe import build
 from mio_local.runs.control import request
-from mio_local.runs.directory import Run
 from mio_local.training.loop import train
 from mio_local.training.prepare import start
 from mio_local.training.reopen import reopen
 from mio_local.training.rounds.run_prompts import of_round, split_prompts
 from tests.helpers.backends import need_library
-from tests.helpers.fakes import read_events
+from tests.training.test_resume import backend, files, repeatable, run_through
 
-CLOCKS = ("time", "perf/")
-
-
-@pytest.fixture(params=installed())
-def backend(request: pytest.FixtureRequest) -> str:
-    """Each registered backend."""
-    need_library(request.param)
-    return str(request.param)
+__all__ = ["backend"]  # a fixture
 
 
 @pytest.fixture
@@ -80,17 +71,6 @@ def by_letter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mio_local.making.make.answered_of", whole)
 
 
-def repeatable(run: Run) -> list[dict[str, Any]]:
-    """The run's events without what depends on the clock."""
-    return [
-        {key: value for key, value in event.items() if not key.startswith(CLOCKS)} for event in read_events(run.events)
-    ]
-
-
-def adapter(run: Run) -> bytes:
-    return next(run.adapter.glob("adapter*.safetensors")).read_bytes()
-
-
 @pytest.mark.parametrize("loss", [
     pytest.param({"name": "mio", "reference": "previous"}, id="mio"),
     pytest.param({"name": "rloo", "beta": 0.05}, id="rloo"),
@@ -102,14 +82,13 @@ def test_a_run_of_rounds_that_dies_anywhere_goes_on_to_the_bit(
     tmp_path: Path, tiny_model: Path, prompts: Path, backend: str, loss: dict[str, Any]
 ) -> None:
     """It leaves the loop for good after some events, again and again; drawing and judging count as events too."""
-    recipe = build(tables(tiny_model, prompts, backend, **loss), "test")
-    straight = start(recipe, tmp_path, "straight")
-    list(train(straight))
-    kinds = Counter(event["type"] for event in repeatable(straight.run))
+    given = tables(tiny_model, prompts, backend, **loss)
+    straight = run_through(tmp_path, "straight", given)
+    kinds = Counter(event["type"] for event in repeatable(straight))
     assert kinds["round"] == 3
     assert kinds["step"] >= 3
-    assert repeatable(straight.run)[-1]["state"] == "done"
-    job = start(recipe, tmp_path, "broken")
+    assert repeatable(straight)[-1]["state"] == "done"
+    job = start(build(given, "test"), tmp_path, "broken")
     for seen in (4, 11, 5, 9):
         events = train(job)
         for _ in range(seen):
@@ -117,28 +96,27 @@ def test_a_run_of_rounds_that_dies_anywhere_goes_on_to_the_bit(
         events.close()
         job = reopen(job.run)
     list(train(job))
-    assert repeatable(job.run) == repeatable(straight.run)
-    assert adapter(job.run) == adapter(straight.run)
+    assert repeatable(job.run) == repeatable(straight)
+    assert files(job.run.adapter) == files(straight.adapter)
 
 
 def test_answers_of_another_policy_are_drawn_anew(
     tmp_path: Path, tiny_model: Path, prompts: Path, backend: str
 ) -> None:
     """A file of a round that is not of this policy, or damaged, changes nothing, but where its steps were taken."""
-    recipe = build(tables(tiny_model, prompts, backend), "test")
-    straight = start(recipe, tmp_path, "straight")
-    list(train(straight))
-    job = start(recipe, tmp_path, "odd")
+    given = tables(tiny_model, prompts, backend)
+    straight = run_through(tmp_path, "straight", given)
+    job = start(build(given, "test"), tmp_path, "odd")
     folder = job.run.path / "rounds"
     folder.mkdir()
-    other = (straight.run.path / "rounds" / "round-0003.jsonl").read_bytes()
+    other = (straight.path / "rounds" / "round-0003.jsonl").read_bytes()
     (folder / "round-0001.jsonl").write_bytes(other)
     events = train(job)
     while next(events).type != "step":
         pass
     events.close()
     list(train(reopen(job.run)))
-    assert repeatable(job.run) == repeatable(straight.run)
+    assert repeatable(job.run) == repeatable(straight)
 
 
 def test_a_round_whose_steps_were_taken_must_be_what_it_was(
@@ -163,10 +141,9 @@ def test_a_round_whose_steps_were_taken_must_be_what_it_was(
 def test_a_stop_while_answers_are_drawn_keeps_them(
     tmp_path: Path, tiny_model: Path, prompts: Path, backend: str
 ) -> None:
-    recipe = build(tables(tiny_model, prompts, backend), "test")
-    straight = start(recipe, tmp_path, "straight")
-    list(train(straight))
-    job = start(recipe, tmp_path, "stopped")
+    given = tables(tiny_model, prompts, backend)
+    straight = run_through(tmp_path, "straight", given)
+    job = start(build(given, "test"), tmp_path, "stopped")
     asked = ""
     for event in train(job):
         if event.type == "progress" and "round 2" in str(event.values.get("what")) and not asked:
@@ -174,8 +151,8 @@ def test_a_stop_while_answers_are_drawn_keeps_them(
     assert job.run.read_status()["state"] == "stopped"
     list(train(reopen(job.run)))
     steps = [event for event in repeatable(job.run) if event["type"] in ("step", "round", "eval")]
-    assert steps == [event for event in repeatable(straight.run) if event["type"] in ("step", "round", "eval")]
-    assert adapter(job.run) == adapter(straight.run)
+    assert steps == [event for event in repeatable(straight) if event["type"] in ("step", "round", "eval")]
+    assert files(job.run.adapter) == files(straight.adapter)
 
 
 def test_each_pass_takes_every_prompt_once_and_the_held_out_ones_never(tmp_path: Path, prompts: Path) -> None:
