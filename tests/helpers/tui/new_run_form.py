@@ -161,8 +161,13 @@ def toasts(screen: NewRunScreen) -> str:
 
 
 async def settled(pilot: Pilot[Any], screen: NewRunScreen) -> None:
-    """Wait until the pairs are open and the memory is estimated."""
-    await until(pilot, lambda: screen.state.data.summary and screen.state.needs)
+    """Wait until the pairs that the form names now are open and the memory is estimated."""
+
+    def ready() -> object:
+        state = screen.state
+        return state.data.key == state.wanted() and state.data.summary and state.needs
+
+    await until(pilot, ready)
     await pilot.pause(0.05)
 
 
