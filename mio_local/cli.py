@@ -78,6 +78,7 @@ def open_app(arguments: argparse.Namespace) -> int:
             kind_of(folder, name)  # raises for what is nothing
     gc.disable()  # what is imported stays: none of it is garbage
     module = importlib.import_module("mio_tui.app")  # by name: the core knows of no screen
+    gc.freeze()  # the first collection would walk through all of it before the first screen
     gc.enable()
     backend = {key: getattr(arguments, key) for key in ("backend", "device", "steps") if hasattr(arguments, key)}
     demo = backend if arguments.command == "demo" else None

@@ -6,7 +6,6 @@ MLX's own Linux wheel carries the reference BLAS. Float32 products of 1280 x 144
 one thread.
 """
 
-import ctypes
 import gc
 import itertools
 import json
@@ -20,6 +19,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from mio_local.errors import BackendError, ModelError
@@ -119,12 +119,14 @@ def threads() -> int:
 
 
 @cache
-def _openblas() -> tuple[ctypes.CDLL | None, int]:
+def _openblas() -> tuple[Any, int]:
     """The preloaded OpenBLAS, and the threads that it began with."""
+    import ctypes  # here: the terminal app never needs it
+
     library = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
     if not hasattr(library, "openblas_set_num_threads"):
         return None, 1
-    return library, library.openblas_get_num_threads()  # type: ignore[union-attr]
+    return library, library.openblas_get_num_threads()
 
 
 def share_threads(callers: int) -> None:
