@@ -10,6 +10,7 @@ from textual.widgets import OptionList, Static
 from mio_local.errors import MioError
 from mio_tui.new.state import Data
 from mio_tui.new.steps.columns import ColumnSelect
+from mio_tui.new.steps.data_list import DataList
 from mio_tui.new.steps.pair import facts_text
 from mio_tui.new.steps.pairview import PairView
 from tests.helpers.tui import new_run_form
@@ -34,6 +35,21 @@ async def test_a_file_of_this_folder_is_chosen_from_the_list(folder: Path) -> No
         opened = dict(FakePreview.asked)["open"]
         assert opened["data"] == screen.state.draft.recipe().data.model_dump()
         assert opened["model"]["name"] == "Qwen/Qwen3-0.6B"
+
+
+async def test_down_leads_to_the_list_of_what_is_here_and_from_field_to_field_once_it_is_gone(folder: Path) -> None:
+    async with form(folder) as (pilot, screen):
+        await go(pilot, screen, 1)
+        files = screen.query_one(DataList)
+        await until(pilot, lambda: files.listed)
+        await pilot.press("down")
+        assert files.has_focus
+        await pilot.press("enter")
+        await until(pilot, lambda: screen.state.data.opened)
+        assert screen.state.draft.text("data.source") == "pairs.jsonl"
+        box(screen, "data.source").focus()
+        await pilot.press("down")
+        assert box(screen, "data.eval_source").has_focus
 
 
 async def test_a_name_on_the_hub_waits_for_enter(folder: Path) -> None:

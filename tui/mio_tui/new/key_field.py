@@ -110,6 +110,10 @@ class Fields(Vertical):
     def after(self, field: "Field") -> None:
         """Enter was pressed in a field: where does that lead?"""
 
+    def below(self, field: "Field") -> bool:
+        """Down was pressed in a field: whether that led elsewhere than to the next one."""
+        return False
+
 
 class Field(Horizontal):
     """One key. Tells of every change, typed or chosen, by `Field.Changed`."""
@@ -132,7 +136,7 @@ class Field(Horizontal):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down", "app.focus_next", "Next field", show=False),
+        Binding("down", "below", "Next field", show=False),
         Binding("up", "app.focus_previous", "Field before", show=False),
         Binding("enter", "done", "Next field", show=False, priority=True),
     ]
@@ -177,9 +181,16 @@ class Field(Horizontal):
 
     def action_done(self) -> None:
         """Enter: who holds the fields moves the focus, at once, as the next key may be here already."""
-        holder = next((node for node in self.ancestors if isinstance(node, Fields)), None)
-        if holder:
-            holder.after(self)
+        if self._holder:
+            self._holder.after(self)
+
+    async def action_below(self) -> None:
+        if not (self._holder and self._holder.below(self)):
+            await self.run_action("app.focus_next")
+
+    @property
+    def _holder(self) -> Fields | None:
+        return next((node for node in self.ancestors if isinstance(node, Fields)), None)
 
     def on_choice_changed(self, event: Choice.Changed) -> None:
         event.stop()

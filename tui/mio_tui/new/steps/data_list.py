@@ -31,7 +31,7 @@ class DataList(OptionList):
             self.offer = offer
 
     def __init__(
-        self, title: str = "data of runs, of chats, and here", foot: str = "f5: make pairs · page down: to this list",
+        self, title: str = "data of runs, of chats, and here", foot: str = "f5: make pairs · down: to this list",
         nothing: str = "none: type a path or the name of a dataset on the hub",
     ) -> None:  # fmt: skip
         super().__init__(id="files", markup=False)

@@ -226,9 +226,13 @@ class DataStep(Step):
 
     def action_list(self) -> None:
         """From the fields to the list."""
+        self._to_list()
+
+    def _to_list(self) -> bool:
         files = self.query_one(DataList)
-        if files.display and files.listed:
+        if offered := bool(files.display and files.listed):
             files.focus()
+        return offered
 
     def action_make(self) -> None:
         """No pairs yet: make some with this model."""
@@ -264,6 +268,10 @@ class DataStep(Step):
             self.sync()
         else:
             super().after(field)
+
+    def below(self, field: Field) -> bool:
+        """Down leads from the name of the data to the list of what is here, as it does from a model's name."""
+        return field.key == "data.source" and self._to_list()
 
     def on_data_list_chosen(self, event: DataList.Chosen) -> None:
         event.stop()
