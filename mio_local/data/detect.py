@@ -72,7 +72,8 @@ class Match:
                          and name not in self.columns.values()}, cells.get("prompt"), row.where)
             made = self.made(cells, row.where)
             self.counts["undecided"] += made.undecided
-            self.answers_left.update(made.left)
+            if made.left:
+                self.answers_left.update(made.left)
             return [(self._pair(cells, row.where, text, system), cells.get(REWARDS, ())) for cells in made.cells]
         except RecursionError:
             raise BadRow(row.where, "is nested too deep") from None

@@ -25,6 +25,7 @@ from mio_local.data.stored.packed import Packed, Packing, packed
 from mio_local.data.stored.preference_pair import Pair, prompt_key
 from mio_local.data.stored.repetitions import Repetitions, repetitions
 from mio_local.errors import DataError
+from mio_local.process import rarely_collected
 from mio_local.recipe import DataSettings
 from mio_local.storage.digests import digest_of
 
@@ -142,6 +143,7 @@ def _mapped(folder: Path, meta: dict[str, Any]) -> Pairs:
     return Pairs(Packed(memoryview(blob), ends), **meta)
 
 
+@rarely_collected()
 def _read(source: str, settings: DataSettings, split: str, revision: str, wanted: Wanted) -> Pairs:
     rows = read_rows(source, split=split, revision=revision)
     first = list(itertools.islice(rows, DETECT_ROWS))

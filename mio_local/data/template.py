@@ -23,6 +23,7 @@ from mio_local.data.templating.insertion import QuickFraming
 from mio_local.data.templating.plain import plain_frame, plain_text
 from mio_local.data.templating.rendering import Renderer, template_text
 from mio_local.errors import DataError, ModelError
+from mio_local.process import rarely_collected
 from mio_local.recipe import DataSettings
 from mio_local.text import visible_line
 
@@ -106,6 +107,7 @@ class Chat:
         except DataError as error:
             return error
 
+    @rarely_collected()
     def encode_all(
         self,
         pairs: Sequence[Pair],
@@ -215,9 +217,7 @@ class Chat:
             raise BadRow(where, "chosen and rejected become the same tokens, so there is nothing to learn")
         chosen, rejected, *others = (answers[place] for place in places)
         whole = not scored[0] and all(scored[1 + place] == _all_of(answers[place]) for place in places)
-        found: Scored | None = None if whole else (
-            tuple(scored[0]), *(tuple(scored[1 + place]) for place in places)
-        )
+        found: Scored | None = None if whole else (tuple(scored[0]), *(tuple(scored[1 + place]) for place in places))
         rewards = tuple(pair.rewards[place] for place in places) if pair.rewards else ()
         return Example(prompt, chosen, rejected, False, False, False, where, found, tuple(others), rewards)
 

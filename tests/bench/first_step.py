@@ -35,17 +35,17 @@ def preparing(out: object) -> Generator[Report]:
     yield report
 
 
-def first_step(loop: object) -> None:
+def first_step(*taken: object) -> None:
     mark("the first step")
     os._exit(0)
 
 
 if __name__ == "__main__":
     from mio_local import printing
-    from mio_local.training.loop import Loop
+    from mio_local.training import loop
 
     printing.preparing = preparing
-    Loop.step = first_step  # pyright: ignore[reportAttributeAccessIssue]
+    loop.take_step = first_step  # pyright: ignore[reportAttributeAccessIssue]
     model, pairs, backend = sys.argv[1:]
     os.environ["MIO_LOCAL_PRELOAD"] = "0"
     with tempfile.TemporaryDirectory() as runs:

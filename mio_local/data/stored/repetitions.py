@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mio_local.data.stored.preference_pair import Pair, prompt_key
+from mio_local.process import rarely_collected
 
 MARKS = re.compile(
     r"<\|(?:im_start|im_end|start_header_id|end_header_id|eot_id|begin_of_text|user|assistant|system|end|start|message)\|>"
@@ -32,6 +33,7 @@ class Repetitions:
     labels: Sequence[int] | None = None  # answers that stand alone: good ones, bad ones
 
 
+@rarely_collected()
 def repetitions(pairs: Sequence[Pair]) -> Repetitions:
     """By 64-bit hashes, of which two of a million pairs are the same by chance once in ten million times."""
     prompts, whole, of, forward, backward = array("q"), array("q"), array("q"), array("q"), array("q")

@@ -49,6 +49,8 @@ def fitted(
     to half of the room), else raises `LongPrompt`. Raises BadRow where nothing is left to learn.
     """
     prompt, answers = whole.prompt, whole.answers
+    if not whole.scored and len(prompt) + max(map(len, answers)) <= max_tokens > len(prompt):
+        return whole
     cut = len(prompt) >= max_tokens
     if cut and long_prompt != "cut":
         raise LongPrompt(f"{whole.where}: prompt has {len(prompt):,} tokens, --max-tokens is {max_tokens:,}; "
