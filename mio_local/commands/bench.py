@@ -54,7 +54,7 @@ def main(arguments: argparse.Namespace) -> int:
         recipe = inherit(recipe, read_adapter(Path(recipe.lora.init_adapter)))
     found: dict[str, Result | str] = {}
     with printing.preparing(out) as report:
-        tokens, place = tokenised(recipe, time.time(), report)
+        tokens, place, _ = tokenised(recipe, time.time(), report)
         groups = groups_of(tokens.train, recipe, arguments.times)
         rows = [Row(LATER, recipe)]
         for number, row in enumerate(rows):

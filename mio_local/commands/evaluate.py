@@ -142,7 +142,7 @@ def _examples(on: Subject, chat: Chat, source: str, reading: Recipe, report: Rep
     if source or not on.run:
         return examples_of(reading, chat, source, report)
     if on.recipe.train.rounds:
-        prompts = split_prompts(on.recipe)
+        prompts = split_prompts(on.recipe, chat)
         if on.recipe.data.eval_source:
             return stand_in_tokens(on.recipe, chat, prompts).held_out
         judge = judge_of(on.recipe.make, trusted=may_run(on.recipe.make))

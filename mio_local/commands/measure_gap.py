@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from mio_local import printing
+from mio_local.data.template import Chat
 from mio_local.errors import RecipeError
 from mio_local.evaluation.gap import Trial, measure, sentence
 from mio_local.evaluation.held_out import Result
@@ -13,7 +14,7 @@ from mio_local.evaluation.target import Subject, subject
 from mio_local.learning import MakeSettings
 from mio_local.making.answered import Asked
 from mio_local.making.judging.choose import judge_of, may_run
-from mio_local.making.prompts import read_prompts
+from mio_local.making.prompts import askable, read_prompts
 from mio_local.objectives.optimal_policy import Gap
 from mio_local.recipe import BackendSettings
 from mio_local.runs.directory import runs_folder
@@ -35,11 +36,12 @@ def main(arguments: argparse.Namespace) -> int:
     settings = _settings(on, arguments)
     out, judge = printing.console(), judge_of(settings, trusted=may_run(settings))
     try:
-        asked = _asked(on, arguments)[: arguments.limit or 8]
+        chat = on.chat()
+        asked = _asked(on, chat, settings, arguments)[: arguments.limit or 8]
         with printing.preparing(out) as report:
             report("loading the model", 0, 0)
             loss, train = on.recipe.loss, on.recipe.train
-            trial = Trial(on.load(), on.chat(), judge, settings, loss.beta, train.learning_rate, arguments.seed)
+            trial = Trial(on.load(), chat, judge, settings, loss.beta, train.learning_rate, arguments.seed)
             found = measure(trial, asked, report, split=not arguments.gap_total)
     finally:
         judge.close()
@@ -73,11 +75,11 @@ def _settings(on: Subject, arguments: argparse.Namespace) -> MakeSettings:
     return made.model_copy(update={key: value for key, value in given.items() if value})
 
 
-def _asked(on: Subject, arguments: argparse.Namespace) -> Sequence[Asked]:
+def _asked(on: Subject, chat: Chat, settings: MakeSettings, arguments: argparse.Namespace) -> Sequence[Asked]:
     """The prompts of --prompts, else the run's held-out ones, or those that it was trained on where none is."""
     if arguments.prompts:
-        return read_prompts(arguments.prompts, on.recipe.data).asked
-    prompts = split_prompts(on.recipe)
+        return askable(read_prompts(arguments.prompts, on.recipe.data), chat, settings.answer_tokens).asked
+    prompts = split_prompts(on.recipe, chat)
     return prompts.held_out or prompts.train
 
 

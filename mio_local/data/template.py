@@ -21,7 +21,7 @@ from mio_local.data.templating.cutting import LongPrompt, fitted, within
 from mio_local.data.templating.framing import Framed, Part
 from mio_local.data.templating.insertion import QuickFraming
 from mio_local.data.templating.plain import plain_frame, plain_text
-from mio_local.data.templating.rendering import Renderer, template_text
+from mio_local.data.templating.rendering import Renderer, Tools, template_text
 from mio_local.errors import DataError, ModelError
 from mio_local.process import rarely_collected
 from mio_local.recipe import DataSettings
@@ -47,8 +47,7 @@ class Chat:
         settings: DataSettings | None = None, rows: int = 0,
     ) -> None:  # fmt: skip
         settings = settings or DataSettings()
-        self.tokenizer = tokenizer
-        self.rows = rows
+        self.tokenizer, self.rows = tokenizer, rows
         self._batches = Batches(tokenizer)
         self.bos: int | None = tokenizer.bos_token_id
         self.eos: int | None = tokenizer.eos_token_id
@@ -183,13 +182,15 @@ class Chat:
         """The kinds of text of a pair that reach no token."""
         return self._framing.frame(pair).lost if self.mode == "chat" else []
 
-    def generation_prompt(self, prompt: list[Message] | str) -> list[int]:
-        """The ids to generate an answer from: what `encode` puts before answers without a thought."""
-        return self._one_bos(self._ids(self.prompt_text(prompt)))
+    def generation_prompt(self, prompt: list[Message] | str, tools: Tools | None = None) -> list[int]:
+        """The ids to generate an answer from: what `encode` puts before answers without a thought. Raises DataError."""
+        return self._one_bos(self._ids(self.prompt_text(prompt, tools)))
 
-    def prompt_text(self, prompt: list[Message] | str) -> str:
+    def prompt_text(self, prompt: list[Message] | str, tools: Tools | None = None) -> str:
         """The text that `generation_prompt` is of."""
-        return self._framing.opening(prompt, "prompt")[0] if self.mode == "chat" else plain_text(prompt, "prompt")
+        if self.mode == "chat":
+            return self._framing.opening(prompt, "prompt", tools)[0]
+        return plain_text(prompt, "prompt", tools)
 
     def _tokens(self, framed: Framed, pair: Pair, joint: Joint | None = None) -> Example:
         """A framed pair as ids, of any length. Of a group's answers that become the same tokens the first stays, but

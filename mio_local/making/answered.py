@@ -11,6 +11,7 @@ from mio_local.data.messages import Answer, Message
 class Asked:
     """A prompt: a message list that ends with the user's, or the text itself. `known` is the answer that the data has
     beside it, where there is one; `row` holds the source's own columns; `where` names the source: `train.jsonl line 7`.
+    `ids` are the tokens that it is asked with, once they are known.
     """
 
     prompt: list[Message] | str
@@ -18,6 +19,7 @@ class Asked:
     where: str
     row: dict[str, Any] = field(default_factory=dict)
     tools: list[dict[str, Any]] | None = None
+    ids: Sequence[int] = ()
 
 
 @dataclass(frozen=True)

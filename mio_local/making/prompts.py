@@ -3,7 +3,7 @@
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -32,16 +32,24 @@ NAMES = ("answer", "solution", "target", "reference", "gold", "final_answer", "o
 @dataclass
 class Prompts:
     """Prompts in their order, each once. `repeated` counts rows whose prompt had been read before, `skipped` those that
-    are none, by reason."""
+    are none, by reason, and `cut` the prompts without their start."""
 
     asked: list[Asked] = field(default_factory=list[Asked])
     repeated: int = 0
     skipped: Counter[str] = field(default_factory=Counter[str])
+    cut: int = 0
 
     @property
     def known(self) -> int:
         """How many have a known answer."""
         return sum(one.known is not None for one in self.asked)
+
+    def told(self) -> list[str]:
+        """What became of prompts that are not asked as they are, a line for each kind."""
+        lines = [f"{count:,} prompts skipped: {why}" for why, count in self.skipped.items()]
+        if self.cut:
+            lines.append(f"{self.cut:,} prompts cut at their start, as --set data.long_prompt=cut says")
+        return lines
 
 
 def read_prompts(source: str, settings: DataSettings, limit: int = 0) -> Prompts:
@@ -74,33 +82,40 @@ def read_prompts(source: str, settings: DataSettings, limit: int = 0) -> Prompts
     return found
 
 
-def prompt_ids(chat: Chat, asked: Asked) -> list[int]:
-    """The tokens that a prompt is asked with, after the system message of the chat's settings."""
-    return chat.generation_prompt(with_system(asked.prompt, chat.settings.system))
+def prompt_ids(chat: Chat, asked: Asked) -> Sequence[int]:
+    """The tokens that a prompt is asked with, after the system message of the chat's settings. Raises DataError."""
+    return asked.ids or chat.generation_prompt(with_system(asked.prompt, chat.settings.system), asked.tools)
 
 
-def askable(prompts: Prompts, chat: Chat) -> Prompts:
-    """Those that the template takes and that leave room for an answer within `data.max_tokens`, as a pair must. Raises
-    DataError for another, unless such are to be skipped."""
-    found = Prompts([], prompts.repeated, Counter(prompts.skipped))
+def askable(prompts: Prompts, chat: Chat, answer_tokens: int) -> Prompts:
+    """Those that the template takes, with their tokens, which leave room for an answer of `answer_tokens`, or half of
+    `data.max_tokens` where that is less. Raises DataError for another, unless such are to be skipped or cut."""
     settings = chat.settings
+    found = Prompts([], prompts.repeated, Counter(prompts.skipped))
+    longest = settings.max_tokens - min(answer_tokens, settings.max_tokens // 2)
     for one in prompts.asked:
         try:
-            tokens = len(prompt_ids(chat, one))
+            ids = list(prompt_ids(chat, one))
         except DataError as error:
             if settings.bad_rows == "error":
                 raise DataError(f"{one.where}: {error}{REMEDY}") from None
             found.skipped["the chat template does not take it"] += 1
             continue
-        if tokens + 1 < settings.max_tokens:
-            found.asked.append(one)
-        elif settings.long_prompt == "error":
+        if len(ids) > longest and settings.long_prompt == "error":
+            left = max(settings.max_tokens - len(ids), 0)
             raise DataError(
-                f"{one.where}: its prompt has {tokens:,} tokens: --max-tokens {settings.max_tokens} leave no room for "
-                "an answer; raise it, or skip such prompts with --set data.long_prompt=skip"
+                f"{one.where}: its prompt has {len(ids):,} tokens, which leaves {left:,} of --max-tokens "
+                f"{settings.max_tokens:,} for an answer of --answer-tokens {answer_tokens:,}; raise it, or skip or cut "
+                "such prompts with --set data.long_prompt=skip or =cut"
             )
-        else:
+        if len(ids) > longest and settings.long_prompt == "skip":
             found.skipped["prompt is too long"] += 1
+            continue
+        if len(ids) > longest:
+            kept = int(ids[0] == chat.bos)
+            ids = ids[:kept] + ids[len(ids) - longest + kept :]
+            found.cut += 1
+        found.asked.append(replace(one, ids=ids))
     if not found.asked:
         raise DataError(f"no prompt is left to ask after skipping {sum(found.skipped.values()):,}")
     return found

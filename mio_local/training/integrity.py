@@ -99,7 +99,7 @@ def examine(run: Run, report: Report = silent) -> Iterator[tuple[str, str]]:
     if not info.get("waiting"):
         place = Path(info["model_folder"])
         yield "base model", _fault(check_base, run, info, place, report, anew=True)
-        yield "pairs", _fault(lambda: check_data(run, info, tokenised(recipe, info["created"], report)[0].digest))
+        yield "pairs", _fault(lambda: check_data(run, info, tokenised(recipe, info["created"], report).tokens.digest))
 
 
 def _fault(check: Callable[..., Any], *arguments: Any, **named: Any) -> str:

@@ -30,7 +30,7 @@ from mio_local.text import without_secrets
 from mio_local.training.checkpoint import Progress
 from mio_local.training.optimizations import Optimizations
 from mio_local.training.reference import Store
-from mio_local.training.rounds.run_prompts import most_steps
+from mio_local.training.rounds.run_prompts import RunPrompts, most_steps
 
 
 @dataclass
@@ -45,6 +45,7 @@ class Job:
     info: dict[str, Any]
     savings: Optimizations
     rehearsal: Rehearsal
+    prompts: RunPrompts | None = None  # of a run of rounds
     told: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])  # of the adapter at the start, by level
     progress: Progress = field(default_factory=Progress)
     forced: bool = False  # to go on where the first loss is not what it must be

@@ -98,7 +98,7 @@ def _prepared(
     without(*backend.unused)
     initial = read_adapter(Path(recipe.lora.init_adapter)) if recipe.lora.init_adapter else None
     recipe = inherit(recipe, initial) if initial else recipe
-    tokens, place = tokenised(recipe, created, report)
+    tokens, place, prompts = tokenised(recipe, created, report)
     rehearsal = Rehearsal.of(recipe, backend.name, device, place, tokens.train, tokens.held_out)
     rehearsal.check()
     recipe = recipe.model_copy(update={"model": pinned(recipe.model, place)})
@@ -132,7 +132,7 @@ def _prepared(
         "facts": _facts(recipe, backend, device.name, tokens, trainable, savings),
         "sessions": [session(backend, 0)],
     }
-    return Job(run, recipe, model, tokens, info, savings, rehearsal, told=told)
+    return Job(run, recipe, model, tokens, info, savings, rehearsal, prompts=prompts, told=told)
 
 
 def _facts(

@@ -20,7 +20,7 @@ def score_ahead(
 ) -> int:  # fmt: skip
     """Compute and keep what `train` with this recipe would ask of its reference in its first epoch, in the batches that
     it would; how many pairs that are. `model` has the recipe's adapter as it is at the start."""
-    tokens, _ = tokenised(recipe, time.time(), report)
+    tokens = tokenised(recipe, time.time(), report).tokens
     pad, train = tokens.chat.pad, recipe.train
     report("comparing with the plain path", 0, 0)
     savings = settle(model, recipe.speed, tokens.train, pad)

@@ -54,7 +54,7 @@ def reopen(run: Run, report: Report = silent, start: str = "", *, forced: bool =
     report("loading the backend", 0, 0)
     backend, _, device = resolve_backend(recipe)
     without(*backend.unused)
-    tokens, place = tokenised(recipe, info.get("created", time.time()), report)
+    tokens, place, prompts = tokenised(recipe, info.get("created", time.time()), report)
     # not checked against the estimate: the run's settings cannot be changed any more
     rehearsal = Rehearsal.of(recipe, backend.name, device, place, tokens.train, tokens.held_out)
     check_data(run, info, tokens.digest)
@@ -68,7 +68,7 @@ def reopen(run: Run, report: Report = silent, start: str = "", *, forced: bool =
             savings = try_out(model, recipe, tokens, rehearsal, report)
     except DoesNotFit as error:
         raise RunError(f"run {run.name}: {error}; a resumed run keeps its settings: free some, or start anew") from None
-    job = Job(run, recipe, model, tokens, info, savings, rehearsal, forced=forced)
+    job = Job(run, recipe, model, tokens, info, savings, rehearsal, prompts=prompts, forced=forced)
     if saved:
         job.progress = checkpoint.load(saved[-1], model)
     info["sessions"] = [*info.get("sessions", []), session(backend, job.progress.step)]
@@ -86,7 +86,7 @@ def relocate(run: Run, places: Mapping[str, str], report: Report = silent) -> No
     if "weights" in info and "model.name" in places:
         check_base(run, info, place, report)
     if "data_digest" in info and set(places) - {"model.name"} and not missing(run, recipe)[0]:
-        check_data(run, info, tokenised(recipe, info.get("created", time.time()), report)[0].digest)
+        check_data(run, info, tokenised(recipe, info.get("created", time.time()), report).tokens.digest)
     sections = {key: getattr(getattr(recipe, key.partition(".")[0]), key.partition(".")[2]) for key in places}
     write_places(run, sections, str(place) if "model.name" in places else "")
 

@@ -76,7 +76,7 @@ class Chats:
         def decode(ids: list[int], skip_special_tokens: bool = True) -> str:
             return str(ids[0])
 
-    def generation_prompt(self, prompt: Any) -> list[int]:
+    def generation_prompt(self, prompt: Any, tools: Any = None) -> list[int]:
         return [0]
 
 

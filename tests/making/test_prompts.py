@@ -4,11 +4,13 @@ import json
 
 import pytest
 
+from mio_local.data.pairs import load_pairs
 from mio_local.data.tokenise import chat_of
 from mio_local.errors import DataError
 from mio_local.making.prompts import askable, prompt_ids, read_prompts
 from mio_local.recipe import DataSettings, ModelSettings
 from tests.helpers.layout_rows import ROWS, bot, system, user
+from tests.helpers.tiny_model import CHATML
 
 DATA = DataSettings()
 
@@ -84,17 +86,44 @@ def test_rows_without_a_prompt(row, told, tmp_path):
         read_prompts(written(tmp_path, row), DATA)
 
 
-def test_a_prompt_that_leaves_no_room_is_told_or_skipped(tmp_path, tiny_model):
-    file = written(tmp_path, {"prompt": "a"}, {"prompt": "b" * 100})
-    for choice in ("error", "skip"):
-        data = DataSettings(max_tokens=64, long_prompt=choice, system="S")
-        chat = chat_of(ModelSettings(name=str(tiny_model)), data, tiny_model)
-        prompts = read_prompts(file, data)
-        if choice == "error":
-            with pytest.raises(DataError, match=r"line 2: its prompt has \d+ tokens.*long_prompt=skip"):
-                askable(prompts, chat)
-            continue
-        found = askable(prompts, chat)
-        assert (len(found.asked), found.skipped) == (1, {"prompt is too long": 1})
-        text = chat.tokenizer.decode(prompt_ids(chat, found.asked[0]))
-        assert text == "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n"
+def asked_with(tiny_model, file, **data):
+    """The chat and what is asked with it, of prompts that leave eight tokens."""
+    settings = DataSettings(**data)
+    chat = chat_of(ModelSettings(name=str(tiny_model)), settings, tiny_model)
+    return chat, askable(read_prompts(file, settings), chat, 8)
+
+
+@pytest.mark.parametrize("choice", ["skip", "cut"])
+def test_a_prompt_that_leaves_no_room_is_told_skipped_or_cut(choice, tmp_path, tiny_model):
+    file = written(tmp_path, {"prompt": "a"}, {"prompt": "b" * 100 + "c"})
+    with pytest.raises(DataError, match=r"line 2: its prompt has \d+ tokens.*long_prompt=skip or =cut"):
+        asked_with(tiny_model, file, max_tokens=64)
+    chat, found = asked_with(tiny_model, file, max_tokens=64, long_prompt=choice, system="S")
+    texts = [chat.tokenizer.decode(prompt_ids(chat, one)) for one in found.asked]
+    assert texts[0] == "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n"
+    if choice == "skip":
+        assert (len(texts), found.skipped) == (1, {"prompt is too long": 1})
+        assert found.told() == ["1 prompts skipped: prompt is too long"]
+        return
+    assert len(prompt_ids(chat, found.asked[1])) == 64 - 8
+    assert texts[1].endswith("bbbc<|im_end|>\n<|im_start|>assistant\n")
+    assert found.told() == ["1 prompts cut at their start, as --set data.long_prompt=cut says"]
+
+
+CALL = {"type": "function", "function": {"name": "weather", "description": "of a town", "parameters": {}}}
+WITH_TOOLS = "{% for tool in tools or [] %}{{ tool | tojson }}{% endfor %}"
+
+
+def test_tools_are_in_the_tokens_that_a_prompt_is_asked_with(tmp_path, tiny_model):
+    file = written(tmp_path, {"prompt": "q", "chosen": "a", "rejected": "b", "tools": [CALL]})
+    with pytest.raises(DataError, match=r"line 1.*the chat template writes no tools"):
+        asked_with(tiny_model, file)
+    with pytest.raises(DataError, match=r"line 1.*tools need a chat template"):
+        asked_with(tiny_model, file, template="none")
+    template = tmp_path / "tools.jinja"
+    template.write_text(WITH_TOOLS + CHATML, encoding="utf-8")
+    chat, found = asked_with(tiny_model, file, template=str(template))
+    text = chat.tokenizer.decode(prompt_ids(chat, found.asked[0]))
+    assert json.loads(text[: text.index("<|im_start|>")]) == CALL
+    trained = chat.encode(load_pairs(file, chat.settings)[0], 1024)
+    assert trained.prompt == list(prompt_ids(chat, found.asked[0]))

@@ -107,7 +107,7 @@ def main(arguments: argparse.Namespace) -> int:
         with Work(Path(f"{file}.work"), depends, anew=arguments.force) as work:
             _check_file(file, work, forced=arguments.force)
             chat = chat_of(source.recipe.model, recipe.data, source.place, work.created)
-            prompts = askable(prompts, chat)
+            prompts = askable(prompts, chat, settings.answer_tokens)
             _say_prompts(prompts, work, out)
             if cost := cost_of(settings, len(prompts.asked)):
                 out.print(cost)
@@ -210,8 +210,8 @@ def _key(settings: MakeSettings, judge: Judge) -> str:
 def _say_prompts(prompts: Prompts, work: Work, out: printing.Console) -> None:
     repeated = f", {prompts.repeated:,} repeated ones asked once" if prompts.repeated else ""
     out.print(f"{len(prompts.asked):,} prompts, {prompts.known:,} with a known answer{repeated}")
-    for why, count in prompts.skipped.items():
-        out.print(f"! {count:,} skipped: {visible(why)}")
+    for line in prompts.told():
+        out.print(f"! {visible(line)}")
     if work.damaged:
         out.print(f"! {work.damaged:,} damaged lines of {visible(str(work.file))} are left out, and made again")
 

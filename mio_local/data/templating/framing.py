@@ -71,17 +71,21 @@ class Framing:
 
     def opening(self, prompt: list[Message] | str, where: str, tools: Tools | None = None) -> tuple[str, str, str]:
         """(the text that an answer without a thought follows, what the template writes between the two, what it writes
-        after the answer)."""
+        after the answer). Raises DataError."""
+        self._check_tools(tools, where)
         messages = self.messages(prompt)
         opened = self.renderer.render(messages, generate=True, where=where, tools=tools)
         head, tail = self.around(messages, where, tools)
         before = opened if head.startswith(opened) else head
         return before, head[len(before) :], tail
 
+    def _check_tools(self, tools: Tools | None, where: str) -> None:
+        if tools and not self.renderer.takes_tools:
+            raise BadRow(where, FATAL["tool"])
+
     def frame(self, pair: Pair) -> Framed:
         """Raises BadRow for a pair that the template cannot hold, DataError for what it refuses; both name the row."""
-        if pair.tools and not self.renderer.takes_tools:
-            raise BadRow(pair.where, FATAL["tool"])
+        self._check_tools(pair.tools, pair.where)
         messages = self.messages(pair.prompt)
         opened = self.renderer.render(messages, generate=True, where=pair.where, tools=pair.tools)
         around = self.around(messages, pair.where, pair.tools)

@@ -5,6 +5,7 @@ from typing import Literal
 from mio_local.data.messages import Answer, BadRow, Message
 from mio_local.data.pairs import Pair
 from mio_local.data.templating.framing import Framed, Part, conversation
+from mio_local.data.templating.rendering import Tools
 from mio_local.data.templating.thoughts import without_thoughts, written_inside
 
 REMEDY = ", and there is none; pass --template FILE.jinja"
@@ -12,17 +13,17 @@ REMEDY = ", and there is none; pass --template FILE.jinja"
 
 def plain_frame(pair: Pair, thoughts: Literal["keep", "drop"]) -> Framed:
     """Raises BadRow for a pair that needs a template."""
-    if pair.tools:
-        raise BadRow(pair.where, "tools need a chat template", REMEDY)
+    prompt = [Part(plain_text(pair.prompt, pair.where, pair.tools), False)]
     answers = tuple(
         [Part(_answer(answer, thoughts, pair.where), True)] if answer else [] for answer in pair.answers
     )
-    prompt = [Part(plain_text(pair.prompt, pair.where), False)]
     return Framed(prompt, answers, ended=(False,) * len(answers), lost=[])
 
 
-def plain_text(prompt: list[Message] | str, where: str) -> str:
+def plain_text(prompt: list[Message] | str, where: str, tools: Tools | None = None) -> str:
     """The text of a prompt: a text, or the only turn of a conversation. Raises BadRow."""
+    if tools:
+        raise BadRow(where, "tools need a chat template", REMEDY)
     if isinstance(prompt, str):
         return prompt
     if len(prompt) == 1:

@@ -44,7 +44,7 @@ class Rounds(Supply):
     def __init__(self, job: Job, control: Control, judge: Judge, key: str) -> None:
         super().__init__(job)
         self.control, self.judge, self.key = control, judge, key
-        self.prompts = split_prompts(job.recipe)
+        self.prompts = job.prompts or split_prompts(job.recipe, job.chat)
         self.folder = job.run.path / "rounds"
         private_folder(self.folder)
         self.start = Reference(job.model, Store(file=self.folder / "reference.bin"))

@@ -11,9 +11,8 @@ from mio_local.data.pairs import load_pairs
 from mio_local.data.stored.collected import Collected
 from mio_local.data.template import Chat
 from mio_local.data.tokenise import Tokens
-from mio_local.errors import DataError
 from mio_local.making.answered import Asked
-from mio_local.making.prompts import prompt_ids, read_prompts
+from mio_local.making.prompts import Prompts, askable, prompt_ids, read_prompts
 from mio_local.objectives.losses import LOSSES
 from mio_local.objectives.schedule import total_steps
 from mio_local.recipe import Recipe
@@ -22,24 +21,35 @@ LAYOUT = "rounds"  # the layout's name, of pairs that are made
 
 
 class RunPrompts(NamedTuple):
-    """Prompts to train on, and those held out."""
+    """Prompts to train on, and those held out; how many were skipped, and what is to be told of all."""
 
     train: Sequence[Asked]
     held_out: Sequence[Asked]
+    skipped: int
+    told: list[str]
 
 
-def split_prompts(recipe: Recipe) -> RunPrompts:
-    """The recipe's prompts, the held-out ones by its fraction and seed, or those of its held-out pairs. Raises
-    DataError, HubError."""
-    found = read_prompts(recipe.make.prompts or recipe.data.source, recipe.data, recipe.make.limit).asked
-    if recipe.data.eval_source:
-        return RunPrompts(found, read_prompts(recipe.data.eval_source, recipe.data, recipe.eval.pairs).asked)
+def given_prompts(recipe: Recipe) -> list[Prompts]:
+    """The recipe's prompts, then those of its held-out pairs where it names some. Raises DataError, HubError."""
+    data = recipe.data
+    given = [read_prompts(recipe.make.prompts or data.source, data, recipe.make.limit)]
+    return [*given, read_prompts(data.eval_source, data, recipe.eval.pairs)] if data.eval_source else given
+
+
+def split_prompts(recipe: Recipe, chat: Chat, given: Sequence[Prompts] = ()) -> RunPrompts:
+    """The recipe's prompts as they are asked, the held-out ones by its fraction and seed, or those of its held-out
+    pairs; `given` are those that were read. Raises DataError, HubError."""
+    read, *held_out = [askable(each, chat, recipe.make.answer_tokens) for each in given or given_prompts(recipe)]
+    found, skipped, told = read.asked, sum(read.skipped.values()), read.told()
+    for other in held_out:
+        skipped, told = skipped + sum(other.skipped.values()), told + [f"held out: {line}" for line in other.told()]
+        return RunPrompts(found, other.asked, skipped, told)
     order = list(range(len(found)))
     random.Random(f"prompts/{recipe.train.seed}").shuffle(order)
     size = round(recipe.data.eval_fraction * len(found))
     size = min(max(size, int(recipe.data.eval_fraction > 0)), len(found) - 1, recipe.eval.pairs or len(found))
     held = sorted(order[:size])
-    return RunPrompts([found[i] for i in sorted(order[size:])], [found[i] for i in held])
+    return RunPrompts([found[i] for i in sorted(order[size:])], [found[i] for i in held], skipped, told)
 
 
 def of_round(prompts: Sequence[Asked], number: int, size: int, seed: int) -> list[Asked]:
@@ -66,19 +76,13 @@ def most_steps(recipe: Recipe, prompts: int) -> int:
 
 def stand_ins(recipe: Recipe, chat: Chat, prompts: Sequence[Asked]) -> Examples:
     """Each prompt with as many answers of the longest size as a step may take, for the run's digest, its rehearsal and
-    the comparison with the plain path. Raises DataError for a prompt that leaves no room."""
+    the comparison with the plain path."""
     made = Collected(chat.end_ids)
     samples = LOSSES[recipe.loss.name].needs == "samples"
     others = recipe.make.answers - 2 if samples else recipe.loss.negatives - 1
     for number, asked in enumerate(prompts):
-        ids = prompt_ids(chat, asked)
-        room = recipe.data.max_tokens - len(ids)
-        if room < min(recipe.make.answer_tokens, recipe.data.max_tokens // 2):
-            raise DataError(
-                f"{asked.where}: prompt has {len(ids):,} tokens, which leaves {max(room, 0):,} of --max-tokens "
-                f"{recipe.data.max_tokens:,} for an answer of --answer-tokens {recipe.make.answer_tokens:,}"
-            )
-        size = min(room, recipe.make.answer_tokens)
+        ids = list(prompt_ids(chat, asked))
+        size = min(recipe.data.max_tokens - len(ids), recipe.make.answer_tokens)
         filled = [ids[place % len(ids)] for place in range(size)]
         rewards = tuple(map(float, range(2 + others)))
         more = (filled,) * others
@@ -95,7 +99,8 @@ def stand_in_tokens(recipe: Recipe, chat: Chat, prompts: RunPrompts) -> Tokens:
         held_out = encode(pairs, chat, data).of(pairs.all.first(recipe.eval.pairs).numbers).examples
     else:
         held_out = stand_ins(recipe, chat, prompts.held_out)
-    return Tokens(chat, train, held_out, Tokenised(len(train), 0, 0), LAYOUT)
+    counts = Tokenised(len(train), 0, prompts.skipped, notes=prompts.told)
+    return Tokens(chat, train, held_out, counts, LAYOUT)
 
 
 def _shuffled(count: int, seed: str) -> list[int]:

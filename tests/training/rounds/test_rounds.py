@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from mio_local.data.tokenise import chat_of
 from mio_local.errors import DataError, RunError
-from mio_local.making.answered import Asked
 from mio_local.making.drawing import answered_of
 from mio_local.recipe import build
 from mio_local.runs.control import request
@@ -155,9 +155,9 @@ def test_a_stop_while_answers_are_drawn_keeps_them(
     assert files(job.run.adapter) == files(straight.adapter)
 
 
-def test_each_pass_takes_every_prompt_once_and_the_held_out_ones_never(tmp_path: Path, prompts: Path) -> None:
+def test_each_pass_takes_every_prompt_once_and_the_held_out_ones_never(tiny_model: Path, prompts: Path) -> None:
     recipe = build({"data": {"source": str(prompts), "eval_fraction": 0.25}, "train": {"rounds": 5}}, "test")
-    train_on, held_out = split_prompts(recipe)
+    train_on, held_out, *_ = split_prompts(recipe, chat_of(recipe.model, recipe.data, tiny_model))
     assert (len(train_on), len(held_out)) == (9, 3)
     assert not {one.where for one in train_on} & {one.where for one in held_out}
     drawn = [one.where for number in range(6) for one in of_round(train_on, number, 3, seed=1)]
@@ -165,16 +165,25 @@ def test_each_pass_takes_every_prompt_once_and_the_held_out_ones_never(tmp_path:
     assert drawn[:9] != drawn[9:]
 
 
-def test_a_prompt_without_room_for_an_answer_is_told_by_its_place(tiny_model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("choice", ["skip", "cut"])
+def test_a_prompt_without_room_for_an_answer_is_told_and_left_out_or_cut(
+    tiny_model: Path, tmp_path: Path, choice: str
+) -> None:
     file = tmp_path / "long.jsonl"
-    rows = [{"prompt": "word " * 100, "answer": "a"}, {"prompt": "b", "answer": "c"}]
+    rows = [{"prompt": "word " * 100, "answer": "a"}, *({"prompt": letter, "answer": "c"} for letter in "bdfg")]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    recipe = build(tables(tiny_model, file, "auto") | {
-        "data": {"source": str(file), "max_tokens": 64, "eval_fraction": 0},
-    }, "test")  # fmt: skip
-    with pytest.raises(DataError, match=r"long\.jsonl line 1: prompt has .* --max-tokens 64"):
-        start(recipe, tmp_path, "no")
-    assert isinstance(split_prompts(recipe).train[0], Asked)
+
+    def run(name: str, **data: Any) -> Any:
+        data = {"source": str(file), "max_tokens": 64, "eval_fraction": 0, **data}
+        return start(build(tables(tiny_model, file, "auto") | {"data": data}, "test"), tmp_path, name)
+
+    with pytest.raises(DataError, match=r"long\.jsonl line 1: its prompt has .* --max-tokens 64"):
+        run("no")
+    job = run("yes", long_prompt=choice)
+    assert len(job.examples) == (4 if choice == "skip" else 5)
+    list(train(job))
+    told = [event["text"] for event in repeatable(job.run) if event["type"] == "note"]
+    assert any(("skipped: prompt is too long" if choice == "skip" else "cut at their start") in text for text in told)
 
 
 @pytest.mark.parametrize("loss", ["rloo", "copg", "raft"])
