@@ -123,7 +123,7 @@ def _openblas() -> tuple[Any, int]:
     """The preloaded OpenBLAS, and the threads that it began with."""
     import ctypes  # here: the terminal app never needs it
 
-    library = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
+    library: Any = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
     if not hasattr(library, "openblas_set_num_threads"):
         return None, 1
     return library, library.openblas_get_num_threads()

@@ -19,7 +19,7 @@ class Asked:
     where: str
     row: dict[str, Any] = field(default_factory=dict)
     tools: list[dict[str, Any]] | None = None
-    ids: Sequence[int] = ()
+    ids: list[int] = field(default_factory=list[int])
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Judge(Protocol):
     threshold: float | None
     kind: str
     unjudged: dict[str, int]  # how many answers got no reward, by the reason
+    dropped: dict[str, int]  # how many comparisons of answers decided nothing, by the reason
 
     def judge(self, answered: Sequence[Answered]) -> list[Rewards]:
         """The rewards of each prompt's answers."""

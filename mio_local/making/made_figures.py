@@ -71,7 +71,7 @@ def words(found: Figures, making: Making, judge: str) -> list[str]:
     left = making.left
     for name, counts in (
         ("answers in no pair", left.answers), ("pairs left out", left.pairs), ("prompts without a pair", left.prompts),
-        ("answers without a reward", making.unjudged),
+        ("answers without a reward", making.unjudged), ("comparisons that decided nothing", making.dropped),
     ):  # fmt: skip
         if counts:
             lines.append(f"  {name}: " + ", ".join(f"{count:,} {why}" for why, count in counts.most_common()))

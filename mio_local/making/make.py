@@ -59,6 +59,7 @@ class Making:
     left: Filters
     asked: int
     unjudged: Counter[str] = field(default_factory=Counter[str])  # answers without a reward, by reason
+    dropped: Counter[str] = field(default_factory=Counter[str])  # comparisons that decided nothing, by reason
 
     @property
     def pairs(self) -> int:
@@ -141,7 +142,7 @@ class Maker:
             Made(answered, ids, rewards, choose(answered, rewards, self.settings, self._length, left, logps, pairs))
             for (answered, ids, rewards, logps), pairs in zip(whole, given, strict=True)
         ]
-        return Making(made, left, len(self.asked), Counter(self.judge.unjudged))
+        return Making(made, left, len(self.asked), Counter(self.judge.unjudged), Counter(self.judge.dropped))
 
     @property
     def _is_hard(self) -> bool:

@@ -82,7 +82,7 @@ def read_prompts(source: str, settings: DataSettings, limit: int = 0) -> Prompts
     return found
 
 
-def prompt_ids(chat: Chat, asked: Asked) -> Sequence[int]:
+def prompt_ids(chat: Chat, asked: Asked) -> list[int]:
     """The tokens that a prompt is asked with, after the system message of the chat's settings. Raises DataError."""
     return asked.ids or chat.generation_prompt(with_system(asked.prompt, chat.settings.system), asked.tools)
 
@@ -95,7 +95,7 @@ def askable(prompts: Prompts, chat: Chat, answer_tokens: int) -> Prompts:
     longest = settings.max_tokens - min(answer_tokens, settings.max_tokens // 2)
     for one in prompts.asked:
         try:
-            ids = list(prompt_ids(chat, one))
+            ids = prompt_ids(chat, one)
         except DataError as error:
             if settings.bad_rows == "error":
                 raise DataError(f"{one.where}: {error}{REMEDY}") from None

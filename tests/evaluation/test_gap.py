@@ -81,7 +81,7 @@ class Chats:
 
 
 class ByArm:
-    name, kind, threshold, unjudged = "arm", "answers", None, {}
+    name, kind, threshold, unjudged, dropped = "arm", "answers", None, {}, {}
 
     def judge(self, answered: Any) -> list[tuple[float, ...]]:
         return [tuple(float(REWARDS[int(text)]) for text in one.answers) for one in answered]

@@ -8,6 +8,7 @@ import pytest
 from mio_local.data.tokenise import chat_of
 from mio_local.learning import MakeSettings
 from mio_local.making.answered import Asked
+from mio_local.making.made_figures import figures, words
 from mio_local.making.make import Maker, make
 from mio_local.making.pair_lines import pair_lines
 from mio_local.making.work_file import Work
@@ -25,6 +26,7 @@ class Length:
 
     def __init__(self, fails=-1):
         self.unjudged: dict[str, int] = {}
+        self.dropped: dict[str, int] = {}
         self.fails, self.judged = fails, []
 
     def judge(self, answered):
@@ -112,7 +114,7 @@ def test_a_changed_prompt_costs_its_chunk_alone_and_more_prompts_keep_the_others
 
 def test_pairs_of_a_judge_and_the_hardest_by_the_models_own_likelihood(chat):
     gold = SimpleNamespace(
-        name="gold", threshold=1.0, kind="pairs", unjudged={},
+        name="gold", threshold=1.0, kind="pairs", unjudged={}, dropped={},
         judge=lambda answered: [(0.0,) * 4 for _ in answered],
         pairs=lambda answered, rewards: [[("known", text) for text in one.answers] for one in answered],
     )  # fmt: skip
@@ -136,3 +138,13 @@ def test_a_work_file_that_is_cut_anywhere_gives_the_same_lines(backend, chat, ti
         (tmp_path / "work").write_bytes(content[:cut])
         with Work(tmp_path / "work") as work:
             assert lines(make(model, chat, ASKED, SETTINGS, Length(), 3, work)) == expected
+
+
+def test_what_a_judge_did_not_decide_is_told(chat):
+    judge = Length()
+    judge.unjudged, judge.dropped = {"too long": 2}, {"a tie": 3, "the judge gave no verdict": 1}
+    settings = SETTINGS.model_copy(update={"negatives": "worst"})
+    making = make(Drawing(), chat, ASKED, settings, judge, 0)
+    told = words(figures(making, judge.threshold, 4, []), making, judge.name)
+    assert "  comparisons that decided nothing: 3 a tie, 1 the judge gave no verdict" in told
+    assert "  answers without a reward: 2 too long" in told

@@ -1,6 +1,7 @@
 """What every judge has: a count of the answers that got no reward, and no pairs of its own."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -66,6 +67,7 @@ class PlainJudge:
     def __init__(self, name: str, threshold: float | None) -> None:
         self.name, self.threshold = name, threshold
         self.unjudged: dict[str, int] = Unjudged()
+        self.dropped: dict[str, int] = Counter()
 
     def skip(self, reason: str, first: str = "", count: int = 1) -> None:
         """Count answers without a reward."""

@@ -32,8 +32,7 @@ def comparisons(answers: int) -> list[tuple[int, int]]:
 
 
 class ServerJudge(PlainJudge):
-    """Rewards from 0 to 1, by comparison with the prompt's other answers alone: no right and wrong. `dropped` counts
-    the comparisons that decided nothing, by reason.
+    """Rewards from 0 to 1, by comparison with the prompt's other answers alone: no right and wrong.
 
     Raises RecipeError as `Server` and `judge_prompt` do, and DataError for a server that is down, wants another key, or
     has no such model. From `judge` DataError too, once it does not answer any more.
@@ -48,7 +47,6 @@ class ServerJudge(PlainJudge):
         self._options: dict[str, Any] = {"temperature": 0, "max_tokens": TOKENS}
         self._pool = Closable(AT_ONCE, "judge-server")
         self._failed = 0
-        self.dropped: Counter[str] = Counter()
         if settings.judge_model:
             self._check_model()
 
@@ -78,7 +76,7 @@ class ServerJudge(PlainJudge):
                 won[winner] += 1
                 decided.update(pair)
                 continue
-            self.dropped[reason] += 1
+            self.dropped[reason] = self.dropped.get(reason, 0) + 1
             for number in pair:
                 why[number] = reason
         rewards = tuple(

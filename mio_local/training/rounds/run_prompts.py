@@ -81,7 +81,7 @@ def stand_ins(recipe: Recipe, chat: Chat, prompts: Sequence[Asked]) -> Examples:
     samples = LOSSES[recipe.loss.name].needs == "samples"
     others = recipe.make.answers - 2 if samples else recipe.loss.negatives - 1
     for number, asked in enumerate(prompts):
-        ids = list(prompt_ids(chat, asked))
+        ids = prompt_ids(chat, asked)
         size = min(recipe.data.max_tokens - len(ids), recipe.make.answer_tokens)
         filled = [ids[place % len(ids)] for place in range(size)]
         rewards = tuple(map(float, range(2 + others)))

@@ -53,6 +53,7 @@ class ByLetter:
 
     def __init__(self) -> None:
         self.unjudged: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
 
     def judge(self, answered: Any) -> list[tuple[float, ...]]:
         return [tuple(sum(map(ord, text)) % 97 / 97 for text in one.answers) for one in answered]
@@ -210,7 +211,7 @@ def test_the_judge_begins_once_and_is_ended_with_the_run(
     """A reward model takes seconds to load, and a reward function is a process."""
     need_library("mlx")
     seen: list[str] = []
-    begun = lambda self: seen.append("begun") or vars(self).update(unjudged=Counter())  # noqa: E731
+    begun = lambda self: seen.append("begun") or vars(self).update(unjudged=Counter(), dropped=Counter())  # noqa: E731
     monkeypatch.setattr(ByLetter, "__init__", begun)
     monkeypatch.setattr(ByLetter, "close", lambda self: seen.append("ended"))
     given = tables(tiny_model, prompts, "mlx")
