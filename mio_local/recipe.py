@@ -67,8 +67,8 @@ class EvalSettings(Section):
                          "--eval-every", ge=0)
     pairs: int = setting(256, "held-out pairs scored at most; 0 scores all", ge=0)
     batch_size: int = setting(0, "pairs in one forward pass; 0 means as in training", ge=0)
-    metric: Literal["loss", "rewards/accuracies", "rewards/margins", "logps/chosen"] = setting(
-        "loss", "held-out figure that chooses the best checkpoint"
+    metric: Literal["loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "reward/held_out"] = setting(
+        "loss", "held-out figure that chooses the best checkpoint; the reward where samples are drawn for it"
     )
     tasks: str = setting("", "JSONL of question and answer, answered greedily before and after: exact match")
     task_tokens: int = setting(128, "longest answer to a task question", ge=1)

@@ -72,8 +72,9 @@ def silent(progress: Progress) -> None:
 
 
 class Maker:
-    """Draws and judges by `run`, which may be interrupted and called again; `making` gives what is there. `key` names
-    the judge with all that its rewards depend on. With `reference` the answers are the reference's."""
+    """Draws and judges by `run`, which an interrupt ends at once, and the judge with it; another maker goes on then.
+    `making` gives what is there. `key` names the judge with all that its rewards depend on. With `reference` the
+    answers are the reference's."""
 
     def __init__(
         self, model: Model | None, chat: Chat, asked: Sequence[Asked], settings: MakeSettings, judge: Judge, seed: int,
@@ -120,6 +121,9 @@ class Maker:
             while judging:
                 told(0, 0, judging=True)
                 self._keep(*judging.popleft())
+        except KeyboardInterrupt:
+            self.judge.close()  # what it is at may take minutes
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
             for waiting in judging:

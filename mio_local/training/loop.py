@@ -6,7 +6,7 @@ app reads the directory. Nothing here depends on who is looking.
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
 
@@ -16,12 +16,13 @@ from mio_local.adapters.adapter import Adapter
 from mio_local.data.collate import Batch
 from mio_local.errors import RunError, one_line
 from mio_local.memory.rehearsal import telling
-from mio_local.objectives.losses import PairLogps
+from mio_local.objectives.losses import LOSSES, PairLogps
 from mio_local.objectives.metrics import Metrics, has_loss, held_out_metrics, join
 from mio_local.runs.control import COMMANDS, Control
 from mio_local.runs.events import Event, EventWriter, rewind
 from mio_local.training import checkpoint, health, tracked
 from mio_local.training.job import Job, as_pairs, held_out_batches
+from mio_local.training.measured.held_out_reward import REWARD
 from mio_local.training.measured.samples import Sampler
 from mio_local.training.measured.task_accuracy import greedy_answers
 from mio_local.training.measured.text_perplexity import TextScorer
@@ -140,15 +141,21 @@ class Loop:
             yield health.still_note(self.progress.step)
 
     def evaluate(self) -> Iterator[Event]:
-        """Score the held-out pairs, and plain text."""
+        """Score the held-out pairs, greedy answers and plain text; remember the best adapter; decide on an early
+        stop."""
+        figures: Metrics = {}
         if self.eval_batches:
-            yield from self.score_pairs()
-        if not self.broken:
-            yield from self.supply.measured()
-            yield from self.texts.events(self.progress.step, self.standing.on_the_way)
+            figures = yield from self.score_pairs()
+        if self.broken:
+            return
+        for event in self.supply.measured():
+            figures = {**figures, **event.values}
+            yield event
+        yield from self.texts.events(self.progress.step, self.standing.on_the_way)
+        yield from self.keep_best(figures)
 
-    def score_pairs(self) -> Iterator[Event]:
-        """Score the held-out pairs; remember the best adapter; decide on an early stop."""
+    def score_pairs(self) -> Generator[Event, None, Metrics]:
+        """Score the held-out pairs; returns their figures."""
         scored: list[PairLogps] = []
         total = sum(batch.size for batch in self.eval_batches)
         for batch in self.eval_batches:
@@ -159,20 +166,27 @@ class Loop:
         pairs = replace(join(scored), divergence=apart)
         metrics = self.standing.held_out = held_out_metrics(pairs, self.job.recipe.loss)
         self.standing.write(self.standing.state)  # the scoring is over
-        progress, settings = self.progress, self.job.recipe.eval
+        progress = self.progress
         yield Event("eval", progress.step, {**metrics, "pairs": total})
         yield from self.sampler.events(progress.step)
         if not math.isfinite(metrics["loss" if has_loss(pairs, self.job.recipe.loss) else "logps/chosen"]):
             self.broken = health.nonfinite_note(progress.step, metrics["loss"], "held-out loss")
             yield self.broken
-            return
+            return metrics
         progress.below = progress.below + 1 if health.sinking(metrics) else 0
         if low := health.below_note(progress.step, progress.below, metrics, self.job.recipe.loss):
             yield low
-        value = metrics[settings.metric]
-        sign = -1 if settings.metric == "loss" else 1  # the higher, the better
+        return metrics
+
+    def keep_best(self, figures: Metrics) -> Iterator[Event]:
+        """Publish the adapter where it is the best so far by `eval.metric`; stop where it has long not been."""
+        progress, metric = self.progress, self.job.recipe.eval.metric
+        if metric == "loss" and LOSSES[self.job.recipe.loss.name].needs == "samples" and REWARD in figures:
+            metric = REWARD  # a loss by rewards that were given long ago says nothing of the policy of now
+        value = figures.get(metric, math.nan)
         if not math.isfinite(value):  # there is no such figure of these pairs
             return
+        sign = -1 if metric == "loss" else 1  # the higher, the better
         if progress.best is None or sign * value > sign * progress.best:
             progress.best, progress.best_step, progress.bad_evals = value, progress.step, 0
             if progress.step:
@@ -181,7 +195,7 @@ class Loop:
             progress.bad_evals += 1
             if self.exhausted:
                 self.stopping = True
-                text = f"held-out {settings.metric} has not improved for {progress.bad_evals} evaluations"
+                text = f"held-out {metric} has not improved for {progress.bad_evals} evaluations"
                 yield health.note(progress.step, "info", "early", f"{text}; best at step {progress.best_step}")
 
     def task(self, *, reference: bool) -> Iterator[Event]:

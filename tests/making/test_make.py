@@ -1,6 +1,7 @@
 """Drawing and judging that was stopped goes on to the same pairs, whatever it was stopped at."""
 
 import random
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -138,6 +139,15 @@ def test_a_work_file_that_is_cut_anywhere_gives_the_same_lines(backend, chat, ti
         (tmp_path / "work").write_bytes(content[:cut])
         with Work(tmp_path / "work") as work:
             assert lines(make(model, chat, ASKED, SETTINGS, Length(), 3, work)) == expected
+
+
+def test_an_interrupt_ends_what_the_judge_is_at(chat):
+    closed = threading.Event()
+    judge = Length()
+    judge.judge, judge.close = lambda answered: closed.wait(60) and 1 / 0, closed.set
+    with pytest.raises(KeyboardInterrupt):
+        make(Drawing(fails=1), chat, ASKED, SETTINGS, judge, 0)  # while the first chunk is judged
+    assert closed.is_set()
 
 
 def test_what_a_judge_did_not_decide_is_told(chat):

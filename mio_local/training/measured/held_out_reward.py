@@ -11,6 +11,8 @@ from mio_local.objectives.intervals import standard_error
 from mio_local.sampling import Draws
 from mio_local.training.job import Job
 
+REWARD = "reward/held_out"  # mean reward
+
 
 def held_out_reward(job: Job, judge: Judge, asked: Sequence[Asked]) -> dict[str, Any]:
     """The values of a `reward` event, see `runs.events`; none where the judge rewards no single answer."""
@@ -22,7 +24,7 @@ def held_out_reward(job: Job, judge: Judge, asked: Sequence[Asked]) -> dict[str,
         return {}
     lengths = [len(ids[0]) for ids in drawn]
     found = {
-        "reward/held_out": float(rewards.mean()), "reward/held_out_stderr": standard_error(rewards),
+        REWARD: float(rewards.mean()), f"{REWARD}_stderr": standard_error(rewards),
         "prompts": len(rewards), "answer_tokens": float(np.mean(lengths)),
     }  # fmt: skip
     if judge.threshold is not None:

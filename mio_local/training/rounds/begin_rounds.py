@@ -7,6 +7,7 @@ from mio_local.objectives.losses import LOSSES
 from mio_local.recipe import Recipe
 from mio_local.runs.control import Control
 from mio_local.training.job import Job
+from mio_local.training.measured.held_out_reward import REWARD
 from mio_local.training.rounds.rounds import Rounds
 from mio_local.training.steps.supply import Supply
 
@@ -15,6 +16,10 @@ def judge_for(recipe: Recipe) -> Judge | None:
     """The judge of a recipe's rounds; None where it has none. Raises MioError where it cannot begin, or they could make
     nothing that the objective learns from."""
     made, loss = recipe.make, recipe.loss
+    by_reward = recipe.eval.metric == REWARD
+    if by_reward and not recipe.train.rounds:
+        raise RecipeError(f"eval.metric = {REWARD}: rewards are given in rounds alone; add --rounds and --judge, or "
+                          "take another metric")  # fmt: skip
     if not recipe.train.rounds:
         return None
     if made.answers < 2:
@@ -23,6 +28,10 @@ def judge_for(recipe: Recipe) -> Judge | None:
         raise RecipeError("--judge hand: rounds go on by themselves; make pairs with mio-local data make, and train on "
                           "these with --data")  # fmt: skip
     judge = judge_of(made, trusted=may_run(made), seed=recipe.train.seed)
+    if by_reward and judge.kind == "pairs" and judge.threshold is None:
+        judge.close()
+        raise RecipeError(f"eval.metric = {REWARD}: --judge {made.judge} makes pairs and rewards no answer; take "
+                          "another metric, or a judge that does")  # fmt: skip
     if LOSSES[loss.name].needs != "pairs" and judge.kind == "pairs":
         judge.close()
         raise RecipeError(f"--loss {loss.name}: needs a reward for each answer, and --judge {made.judge} makes pairs "

@@ -13,8 +13,9 @@ from mio_local.recipe import build
 from mio_local.training.rounds.begin_rounds import judge_for
 
 
-def recipe(loss: str = "mio", rounds: int = 2, **make: Any) -> Any:
-    return build({"loss": {"name": loss}, "train": {"rounds": rounds}, "make": make}, "test")
+def recipe(loss: str = "mio", rounds: int = 2, metric: str = "loss", **make: Any) -> Any:
+    tables = {"loss": {"name": loss}, "train": {"rounds": rounds}, "eval": {"metric": metric}, "make": make}
+    return build(tables, "test")
 
 
 @pytest.mark.parametrize(("given", "told"), [
@@ -23,6 +24,8 @@ def recipe(loss: str = "mio", rounds: int = 2, **make: Any) -> Any:
     ({"judge": "gold", "loss": "copg"}, "--loss copg: needs a reward .* --judge gold"),
     ({"judge": "mismatch", "loss": "rloo"}, "--loss rloo: needs a reward .* --judge mismatch"),
     ({"judge": "gold", "loss": "kto"}, "--loss kto: needs a reward"),
+    ({"judge": "mismatch", "metric": "reward/held_out"}, "eval.metric = reward.*: --judge mismatch .* no answer"),
+    ({"rounds": 0, "metric": "reward/held_out"}, "eval.metric = reward/held_out: .* add --rounds and --judge"),
 ])  # fmt: skip
 def test_rounds_that_could_make_nothing_are_refused(given: dict[str, Any], told: str) -> None:
     with pytest.raises(RecipeError, match=told):
@@ -31,7 +34,7 @@ def test_rounds_that_could_make_nothing_are_refused(given: dict[str, Any], told:
 
 @pytest.mark.parametrize("loss", ["mio", "dpo"])
 def test_pairs_of_a_judge_are_enough_for_objectives_of_pairs(loss: str) -> None:
-    judge_for(recipe(loss, judge="gold"))
+    judge_for(recipe(loss, judge="gold", metric="reward/held_out"))  # it has a checker's rewards
     assert judge_for(recipe("rloo", rounds=0, judge="gold")) is None  # no rounds, no matter
 
 

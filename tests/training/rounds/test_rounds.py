@@ -223,3 +223,19 @@ def test_the_judge_begins_once_and_is_ended_with_the_run(
     with pytest.raises(DataError):
         start(build(given, "test"), tmp_path, "never")
     assert seen == ["begun", "ended"] * 2
+
+
+@pytest.mark.parametrize("loss", ["mio", "rloo"])
+def test_the_best_checkpoint_is_that_of_the_greatest_held_out_reward(
+    tiny_model: Path, tmp_path: Path, prompts: Path, loss: str
+) -> None:
+    """Asked for, and by itself where the objective learns from samples."""
+    given = tables(tiny_model, prompts, "auto", name=loss)
+    if loss == "mio":
+        given["eval"] = {**given["eval"], "metric": "reward/held_out"}
+    job = start(build(given, "test"), tmp_path, "best")
+    list(train(job))
+    rewards = [(event["reward/held_out"], event["step"]) for event in repeatable(job.run) if event["type"] == "reward"]
+    assert len({reward for reward, _ in rewards}) > 1
+    best = max(rewards, key=lambda one: (one[0], -one[1]))
+    assert (job.progress.best, job.progress.best_step) == best
