@@ -189,3 +189,26 @@ async def test_where_the_model_fails_the_pairs_are_shown_as_text(folder: Path) -
         await go(pilot, screen, 1)
         await until(pilot, lambda: "no tokens shown: no tokenizer" in text(screen))
         assert "pair 1 of 1,000" in text(screen)
+
+
+@pytest.mark.parametrize(("loss", "sent"), [
+    ({"name": "dpo"}, {}), ({"name": "kto"}, {"name": "kto", "negatives": 1}),
+    ({"name": "mio", "negatives": 3}, {"name": "mio", "negatives": 3}),
+])  # fmt: skip
+async def test_rows_are_read_as_the_objective_needs_them(
+    folder: Path, loss: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    async with form(folder, tables={**TABLES, "loss": loss}) as (pilot, screen):
+        await settled(pilot, screen)
+        assert dict(FakePreview.asked)["open"]["loss"] == sent
+
+
+async def test_the_prompts_of_rounds_are_no_pairs(folder: Path) -> None:
+    tables = {**TABLES, "train": {"rounds": 3}, "make": {"judge": "last-number"}}
+    async with form(folder, tables=tables) as (pilot, screen):
+        await go(pilot, screen, 1)
+        await until(pilot, lambda: "prompts, read when the training starts" in text(screen))
+        assert FakePreview.asked == []
+        await go(pilot, screen, 3)
+        await until(pilot, lambda: "prompts of pairs.jsonl, read when the training starts" in text(screen))
+        assert "no data is chosen" not in text(screen)

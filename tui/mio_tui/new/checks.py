@@ -69,8 +69,12 @@ def of_folder(name: str, card: ModelCard | None) -> Check:
 def of_data(state: State) -> list[Check]:
     """Whether there are pairs that can be trained on."""
     data, source = state.data, state.draft.text("data.source")
+    if state.rounds:
+        source = state.draft.text("make.prompts") or source
     if not source:
         return [Check(WRONG, "no data is chosen", DATA)]
+    if state.rounds:
+        return [Check(FINE, f"prompts of {shown(source)}, read when the training starts", DATA)]
     if data.key is None or data.key != state.wanted():
         words = data.error if data.key is None and data.error else "the pairs have not been read yet"
         return [Check(WAIT, words, DATA, ask="data")]

@@ -7,6 +7,8 @@ from typing import Any
 from rich.text import Text
 from textual.message import Message
 
+from mio_local.data.reading.wanted import PAIRS, wanted_of
+from mio_local.learning import LossSettings
 from mio_local.models.hub import ModelCard
 from mio_tui.formatting import line
 from mio_tui.new.draft import Draft
@@ -17,6 +19,7 @@ from mio_tui.new.lookups.lasting import Lasting
 from mio_tui.new.needs import SIGNS, Needs
 
 TRUST_KEY = "model.trust_remote_code"
+READING = ("train.seed", "train.rounds", "loss.name", "loss.negatives")  # what is read depends on these too
 
 
 @dataclass
@@ -88,14 +91,23 @@ class State:
     start_after: bool = False  # start when the download is done
 
     def wanted(self) -> tuple[Any, ...] | None:
-        """What the preview is to open, data, model and seed; None while no data is named, or one of these is wrong."""
+        """What the preview is to open, data, model, seed, and of the objective what the reading depends on; None while
+        no data is named, one of these is wrong, or the data are the prompts of rounds."""
         draft = self.draft
-        wrong = any(key.startswith(("data.", "model.")) or key == "train.seed" for key in draft.errors())
-        if wrong or not draft.text("data.source"):
+        wrong = any(key.startswith(("data.", "model.")) or key in READING for key in draft.errors())
+        if wrong or self.rounds or not draft.text("data.source"):
             return None
         model = draft.section("model")
         allowed = bool(draft.value(TRUST_KEY)) and self.trusted == draft.text("model.name")
-        return draft.section("data"), {**model, "trust_remote_code": allowed}, draft.value("train.seed")
+        loss = {name: draft.value(f"loss.{name}") for name in ("name", "negatives")}
+        pairs_alone = wanted_of(LossSettings.model_construct(**loss)) == PAIRS
+        seed = draft.value("train.seed")
+        return draft.section("data"), {**model, "trust_remote_code": allowed}, seed, {} if pairs_alone else loss
+
+    @property
+    def rounds(self) -> bool:
+        """Whether the run is to make its pairs itself, of prompts."""
+        return "train.rounds" not in self.draft.errors() and bool(self.draft.value("train.rounds"))
 
 
 class Step(Fields):

@@ -19,7 +19,7 @@ from mio_tui.formatting import line
 from mio_tui.new import stock
 from mio_tui.new.key_field import Field, editor
 from mio_tui.new.lookups.suggestions import offered_data
-from mio_tui.new.state import TRUST_KEY, Data, State, Step
+from mio_tui.new.state import READING, TRUST_KEY, Data, State, Step
 from mio_tui.new.steps.columns import Columns
 from mio_tui.new.steps.data_list import DataList
 from mio_tui.new.steps.pair import facts_text
@@ -27,6 +27,7 @@ from mio_tui.new.steps.pairview import PairView
 from mio_tui.new.steps.remedies import HELD_OUT_KEY, Remedies, beside
 
 PAUSE = 0.4  # seconds without a key before the pairs are read anew
+ROUNDS = "prompts, read when the training starts: rounds of the model's own answers"
 FIELDS = (("data.split", "split"), ("data.limit", "limit"), ("data.max_tokens", "max tokens"))
 
 
@@ -140,11 +141,11 @@ class DataStep(Step):
         self.state.data = Data(error=event.words)
         self._found()
 
-    async def _open(self, settings: dict[str, Any], model: dict[str, Any], seed: int) -> None:
+    async def _open(self, settings: dict[str, Any], model: dict[str, Any], *rest: Any) -> None:
         data = self.state.data
         data.beside = await aside(beside, settings["source"])
         try:
-            data.opened = await self._ask_open(data, settings, model, seed)
+            data.opened = await self._ask_open(data, settings, model, *rest)
         except PreviewError as error:
             data.error = str(error)
             await self.query_one(Columns).put(error.answer, settings["columns"])
@@ -166,16 +167,16 @@ class DataStep(Step):
             self._reopened = None
 
     async def _ask_open(
-        self, data: Data, settings: dict[str, Any], model: dict[str, Any], seed: int
+        self, data: Data, settings: dict[str, Any], model: dict[str, Any], seed: int, loss: dict[str, Any]
     ) -> dict[str, Any]:
         """Open with the model's tokens; as plain text where the model is what fails."""
         try:
-            return await self.preview.ask("open", data=settings, model=model, seed=seed)
+            return await self.preview.ask("open", data=settings, model=model, seed=seed, loss=loss)
         except PreviewError as error:
             if not model["name"] or error.answer.get("available"):
                 raise
             data.untokenised = str(error)
-            return await self.preview.ask("open", data=settings, model={"name": ""}, seed=seed)
+            return await self.preview.ask("open", data=settings, model={"name": ""}, seed=seed, loss=loss)
 
     async def _count(self, data: Data) -> bool:
         """Fetch the statistics over all pairs; whether the process lives."""
@@ -222,7 +223,8 @@ class DataStep(Step):
         files.set_class(shown or bool(data.busy and self.current), "-gone")
         files.narrow(draft.text("data.source"))
         facts = self.query_one("#data-facts", Static)
-        facts.update(facts_text(data) if shown else line(data.busy if self.current else "", style="bold"))
+        busy = ROUNDS if self.state.rounds else data.busy if self.current else ""
+        facts.update(facts_text(data) if shown else line(busy, style="bold"))
 
     def action_list(self) -> None:
         """From the fields to the list."""
@@ -253,7 +255,7 @@ class DataStep(Step):
 
     def sync_soon(self, key: str) -> None:
         """A key was edited, here or elsewhere: read the pairs anew once the typing pauses."""
-        if not key.startswith("data.") and key not in ("train.seed", TRUST_KEY):
+        if not key.startswith("data.") and key not in (*READING, TRUST_KEY):
             return
         if self._pause:
             self._pause.stop()
