@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from mio_local import printing
@@ -18,6 +19,8 @@ from mio_local.recipe import BackendSettings
 from mio_local.runs.directory import runs_folder
 from mio_local.storage.paths import expanded
 from mio_local.text import visible
+
+NAMES = {"torch": "PyTorch", "mlx_lm": "mlx-lm"}
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -72,18 +75,26 @@ def _uses(found: Source, to: str, place: Path, bits: int) -> list[str]:
     """The commands that load it; a model that is quantised again is its own library's alone."""
     at, base = (visible(shlex.quote(str(value))) for value in (place, base_name(found)))
     if to == "mlx":
-        return [f"mlx_lm.generate --model {base} --adapter-path {at} --prompt '...'"]
+        return [_if_there(f"mlx_lm.generate --model {base} --adapter-path {at} --prompt '...'", "mlx_lm")]
     if to == "peft":
-        return [printing.with_peft(_loader(found.base), base_name(found), place)]
+        return [_if_there(printing.with_peft(_loader(found.base), base_name(found), place), "torch")]
     by_library = {
-        "mlx": f"mlx_lm.generate --model {at} --prompt '...'",
-        "cuda": printing.in_python("transformers", _loader(found.base) or "AutoModelForCausalLM", place),
+        "mlx": _if_there(f"mlx_lm.generate --model {at} --prompt '...'", "mlx_lm"),
+        "cuda": _if_there(
+            printing.in_python("transformers", _loader(found.base) or "AutoModelForCausalLM", place), "torch"
+        ),
     }
     shape, own = known_shape(found.base), found.open().name
     was_quantised = found.model.quantize or quantised(found.base)
     # experts out of a quantised base are written as its own library stacks them
     alone = bits or (was_quantised and shape is not None and shape.experts > 1)
     return [text for name, text in by_library.items() if name == own or not (alone or _unknown(name, found))]
+
+
+def _if_there(command: str, package: str) -> str:
+    """The command, with a remark where what it needs is not here."""
+    there = PathFinder.find_spec(package)  # whatever this process leaves out of its own imports
+    return command if there else f"{command}  # needs {NAMES[package]}, which is not installed here"
 
 
 def _loader(base: Path) -> str:

@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,13 @@ def main(arguments: argparse.Namespace) -> int:
         except OSError as error:
             raise RunError(f"--out {out}: cannot be written: {error.strerror or error}") from None
     printer.print(f"report: {visible(str(out))}")
-    opener = "open" if sys.platform == "darwin" else "xdg-open"
-    printing.next_steps(printer, f"{opener} {visible(shlex.quote(str(out)))}")
+    opener = shutil.which("open" if sys.platform == "darwin" else "xdg-open")
+    if out.suffix == ".html" and opener:
+        printing.next_steps(printer, f"{Path(opener).name} {visible(shlex.quote(str(out)))}")
+    elif out.suffix == ".html":
+        printer.print(f"next: open {visible(out.absolute().as_uri())} in a browser")
+    else:
+        printing.next_steps(printer, f"less {visible(shlex.quote(str(out)))}")
     return 0
 
 

@@ -2,11 +2,13 @@
 
 import ast
 import graphlib
+import importlib
 from collections import defaultdict
 from pathlib import Path
 
 import grimp
 import pytest
+from textual.dom import DOMNode
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("mio_local", "backends/mio_mlx", "backends/mio_cuda", "tui/mio_tui")
@@ -53,3 +55,19 @@ def test_no_imports_form_a_ring() -> None:
     graph = grimp.build_graph("mio_local", "mio_mlx", "mio_cuda", "mio_tui", cache_dir=None)
     ring = graphlib.TopologicalSorter({one: graph.find_modules_directly_imported_by(one) for one in graph.modules})
     ring.prepare()  # raises CycleError, which names the ring
+
+
+def test_no_two_widgets_share_a_name() -> None:
+    """A style names a widget by its class, so that of one screen would be drawn on the other."""
+    for file in NAMED:
+        if "mio_tui" in file.parts:
+            importlib.import_module(".".join(file.relative_to(ROOT / "tui").with_suffix("").parts))
+    found: dict[str, set[str]] = defaultdict(set)
+    waiting: list[type[DOMNode]] = [DOMNode]
+    while waiting:
+        one = waiting.pop()
+        if not one.__module__.startswith("tests."):
+            found[one.__name__].add(one.__module__)
+        waiting += one.__subclasses__()
+    assert {name: places for name, places in found.items() if len(places) > 1} == {}
+    assert len(found) > 100

@@ -60,7 +60,7 @@ def written(capsys, folder, *names, out):
     assert cli.run(["report", *names, "--runs", str(folder), "--out", str(out)]) == 0
     said = capsys.readouterr().out
     assert f"report: {out}" in said
-    assert "open " in said.splitlines()[-1]
+    assert said.splitlines()[-1].startswith(("next: open file:", "  xdg-open", "  open", "  less"))
     return out.read_text(encoding="utf-8")
 
 
@@ -279,6 +279,7 @@ def test_where_it_goes_by_default(tmp_path, folder, capsys, monkeypatch):
         fakes.make_run(folder, name, steps=10)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr("shutil.which", {"open": "/usr/bin/open"}.get)
     assert cli.run(["report", "a", "--runs", str(folder)]) == 0
     assert (folder / "a" / "report.html").exists()
     assert cli.run(["report", "a", "b", "--runs", str(folder)]) == 0

@@ -16,7 +16,7 @@ from mio_local.chat.start import ChatStart
 from mio_local.sampling import Sampling
 from mio_local.services.child import Child
 from mio_tui.app import MioApp
-from mio_tui.chat.side import Panel
+from mio_tui.chat.side import VoicePanel
 from mio_tui.screens.chat import ChatScreen
 from mio_tui.screens.run_list import RunsScreen
 from tests.helpers.exporting import train
@@ -57,7 +57,7 @@ def runs(folder, tmp_path):
 
 def said(app):
     """The words at the foot of every panel, once all have answered."""
-    return [str(panel.border_subtitle) for panel in app.screen.query(Panel) if panel.display]
+    return [str(panel.border_subtitle) for panel in app.screen.query(VoicePanel) if panel.display]
 
 
 async def ready(pilot):
@@ -100,7 +100,7 @@ async def test_side_by_side_then_a_pair(runs, size):
         await ready(pilot)
         await ask(pilot, "What is 3 + 4? [/INST] [red]")
         assert seen(pilot).count("What is 3 + 4? [/INST] [red]") == 2
-        panels = list(app.screen.query(Panel))
+        panels = list(app.screen.query(VoicePanel))
         assert [panel.voice for panel in panels] == ["base", "one"]
         assert (panels[0].region.y == panels[1].region.y) == (size[0] > 100)  # beside one another where there is room
         answers = app.screen.talk.turns[-1].answers
@@ -127,7 +127,7 @@ async def test_again_draws_another_answer_to_the_same_question(runs):
         await ready(pilot)
         app.screen.sampling = app.screen.sampling.model_copy(update={"temperature": 1.5})
         await pilot.press("f2")
-        assert [panel.voice for panel in app.screen.query(Panel) if panel.display] == ["one"]
+        assert [panel.voice for panel in app.screen.query(VoicePanel) if panel.display] == ["one"]
         await ask(pilot, SUM)
         assert "no two answers" in await refused(pilot, "f4")
         await pilot.press("ctrl+r")
@@ -212,10 +212,13 @@ async def test_two_runs_share_one_base(runs):
         await pilot.press("space", "down", "space", "t")
         await until(pilot, lambda: isinstance(app.screen, ChatScreen))
         app.screen.query_one("#ask", Input).focus()
-        await pilot.press("a", "enter")
-        await until(pilot, lambda: "the model is not there yet" in notes(app))
+        await pilot.press("q", "enter")
+        await until(pilot, lambda: "asked as soon as the model is there" in notes(app))
         await ready(pilot)
-        assert sorted(panel.voice for panel in app.screen.query(Panel)) == ["base", "one", "two"]
+        await until(pilot, lambda: not app.screen.busy, 60)
+        assert [turn.question for turn in app.screen.talk.turns] == ["q"]
+        await pilot.press("a")
+        assert sorted(panel.voice for panel in app.screen.query(VoicePanel)) == ["base", "one", "two"]
         app.screen.query_one("#ask", Input).post_message(events.Paste("one\n  two\nthree"))
         await until(pilot, lambda: app.screen.query_one("#ask", Input).value == "aone   two three")
         await until(pilot, lambda: "3 lines became one" in notes(app))
@@ -239,7 +242,7 @@ async def test_a_process_that_dies_is_told_and_started_again(endless):
         app.screen.sampling = app.screen.sampling.model_copy(update={"max_tokens": 1900})
         app.screen.query_one("#ask", Input).value = "Tell me all."
         await pilot.press("enter")
-        await until(pilot, lambda: any(panel.growing for panel in app.screen.query(Panel)), 60)
+        await until(pilot, lambda: any(panel.growing for panel in app.screen.query(VoicePanel)), 60)
         os.kill(app.screen.client.process.pid, signal.SIGKILL)
         await until(pilot, lambda: not app.screen.busy, 30)
         await until(pilot, lambda: app.screen.ready and app.screen.client.alive, 60)

@@ -4,14 +4,14 @@ import pytest
 from textual.app import App
 from textual.widgets import Static
 
-from mio_tui.chat.side import Panel
+from mio_tui.chat.side import VoicePanel
 from mio_tui.chat.transcript import Reply, Turn
 from tests.helpers.tui.screens import screen_text
 
 
 class One(App[None]):
     def compose(self):
-        yield Panel("one")
+        yield VoicePanel("one")
 
 
 def answered(text):
@@ -22,7 +22,7 @@ def answered(text):
 async def shown():
     app = One()
     async with app.run_test(size=(40, 12)) as pilot:
-        panel = app.query_one(Panel)
+        panel = app.query_one(VoicePanel)
 
         async def say(text):
             panel.hear(text)

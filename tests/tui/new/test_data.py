@@ -45,8 +45,10 @@ async def test_down_leads_to_the_list_of_what_is_here_and_from_field_to_field_on
         await pilot.press("down")
         assert files.has_focus
         await pilot.press("enter")
-        await until(pilot, lambda: screen.state.data.opened)
+        await until(pilot, lambda: screen.query_one(PairView).has_focus)
         assert screen.state.draft.text("data.source") == "pairs.jsonl"
+        await pilot.press("right")
+        await until(pilot, lambda: "pair 2 of 1,000" in text(screen))
         box(screen, "data.source").focus()
         await pilot.press("down")
         assert box(screen, "data.eval_source").has_focus

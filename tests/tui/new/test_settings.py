@@ -219,3 +219,24 @@ async def test_arrows_go_round_all_fields(folder: Path) -> None:
         for _ in seen:
             await pilot.press("down")
         assert screen.focused is first
+
+
+async def test_arrows_pass_the_line_of_all_settings_and_the_first_of_them_is_seen(folder: Path) -> None:
+    async with form(folder, tables=TABLES) as (pilot, screen):
+        await settled(pilot, screen)
+        await go(pilot, screen, 2)
+        line = screen.query_one("#settings-all")
+        box(screen, "run.name").focus()
+        await pilot.press("down")
+        await until(pilot, lambda: line.has_focus)
+        await until(pilot, lambda: "enter opens all settings" in text(screen))
+        await pilot.press("up")
+        assert box(screen, "run.name").has_focus
+        await pilot.press("f4")
+        await until(pilot, lambda: screen.app.focused in screen.query("#settings-more *"))
+        opened = screen.app.focused
+        await until(pilot, lambda: opened.region in screen.query_one("#settings-fields").region)
+        await pilot.press("up")
+        await until(pilot, lambda: line.has_focus)
+        await pilot.press("down")
+        assert screen.app.focused is opened

@@ -12,11 +12,11 @@ REDRAW = 0.08  # seconds between two drawings of an answer that grows
 LONG = 100_000  # characters
 
 
-class Panel(VerticalScroll):
+class VoicePanel(VerticalScroll):
     """What a voice said, and how fast. It stays at its end while it grows, unless somebody scrolled up."""
 
     DEFAULT_CSS = """
-    Panel {
+    VoicePanel {
         height: 1fr; width: 1fr; padding: 0 1; border: round $border-blurred;
         & > Static { height: auto; }
         &.-speaking { border: round $primary; }

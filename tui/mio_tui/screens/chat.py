@@ -20,7 +20,7 @@ from mio_local.text import visible_line
 from mio_tui.base import MOVING, MioScreen
 from mio_tui.chat.ask import Question
 from mio_tui.chat.sampling_dialog import ChatSettings
-from mio_tui.chat.side import Panel
+from mio_tui.chat.side import VoicePanel
 from mio_tui.chat.transcript import Conversation, Reply, Turn
 from mio_tui.formatting import block, line
 
@@ -65,6 +65,7 @@ class ChatScreen(MioScreen[None]):
         self.system: str | None = None  # not known before the model is there
         self.voices: list[str] = []
         self.ready = self.busy = self.stopping = False
+        self.asked = False  # whether enter was pressed before the model was there
         self.saved = 0  # pairs, here, that were not taken back
         self.doing = "starting"
 
@@ -99,11 +100,15 @@ class ChatScreen(MioScreen[None]):
         self.voices = [BASE, *(voice for voice in answer["voices"] if voice != BASE)]
         if self.system is None:
             self.system = str(answer["system"])
-        await self.fill(*(Panel(voice) for voice in self.voices))
+        await self.fill(*(VoicePanel(voice) for voice in self.voices))
         self.ready, self.doing = True, ""
         self.show_turns()
-        self.query_one("#ask", Input).focus()
+        entry = self.query_one("#ask", Input)
+        entry.focus()
         self.tell()
+        if self.asked and (question := entry.value.strip()):
+            self.ask(question)
+        self.asked = False
 
     async def fill(self, *widgets: Widget) -> None:
         """Put these where the answers are."""
@@ -117,13 +122,13 @@ class ChatScreen(MioScreen[None]):
         chosen = [voice for voice in self.voices if self.who == "both" or (voice == BASE) == (self.who == BASE)]
         return chosen or self.voices
 
-    def panel(self, voice: str) -> Panel:
+    def panel(self, voice: str) -> VoicePanel:
         """A voice's panel."""
-        return next(panel for panel in self.query(Panel) if panel.voice == voice)
+        return next(panel for panel in self.query(VoicePanel) if panel.voice == voice)
 
     def show_turns(self) -> None:
         """Draw the conversation on every side."""
-        for panel in self.query(Panel):
+        for panel in self.query(VoicePanel):
             panel.display = panel.voice in self.shown
             panel.show(self.talk.turns)
 
@@ -136,11 +141,15 @@ class ChatScreen(MioScreen[None]):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         question = event.value.strip()
-        if not self.ready:
-            self.notify("the model is not there yet; enter again once it is")
-        if not question or not self.ready or self.busy:
-            return
-        event.input.value = ""
+        if question and not self.ready and self.doing:
+            self.asked = True
+            self.notify("asked as soon as the model is there")
+        if question and self.ready and not self.busy:
+            self.ask(question)
+
+    def ask(self, question: str) -> None:
+        """Put a question to the voices."""
+        self.query_one("#ask", Input).value = ""
         self.talk.ask(question)
         self.show_turns()
         self.answer()
@@ -187,7 +196,9 @@ class ChatScreen(MioScreen[None]):
 
     def action_retry(self) -> None:
         """Answer the last question once more, with another seed."""
-        if self.talk.turns and self.ready and not self.busy:
+        if not self.talk.turns:
+            self.notify("nothing was asked yet; type a question, then enter")
+        elif self.ready and not self.busy:
             self.answer()
 
     def action_better(self, index: int) -> None:
@@ -257,7 +268,7 @@ class ChatScreen(MioScreen[None]):
             return
         self.talk = Conversation()
         self.show_turns()
-        for panel in self.query(Panel):
+        for panel in self.query(VoicePanel):
             panel.border_subtitle = ""
 
     def action_settings(self) -> None:
@@ -271,7 +282,7 @@ class ChatScreen(MioScreen[None]):
 
     def action_scroll(self, pages: int) -> None:
         """Scroll every side."""
-        for panel in self.query(Panel):
+        for panel in self.query(VoicePanel):
             panel.scroll_relative(y=pages * max(1, panel.size.height - 1), animate=False)
 
     def action_out(self) -> None:

@@ -278,6 +278,7 @@ class DataStep(Step):
     def on_data_list_chosen(self, event: DataList.Chosen) -> None:
         event.stop()
         self.state.draft.choose_data(event.offer.source, event.offer.settings)
+        self._refocus = True  # the list is hidden once its pairs are there
         self.put_all()
         self.post_message(self.Changed("data.source"))
         self.sync()

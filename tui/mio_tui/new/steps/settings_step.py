@@ -60,6 +60,15 @@ HELP = {
 }
 
 
+class AllFields(VerticalScroll, can_focus=False, inherit_bindings=False):
+    """The fields, which page keys scroll; the arrows, which scroll such a container else, move from one to the next."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("pageup", "page_up", "Scroll up", show=False),
+        Binding("pagedown", "page_down", "Scroll down", show=False),
+    ]
+
+
 class SettingsStep(Step):
     """The form: a wrong value says why beside its field, as it is typed. Where there is room it is one page, with model
     and data, each of which enter leads to, and f4 opens all settings."""
@@ -91,7 +100,7 @@ class SettingsStep(Step):
         self.focused_key = ""
 
     def compose(self) -> ComposeResult:
-        yield VerticalScroll(id="settings-fields", can_focus=False)
+        yield AllFields(id="settings-fields")
         yield StaticText(id="settings-needs")
         yield StaticText(id="settings-help")
 
@@ -130,6 +139,7 @@ class SettingsStep(Step):
             if field.key == key:
                 if field.edited:
                     field.edited.focus()
+                    self.call_after_refresh(field.edited.scroll_visible, animate=False)  # once it has its place
                 elif tries:  # it is being mounted, or removed as the app ends
                     self.focus_key(key, tries - 1)
 
@@ -197,6 +207,8 @@ class SettingsStep(Step):
             self.tell_help()
         elif isinstance(event.widget, Place):
             self.query_one("#settings-help", StaticText).show(line(event.widget.help))
+        else:
+            self.tell_help()
 
     def shown_value(self, key: str) -> str:
         if key == RUN_NAME:
@@ -219,6 +231,9 @@ class SettingsStep(Step):
 
     def tell_help(self) -> None:
         """Show the help, or the whole error, of the field that has the focus."""
+        if any(button.has_focus for button in self.query(Button)):
+            self.query_one("#settings-help", StaticText).show(line("enter opens all settings, or closes them again"))
+            return
         key = self.focused_key
         words = HELP.get(key) or (KEYS[key].description if key in KEYS else "")
         error = self.state.name_error if key == RUN_NAME else self.state.draft.error(key)
