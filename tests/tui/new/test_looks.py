@@ -49,6 +49,7 @@ async def still(pilot: Any, screen: Any, step: int) -> None:
     await settled(pilot, screen)
     await until(pilot, lambda: screen.state.template and screen.state.lasting)
     screen.go(step)
+    await until(pilot, lambda: screen.app.focused and screen.step in screen.app.focused.ancestors_with_self)
     before, same = "", 0
     while same < 5:  # a busy machine draws late
         await pilot.pause(0.1)

@@ -108,7 +108,7 @@ async def test_a_field_that_is_never_mounted_holds_no_key_up(folder: Path, monke
         await settled(pilot, screen)
         await go(pilot, screen, 2)
         monkeypatch.setattr(Field, "edited", None)  # as where the app ends meanwhile
-        screen.settings.focus_key("train.seed", 20)
+        screen.settings.focus_key("train.seed")
         await pilot.press("f1")
         await until(pilot, lambda: screen.app.screen is not screen, 10)
         monkeypatch.undo()

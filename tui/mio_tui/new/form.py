@@ -140,6 +140,8 @@ class Form(MioScreen[None]):
         number = max(0, min(number, len(NAMES) - 1))
         if not self.steps[number].is_attached:
             return
+        if number != self.at:
+            self.set_focus(None)  # now: what is hidden with it drops it later, wherever it is by then
         self.at = number
         self.query_one(ContentSwitcher).current = self.step.id
         self.query_one(FactsSide).set_class(self.step is self.review, "-gone")  # which says all of it

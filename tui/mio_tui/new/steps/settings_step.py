@@ -1,5 +1,6 @@
 """Step 3: how to train. Every key of the recipe can be reached here."""
 
+import asyncio
 from collections.abc import Iterator
 from functools import partial
 from typing import ClassVar, cast
@@ -52,7 +53,7 @@ MAIN = {
 ELSEWHERE = ("model.name", "data.source")  # the steps before
 REST = [key for key in KEYS if key not in MAIN and key not in ELSEWHERE]
 RUN_NAME = "run.name"
-TRIES = 200  # refreshes until a field is mounted
+TRIES, PAUSE = 200, 0.01  # looks, and seconds between them, until a field is mounted
 HELP = {
     EFFORT: "how much of the data is trained on: sets the epochs, and takes the steps back",
     RUN_NAME: "name of the run; empty makes one from model and objective",
@@ -126,22 +127,20 @@ class SettingsStep(Step):
         self.focus_key(self.focused_key or "loss.beta")
         self.call_after_refresh(self.tell)
 
-    def focus_key(self, key: str, tries: int = TRIES) -> None:
+    def focus_key(self, key: str) -> None:
         """Put the focus on a key's field, wherever it is."""
-        cast("Mio", self.app).before_keys(partial(self._focus, key, tries))
+        cast("Mio", self.app).before_keys(partial(self._focus, key))
 
-    def _focus(self, key: str, tries: int) -> None:
+    async def _focus(self, key: str) -> None:
         if key in REST and not self.query(f"#{field_id(key)}"):
             self.show_all()
-            self.focus_key(key, tries)
-            return
-        for field in self.query(Field):
-            if field.key == key:
-                if field.edited:
-                    field.edited.focus()
-                    self.call_after_refresh(field.edited.scroll_visible, animate=False)  # once it has its place
-                elif tries:  # it is being mounted, or removed as the app ends
-                    self.focus_key(key, tries - 1)
+        for _ in range(TRIES):  # it is being mounted, or removed as the app ends
+            edited = next((field.edited for field in self.query(Field) if field.key == key), None)
+            if edited:
+                edited.focus()
+                self.call_after_refresh(edited.scroll_visible, animate=False)  # once it has its place
+                return
+            await asyncio.sleep(PAUSE)
 
     def show_all(self) -> None:
         """Show the rest of the keys."""
