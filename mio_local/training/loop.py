@@ -181,7 +181,8 @@ class Loop:
     def keep_best(self, figures: Metrics) -> Iterator[Event]:
         """Publish the adapter where it is the best so far by `eval.metric`; stop where it has long not been."""
         progress, metric = self.progress, self.job.recipe.eval.metric
-        if metric == "loss" and LOSSES[self.job.recipe.loss.name].needs == "samples" and REWARD in figures:
+        in_rounds = self.job.recipe.train.rounds > 0
+        if metric == "loss" and in_rounds and LOSSES[self.job.recipe.loss.name].needs == "samples":
             metric = REWARD  # a loss by rewards that were given long ago says nothing of the policy of now
         value = figures.get(metric, math.nan)
         if not math.isfinite(value):  # there is no such figure of these pairs

@@ -39,11 +39,12 @@ def given_prompts(recipe: Recipe) -> list[Prompts]:
 def split_prompts(recipe: Recipe, chat: Chat, given: Sequence[Prompts] = ()) -> RunPrompts:
     """The recipe's prompts as they are asked, the held-out ones by its fraction and seed, or those of its held-out
     pairs; `given` are those that were read. Raises DataError, HubError."""
-    read, *held_out = [askable(each, chat, recipe.make.answer_tokens) for each in given or given_prompts(recipe)]
-    found, skipped, told = read.asked, sum(read.skipped.values()), read.told()
-    for other in held_out:
-        skipped, told = skipped + sum(other.skipped.values()), told + [f"held out: {line}" for line in other.told()]
-        return RunPrompts(found, other.asked, skipped, told)
+    read = [askable(each, chat, recipe.make.answer_tokens) for each in given or given_prompts(recipe)]
+    skipped = sum(sum(each.skipped.values()) for each in read)
+    told = [*read[0].told(), *(f"held out: {line}" for each in read[1:] for line in each.told())]
+    found = read[0].asked
+    if len(read) > 1:
+        return RunPrompts(found, read[1].asked, skipped, told)
     order = list(range(len(found)))
     random.Random(f"prompts/{recipe.train.seed}").shuffle(order)
     size = round(recipe.data.eval_fraction * len(found))

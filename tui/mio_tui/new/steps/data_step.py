@@ -141,11 +141,11 @@ class DataStep(Step):
         self.state.data = Data(error=event.words)
         self._found()
 
-    async def _open(self, settings: dict[str, Any], model: dict[str, Any], *rest: Any) -> None:
+    async def _open(self, settings: dict[str, Any], model: dict[str, Any], seed: int, loss: dict[str, Any]) -> None:
         data = self.state.data
         data.beside = await aside(beside, settings["source"])
         try:
-            data.opened = await self._ask_open(data, settings, model, *rest)
+            data.opened = await self._ask_open(data, settings, model, seed, loss)
         except PreviewError as error:
             data.error = str(error)
             await self.query_one(Columns).put(error.answer, settings["columns"])
@@ -226,11 +226,8 @@ class DataStep(Step):
         busy = ROUNDS if self.state.rounds else data.busy if self.current else ""
         facts.update(facts_text(data) if shown else line(busy, style="bold"))
 
-    def action_list(self) -> None:
-        """From the fields to the list."""
-        self._to_list()
-
-    def _to_list(self) -> bool:
+    def action_list(self) -> bool:
+        """From the fields to the list; whether there is one."""
         files = self.query_one(DataList)
         if offered := bool(files.display and files.listed):
             files.focus()
@@ -273,7 +270,7 @@ class DataStep(Step):
 
     def below(self, field: Field) -> bool:
         """Down leads from the name of the data to the list of what is here, as it does from a model's name."""
-        return field.key == "data.source" and self._to_list()
+        return field.key == "data.source" and self.action_list()
 
     def on_data_list_chosen(self, event: DataList.Chosen) -> None:
         event.stop()
