@@ -1,5 +1,6 @@
 """A prompt with the answers that were drawn to it: what a judge is given."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -45,7 +46,7 @@ class Judge(Protocol):
     threshold: float | None
     kind: str
     unjudged: dict[str, int]  # how many answers got no reward, by the reason
-    dropped: dict[str, int]  # how many comparisons of answers decided nothing, by the reason
+    dropped: Counter[str]  # how many comparisons of answers decided nothing, by the reason
 
     def judge(self, answered: Sequence[Answered]) -> list[Rewards]:
         """The rewards of each prompt's answers."""

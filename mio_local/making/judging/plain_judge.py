@@ -67,7 +67,7 @@ class PlainJudge:
     def __init__(self, name: str, threshold: float | None) -> None:
         self.name, self.threshold = name, threshold
         self.unjudged: dict[str, int] = Unjudged()
-        self.dropped: dict[str, int] = Counter()
+        self.dropped: Counter[str] = Counter()
 
     def skip(self, reason: str, first: str = "", count: int = 1) -> None:
         """Count answers without a reward."""

@@ -76,7 +76,7 @@ class ServerJudge(PlainJudge):
                 won[winner] += 1
                 decided.update(pair)
                 continue
-            self.dropped[reason] = self.dropped.get(reason, 0) + 1
+            self.dropped[reason] += 1
             for number in pair:
                 why[number] = reason
         rewards = tuple(

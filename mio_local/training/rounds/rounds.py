@@ -31,7 +31,7 @@ from mio_local.training.rounds.held_out_pairs import HELD_OUT_FILE, held_out_of
 from mio_local.training.rounds.policy_drift import drift
 from mio_local.training.rounds.round_notes import RoundNotes, far_note
 from mio_local.training.rounds.round_summary import summary
-from mio_local.training.rounds.run_prompts import most_steps, of_round, round_size, split_prompts
+from mio_local.training.rounds.run_prompts import most_steps, of_round, round_size
 from mio_local.training.rounds.trained_groups import digest_of, examples_of
 from mio_local.training.steps.supply import Supply
 
@@ -44,7 +44,8 @@ class Rounds(Supply):
     def __init__(self, job: Job, control: Control, judge: Judge, key: str) -> None:
         super().__init__(job)
         self.control, self.judge, self.key = control, judge, key
-        self.prompts = job.prompts or split_prompts(job.recipe, job.chat)
+        assert job.prompts  # a run of rounds is prepared and reopened with them
+        self.prompts = job.prompts
         self.folder = job.run.path / "rounds"
         private_folder(self.folder)
         self.start = Reference(job.model, Store(file=self.folder / "reference.bin"))
