@@ -102,6 +102,11 @@ def program(name: str = PROGRAM) -> str:
     return shlex.quote(path)
 
 
+def opener() -> str | None:
+    """The desktop's program that opens a file or folder by its kind; None where there is none."""
+    return shutil.which("open" if sys.platform == "darwin" else "xdg-open")
+
+
 def as_typed(text: str) -> str:
     """A message with the commands of ours in it as `program` says."""
     return re.sub(rf"(?<![\w./-]){PROGRAM}(?= [a-z])", lambda _: program(), text)

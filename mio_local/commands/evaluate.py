@@ -32,6 +32,7 @@ from mio_local.progress import Report
 from mio_local.recipe import BackendSettings, Recipe, build, keys
 from mio_local.reports.evidence import FORGETTING
 from mio_local.runs.directory import runs_folder
+from mio_local.runs.summary import Verdict, verdict_of
 from mio_local.text import visible
 from mio_local.training.integrity import check_data, check_start
 from mio_local.training.rounds.held_out_pairs import held_out_examples
@@ -53,6 +54,7 @@ def main(arguments: argparse.Namespace) -> int:
     backend = BackendSettings(name=arguments.backend, device=arguments.device)
     on = subject(runs_folder(arguments.runs), arguments.run, arguments.checkpoint, arguments.model, backend)
     pairs, reading = _takes_pairs(on, arguments), _reading(on, arguments)
+    before = verdict_of(on.run.read_status()) if on.run else None
     if not (pairs or names or questions or texts):
         raise RecipeError(f"{on.title}: nothing to evaluate; add --tasks, --questions or --forgetting"
                           + (", or --data with pairs" if on.source else ""))  # fmt: skip
@@ -109,7 +111,7 @@ def main(arguments: argparse.Namespace) -> int:
         if tasks:
             found = tasks.run(model, chat, on.base, arguments.seed, report, adapted=on.source is not None)
             take(found, chat_template=arguments.apply_chat_template)
-    _show(on, results, arguments, out)
+    _show(on, results, before, arguments, out)
     return 0
 
 
@@ -159,8 +161,9 @@ def _named(source: str) -> str:
 
 
 def _show(
-    on: Subject, results: Sequence[Result], arguments: argparse.Namespace, out: printing.Console
-) -> None:
+    on: Subject, results: Sequence[Result], before: Verdict | None, arguments: argparse.Namespace,
+    out: printing.Console,
+) -> None:  # fmt: skip
     loss = on.recipe.loss
     what = f"{on.title}, {arguments.checkpoint}, step {on.step}" if on.run else on.title
     records = [result.event(on.step, on.checkpoint).values for result in results]
@@ -184,6 +187,10 @@ def _show(
     for line in said:
         out.print(f"  {line}")
     if on.run:
+        if now := verdict_of(on.run.read_status()):
+            out.print(printing.verdict_line(now))
+            if before and before.kind != now.kind:
+                out.print(f"  before this evaluation: {before.kind}")
         printing.next_steps(out, f"mio-local show {printing.called(on.run)}")
     elif on.source:
         printing.next_steps(out, f"mio-local export {visible(arguments.run)} --to merged")

@@ -4,8 +4,6 @@ import argparse
 import os
 import re
 import shlex
-import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from markupsafe import Markup
 
 from mio_local import __version__, printing
 from mio_local.errors import RecipeError, RunError
+from mio_local.process import opener
 from mio_local.reports import plotting, svg
 from mio_local.reports.document import Document, collect
 from mio_local.reports.markdown import fenced, plain, shown
@@ -54,9 +53,9 @@ def main(arguments: argparse.Namespace) -> int:
         except OSError as error:
             raise RunError(f"--out {out}: cannot be written: {error.strerror or error}") from None
     printer.print(f"report: {visible(str(out))}")
-    opener = shutil.which("open" if sys.platform == "darwin" else "xdg-open")
-    if out.suffix == ".html" and opener:
-        printing.next_steps(printer, f"{Path(opener).name} {visible(shlex.quote(str(out)))}")
+    by = opener()
+    if out.suffix == ".html" and by:
+        printing.next_steps(printer, f"{Path(by).name} {visible(shlex.quote(str(out)))}")
     elif out.suffix == ".html":
         printer.print(f"next: open {visible(out.absolute().as_uri())} in a browser")
     else:

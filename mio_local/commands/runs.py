@@ -138,7 +138,7 @@ def show(arguments: argparse.Namespace) -> int:
         out.print(f"step {visible_line(str(event.get('step', '—')))}: {printing.task_line(event)}")
     if past.of("benchmark"):
         title = "benchmarks; preference and kl are nats against the reference, intervals are 95 %"
-        for made in printing.benchmarks(title, past.of("benchmark")):
+        for made in printing.benchmarks(title, past.benchmarks()):
             out.print(made)
     for event in past.of("note"):
         out.print(printing.note_line(event | {"text": f"step {event.get('step', '—')}: {event.get('text', '')}"}))

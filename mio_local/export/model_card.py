@@ -84,12 +84,11 @@ def _held_out(history: History, step: int) -> dict[str, Any]:
 
 
 def benchmarks(history: History, step: int) -> list[dict[str, Any]]:
-    """What was measured of the adapter of `step`, the newest of each kind; of pairs only the run's held-out ones."""
-    newest: dict[tuple[str, ...], dict[str, Any]] = {}
-    for event in map(benchmark, history.of("benchmark")):
-        if event["step"] == step and not (event["name"] in ("preference", "kl") and event["data"]):
-            newest[tuple(event[key] for key in ("name", "metric", "of", "data"))] = event
-    return list(newest.values())
+    """What was measured of the adapter of `step`; of pairs only the run's held-out ones."""
+    return [
+        event for event in map(benchmark, history.benchmarks())
+        if event["step"] == step and not (event["name"] in ("preference", "kl") and event["data"])
+    ]
 
 
 def _row(event: dict[str, Any]) -> list[str]:

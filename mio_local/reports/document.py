@@ -140,7 +140,7 @@ def _part(run: Run, label: str) -> Part:
         [_text(event) for event in spread(history.of("text"), MOST_EVALS)],
         spread(history.of("round"), MOST_EVALS),
         [_reward(event) for event in spread(history.of("reward"), MOST_EVALS)],
-        [benchmark(event) for event in history.of("benchmark")[-MOST_BENCHMARKS:]], notes, _commands(info),
+        [benchmark(event) for event in history.benchmarks()[-MOST_BENCHMARKS:]], notes, _commands(info),
         _frozen(run, history.recipe),
     )  # fmt: skip
 

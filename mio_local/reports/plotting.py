@@ -129,7 +129,7 @@ def _compare(axis: Any, history: History, key: str, style: dict[str, Any]) -> No
 
 def _interval(axis: Any, history: History, key: str, style: dict[str, Any]) -> None:
     """What `mio-local eval` found of the held-out pairs, with its interval."""
-    for event in history.of("benchmark"):
+    for event in history.benchmarks():
         ends: list[Any] = [event.get("value"), event.get("low"), event.get("high")]
         mine = event.get("name") == "preference" and not event.get("data")
         if mine and event.get("metric") == key and all(map(is_number, ends)):

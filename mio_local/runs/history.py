@@ -48,6 +48,11 @@ class History:
         found = self.of(kind)
         return found[-1] if found else {}
 
+    def benchmarks(self) -> list[dict[str, Any]]:
+        """What `mio-local eval` found: the newest of each figure, at a step and on the same data."""
+        keys, found = ("name", "metric", "of", "data", "step"), self.of("benchmark")
+        return list({tuple(str(event.get(key) or "") for key in keys): event for event in found}.values())
+
     def series(self, kind: str, key: str) -> tuple[list[int], list[float]]:
         """(steps, values) of one figure; events that lack it, or hold no number, are passed over, and accuracies of a
         model that has not moved."""

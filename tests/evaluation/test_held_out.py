@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from mio_local import printing
 from mio_local.cli import run
 from mio_local.data.task_questions import Question, rule
 from mio_local.evaluation.held_out import PREFERENCE, distinct_prompts, divergence, exact_match
@@ -14,6 +15,7 @@ from mio_local.objectives.intervals import proportion
 from mio_local.progress import silent
 from mio_local.runs.directory import Run
 from mio_local.runs.events import Event, EventWriter, rewind
+from mio_local.runs.summary import Verdict, verdict_of
 from mio_local.runs.tail import Tail
 from tests.helpers import fakes
 from tests.helpers.backends import BACKENDS, both, logits, move, noisy, start
@@ -132,6 +134,25 @@ def test_a_run_scores_as_its_trainer_did(trained, capsys):
     assert "kl" in (shown := capsys.readouterr().out)
     assert f"{found['preference', 'loss', 'policy']['low']:.3f}, " in shown
     assert run(["plot", str(trained.path)]) == 0
+    evaluated(trained, "--samples", 4)
+    capsys.readouterr()
+    assert run(["show", str(trained.path)]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "per_answer" in line]
+    assert [row[-1] for row in rows] == ["4"]  # the newest, once
+
+
+def test_a_verdict_that_an_evaluation_changes_is_told(trained, capsys):
+    with trained.locked():
+        trained.amend_status(verdict=Verdict("both rise", "chosen +1, rejected +2").kept())
+    evaluated(trained)
+    now = verdict_of(trained.read_status())
+    assert now is not None
+    assert now.kind != "both rise"
+    told = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert printing.verdict_line(now) in told
+    assert "before this evaluation: both rise" in told
+    evaluated(trained)
+    assert "before this evaluation" not in capsys.readouterr().out
 
 
 def test_the_picture_has_the_intervals(tmp_path):

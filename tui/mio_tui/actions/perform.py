@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from textual.app import App
 
 from mio_local.errors import MioError, one_line
 from mio_local.export.choices import CHOICES
-from mio_local.process import program
+from mio_local.process import opener, program
 from mio_local.runs import trash
 from mio_local.runs.directory import Run, elsewhere
 from mio_local.runs.remarks import read_remarks, set_note, set_tags
@@ -131,14 +130,14 @@ class Performer:
 
     def folder(self) -> None:
         """By the desktop's own program, where there is a desktop."""
-        opener = shutil.which("open" if sys.platform == "darwin" else "xdg-open")
+        by = opener()
         desktop = sys.platform == "darwin" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
-        if not opener or not desktop or "SSH_CONNECTION" in os.environ:
+        if not by or not desktop or "SSH_CONNECTION" in os.environ:
             self._copy(str(self.run.path), "no desktop here to open it; copied instead")
             return
         nothing = subprocess.DEVNULL
         subprocess.Popen(  # a program of the user's, with a window of its own
-            [opener, str(self.run.path)], stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True
+            [by, str(self.run.path)], stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True
         )
 
     def _ask(self, question: Ask | AskText, then: Callable[[str | None], None]) -> None:
