@@ -9,8 +9,8 @@ PIP := $(BIN)/python -m pip install --quiet --constraint .ci/constraints.txt
 # the mkl wheel is 300 MB: only where MLX runs on the CPU and the system has no OpenBLAS
 EXTRA := $(if $(filter Darwin,$(shell uname -s)),,$(if $(wildcard /usr/lib/*/openblas-pthread/libopenblas.so.0),,[cpu]))
 
-# MLX's own BLAS is some 50 times slower on a Linux CPU; one thread each, as there are two workers; hundreds of processes
-# are started, each of which would compile our modules where no bytecode is written
+# MLX's own BLAS is some 50 times slower on a Linux CPU; one thread each, as there are several workers; hundreds of
+# processes are started, each of which would compile our modules where no bytecode is written
 FAST_BLAS = $(shell $(BIN)/python -c 'from mio_local.process import fast_library as f; print(f() or "")')
 TESTED = PYTHONDONTWRITEBYTECODE= LD_PRELOAD=$(FAST_BLAS) OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_THREADING_LAYER=SEQUENTIAL \
 	$(BIN)/python -m pytest
@@ -27,8 +27,9 @@ lint: $(VENV)/test
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-cache
 
+# three workers for two cores: a quarter of the time a test waits, for a process or for the app
 unit: $(VENV)/test
-	$(TESTED) -n 2 --dist worksteal -m "not slow"
+	$(TESTED) -n 3 --dist worksteal -m "not slow"
 
 slow: $(VENV)/test
 	$(TESTED) -n 2 --dist worksteal -m slow

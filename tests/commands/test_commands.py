@@ -11,9 +11,10 @@ from mio_local.backends import installed
 from mio_local.runs.directory import Run
 from tests.helpers import fakes
 from tests.helpers.backends import need_library
+from tests.helpers.some import fast
 
 
-@pytest.fixture(scope="module", params=installed())
+@pytest.fixture(scope="module", params=fast(installed(), ["mlx"]))
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path,
             tiny_pairs: Path) -> Path:  # fmt: skip
     """A folder with two finished runs, a (mio) and b (dpo), trained by `mio-local train`."""

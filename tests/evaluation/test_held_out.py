@@ -21,6 +21,7 @@ from tests.helpers import fakes
 from tests.helpers.backends import BACKENDS, both, logits, move, noisy, start
 from tests.helpers.fakes import read_events
 from tests.helpers.rounding import EPS
+from tests.helpers.some import fast
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 
@@ -90,7 +91,7 @@ def test_the_divergence_is_the_enumerated_one(backend, tiny_model):
     assert width < 1.5 * wanted
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
+@pytest.fixture(scope="module", params=fast(BACKENDS, ["cuda"]))
 def trained(request, tiny_model, tiny_pairs, tmp_path_factory):
     """A finished run of three steps, with checkpoints."""
     folder = tmp_path_factory.mktemp("runs")

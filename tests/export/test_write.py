@@ -214,7 +214,7 @@ def test_a_quantised_base_is_dequantised(backend, bits, wide_model, tiny_pairs, 
     assert "quantization" not in (place / "config.json").read_text()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@mlx_and_slow_cuda
 def test_an_adapter_of_a_quantised_base_for_either_library(backend, wide_model, tiny_pairs, tmp_path, capsys):
     """Each library quantises in its own way, so the check is on the plain base, on which the adapter is the same."""
     if backend == "cuda":
@@ -228,7 +228,7 @@ def test_an_adapter_of_a_quantised_base_for_either_library(backend, wide_model, 
     same_logits(*found)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@mlx_and_slow_cuda
 def test_a_merged_model_is_quantised_again_on_request(backend, wide_model, tiny_pairs, tmp_path, capsys):
     if backend == "cuda":
         pytest.importorskip("bitsandbytes")

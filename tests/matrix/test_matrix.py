@@ -42,6 +42,7 @@ def check(rows):
     assert any(row.said["train"] == "ok" for row in rows.values())
 
 
+@pytest.mark.slow
 def test_one_that_takes_pictures_and_the_two_libraries_names_in_it(tmp_path):
     check(walked("gemma3", tmp_path))
     for backend in ("mlx", "cuda"):

@@ -137,6 +137,7 @@ def listed(hub: HubStand, home: Path) -> list[list[Any]]:
     return json.loads(ended.stdout)
 
 
+@pytest.mark.slow
 def test_branch_that_moves_meanwhile_is_fetched_as_it_was(
     hub: HubStand, home: Path, served: Path, tmp_path: Path
 ) -> None:
@@ -173,6 +174,7 @@ def test_hub_that_ignores_ranges_sends_the_file_again(hub: HubStand, home: Path,
     assert [one.status for one in hub.weights_sent()] == [200, 200, 200]
 
 
+@pytest.mark.slow
 def test_connection_that_keeps_breaking_keeps_the_part(hub: HubStand, home: Path, served: Path) -> None:
     part = part_of(home, served / SHARDS[0])
     part.write_bytes((served / SHARDS[0]).read_bytes()[:30_000])
@@ -210,6 +212,7 @@ def test_full_disk_is_named_before_the_download(hub: HubStand, home: Path) -> No
     assert hub.weights_sent() == []
 
 
+@pytest.mark.slow
 def test_second_download_of_the_same_model_is_refused(hub: HubStand, home: Path) -> None:
     hub.pace = 5_000
     with subprocess.Popen(COMMAND, env=hub.environment(home), stdout=subprocess.PIPE) as first:

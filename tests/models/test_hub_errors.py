@@ -69,6 +69,7 @@ def test_unreachable_hub_is_named_for_a_model(tmp_path: Path, tiny_pairs: Path) 
     assert "unreachable" in line
 
 
+@pytest.mark.slow
 def test_unreachable_hub_is_named_for_data(tmp_path: Path, tiny_model: Path) -> None:
     line = refused(tmp_path, CLOSED, "data", "check", "org/pairs")
     assert "org/pairs" in line

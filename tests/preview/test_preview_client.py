@@ -113,6 +113,7 @@ async def test_a_request_that_its_asker_gives_up(preview: Preview, tiny_pairs: P
     assert (await preview.ask("pair", row=3))["row"] == 3
 
 
+@pytest.mark.slow
 async def test_an_open_that_takes_long_gives_way_to_the_next(
     preview: Preview, tmp_path: Path, tiny_pairs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

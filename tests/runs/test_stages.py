@@ -12,7 +12,7 @@ from mio_local.recipe import build, read_toml
 from mio_local.runs.directory import Run
 from mio_local.runs.stages import stages
 from mio_local.training.reopen import reopen
-from tests.helpers.backends import both
+from tests.helpers.backends import mlx_and_slow_cuda
 from tests.helpers.fakes import read_events
 
 
@@ -46,7 +46,7 @@ def words(model, pairs, backend, runs, *more):
     return [str(word) for word in [*given, "--rank", "4", *SMALL]]
 
 
-@both
+@mlx_and_slow_cuda
 def test_two_commands(backend, tiny_model, tiny_pairs, tmp_path, mistake):
     supervised = ["--loss", "sft", "--name", "taught", "--epochs", "3", "--learning-rate", "3e-2"]
     assert run(words(tiny_model, tiny_pairs, backend, tmp_path, *supervised)) == 0
@@ -82,7 +82,7 @@ def test_two_commands(backend, tiny_model, tiny_pairs, tmp_path, mistake):
 
 
 
-@both
+@mlx_and_slow_cuda
 def test_one_recipe(backend, tiny_model, tiny_pairs, tmp_path, capsys):
     both_at_once = ["sft-then-mio", "--name", "t", "--sft-epochs", "3", "--sft-learning-rate", "3e-2", "--steps", "2"]
     given = words(tiny_model, tiny_pairs, backend, tmp_path)

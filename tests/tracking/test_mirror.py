@@ -118,6 +118,7 @@ def test_a_mirror_that_is_killed_leaves_the_run_as_it_is(job: Any, file: Path, m
     assert mirrored.run.read_status()["tracked"]["trouble"] == "its process ended unexpectedly (signal 9)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["init", "log", "finish"])
 def test_a_library_that_hangs_is_waited_for_no_longer_than_said(
     place: str, job: Any, file: Path, monkeypatch: pytest.MonkeyPatch

@@ -99,6 +99,7 @@ def test_a_library_that_is_missing_is_told_before_anything_is_done(
     assert mistake(*words, "--detach") == line
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_tracker_and_with_none(
     tiny_model: Path, tiny_pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mistake: Any
 ) -> None:

@@ -20,9 +20,10 @@ from mio_local.training.prepare import start
 from mio_local.training.reopen import reopen
 from tests.helpers.backends import need_library
 from tests.helpers.fakes import read_events
+from tests.helpers.some import fast
 
 
-@pytest.fixture(params=installed())
+@pytest.fixture(params=fast(installed(), ["mlx"]))
 def backend(request: pytest.FixtureRequest) -> str:
     """Each registered backend."""
     need_library(request.param)

@@ -55,14 +55,11 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
 
 
-@pytest.fixture(params=installed())
+@pytest.fixture(params=fast(installed(), ["cuda"]))
 def backend(request: pytest.FixtureRequest) -> str:
     """Each registered backend."""
     need_library(request.param)
     return str(request.param)
-
-
-first_backend = pytest.mark.parametrize("backend", fast(installed(), installed()[:1]), indirect=True)
 
 
 def run_through(folder: Path, name: str, tables: dict[str, Any]) -> Run:
@@ -91,7 +88,6 @@ def test_a_run_that_dies_after_any_event_goes_on_to_the_bit(
     assert files(job.run.adapter) == files(straight.adapter)
 
 
-@first_backend
 def test_a_torn_last_event_is_cut_off(tmp_path: Path, tiny_model: Path, tiny_pairs: Path, backend: str) -> None:
     """A kill in the middle of a write leaves half a line; resuming writes that event again, whole."""
     tables = recipe_tables(tiny_model, tiny_pairs, backend)
@@ -107,7 +103,6 @@ def test_a_torn_last_event_is_cut_off(tmp_path: Path, tiny_model: Path, tiny_pai
     assert repeatable(job.run) == repeatable(straight)
 
 
-@first_backend
 def test_a_stop_finishes_the_step_saves_and_can_be_resumed(
     tmp_path: Path, tiny_model: Path, tiny_pairs: Path, backend: str
 ) -> None:

@@ -16,12 +16,13 @@ from mio_local.runs.summary import row_of
 from mio_local.training.measured.text_perplexity import Perplexity
 from tests.helpers.backends import BACKENDS, need_library
 from tests.helpers.fakes import read_events
+from tests.helpers.some import fast
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 STEPS = 4
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
+@pytest.fixture(scope="module", params=fast(BACKENDS, ["mlx"]))
 def trained(request: pytest.FixtureRequest, tiny_model: Path, tiny_pairs: Path, tmp_path_factory: Any) -> Run:
     """A run of a few steps that are large enough to be seen in the text, scored at the start, half-way and the end."""
     need_library(request.param)

@@ -175,6 +175,7 @@ async def test_both_charts_move_together(tmp_path, pair):
 # export
 
 
+@pytest.mark.slow
 async def test_export_writes_both_files_and_says_where(tmp_path, pair, monkeypatch):
     here = tmp_path / "here"
     here.mkdir()

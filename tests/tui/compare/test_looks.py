@@ -89,6 +89,7 @@ async def test_one_run_left_alone(shown):
     await shown([fakes.make_run(Path("runs"), "only")], (80, 24), "escape")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 async def test_loss_on_a_log_axis_by_time_zoomed_with_a_crosshair(shown, size):
     await shown(pair(), size, "m", "m", "l", "b", "b", "z", "left", "left")

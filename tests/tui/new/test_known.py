@@ -57,6 +57,7 @@ def test_a_relative_folder_is_the_model_that_is_listed_by_its_whole_path(tmp_pat
     assert Shelf(local=[card]).find("") is None
 
 
+@pytest.mark.slow
 async def test_a_chosen_model_of_the_hub_is_looked_up_for_its_estimate(folder: Path, monkeypatch: Any) -> None:
     async with form(folder, tables=TABLES | {"model": {"name": "org/elsewhere"}}) as (pilot, screen):
         await until(pilot, lambda: screen.state.needs)
@@ -74,6 +75,7 @@ async def test_a_chosen_model_of_the_hub_is_looked_up_for_its_estimate(folder: P
         assert "memory: known once the model is here" in text(screen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "dash"),
     first(2, [

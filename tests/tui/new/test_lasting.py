@@ -34,6 +34,7 @@ async def test_the_review_tells_how_long_by_an_earlier_run(measured: Path) -> No
         assert screen.at == 3
 
 
+@pytest.mark.slow
 async def test_both_take_the_time_of_both(measured: Path) -> None:
     fakes.make_run(measured, "demo-mio")
     fakes.make_run(measured, "demo-dpo", loss="dpo")

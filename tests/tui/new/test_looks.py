@@ -132,6 +132,7 @@ async def test_wrong_settings(folder: Path, same: Same, size: Any) -> None:
         await same(pilot, screen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 2])
 async def test_light(folder: Path, same: Same, step: int) -> None:
     async with form(folder, (140, 45), TABLES) as (pilot, screen):
@@ -140,6 +141,7 @@ async def test_light(folder: Path, same: Same, step: int) -> None:
         await same(pilot, screen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 2])
 async def test_without_colour(
     folder: Path, same: Same, monkeypatch: pytest.MonkeyPatch, step: int

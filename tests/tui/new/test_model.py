@@ -208,6 +208,7 @@ async def test_a_partial_model_is_shown_as_such(folder: Path, monkeypatch: Any) 
         await until(pilot, lambda: isinstance(screen.app.screen, Ask))
 
 
+@pytest.mark.slow
 async def test_a_start_waits_for_the_download(
     folder: Path, tmp_path: Path, shown: list[Run], launched: list[Any], monkeypatch: Any
 ) -> None:

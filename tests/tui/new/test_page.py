@@ -17,6 +17,7 @@ folder = new_run_form.folder
 ROOM, LITTLE = (110, 32), (80, 24)
 
 
+@pytest.mark.slow
 async def test_memory_duration_and_doubts_stand_beside_every_step(folder: Path) -> None:
     warning = "the chosen answer is the longer one"
     FakePreview.summarised = {"summary": SUMMARY | {"tokens_a_pair": 14_875.0}, "warnings": [warning], "stops": ""}
@@ -35,6 +36,7 @@ async def test_memory_duration_and_doubts_stand_beside_every_step(folder: Path) 
         assert "✓ needs ~3.6 GB of 27 GB free: fits · about 20 min" in text(screen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [ROOM, LITTLE])
 async def test_the_effort_is_a_choice_of_epochs(folder: Path, size: tuple[int, int]) -> None:
     async with form(folder, size, TABLES | {"train": {"steps": 7}}) as (pilot, screen):
@@ -56,6 +58,7 @@ async def test_the_effort_is_a_choice_of_epochs(folder: Path, size: tuple[int, i
         assert "‹ as below ›" in text(screen)
 
 
+@pytest.mark.slow
 async def test_model_and_data_are_on_the_page_where_there_is_room(folder: Path) -> None:
     async with form(folder, ROOM, TABLES) as (pilot, screen):
         await settled(pilot, screen)
@@ -78,6 +81,7 @@ async def test_model_and_data_are_on_the_page_where_there_is_room(folder: Path) 
         assert not isinstance(screen.app.focused, Place)
 
 
+@pytest.mark.slow
 async def test_all_settings_are_one_key_away(folder: Path) -> None:
     async with form(folder, ROOM, TABLES) as (pilot, screen):
         await settled(pilot, screen)
@@ -103,6 +107,7 @@ async def test_what_has_not_changed_is_not_drawn_again(folder: Path, monkeypatch
         assert drawn == []
 
 
+@pytest.mark.slow
 async def test_a_field_that_is_never_mounted_holds_no_key_up(folder: Path, monkeypatch: Any) -> None:
     async with form(folder, LITTLE, TABLES) as (pilot, screen):
         await settled(pilot, screen)

@@ -80,6 +80,7 @@ async def test_a_choice_is_turned_by_keys_and_by_the_mouse(folder: Path) -> None
         assert not screen.state.draft.both
 
 
+@pytest.mark.slow
 async def test_every_key_of_the_recipe_can_be_edited(folder: Path) -> None:
     async with form(folder, tables=TABLES) as (pilot, screen):
         await go(pilot, screen, 2)
@@ -94,6 +95,7 @@ async def test_every_key_of_the_recipe_can_be_edited(folder: Path) -> None:
         assert "train.adam_eps: AdamW epsilon" in text(screen)
 
 
+@pytest.mark.slow
 async def test_the_preview_runs_remote_code_where_that_was_allowed_by_hand(folder: Path) -> None:
     def allowed() -> list[bool]:
         return [fields["model"]["trust_remote_code"] for do, fields in FakePreview.asked if do == "open"]
@@ -112,6 +114,7 @@ async def test_the_preview_runs_remote_code_where_that_was_allowed_by_hand(folde
         await until(pilot, lambda: allowed()[-1])
 
 
+@pytest.mark.slow
 async def test_what_follows_from_the_settings_is_said(folder: Path) -> None:
     tables = TABLES | {"train": {"batch_size": 2, "accumulate": 8}, "loss": {"beta": 0.2}}
     async with form(folder, (140, 45), tables=tables) as (pilot, screen):
@@ -126,6 +129,7 @@ async def test_what_follows_from_the_settings_is_said(folder: Path) -> None:
         await until(pilot, lambda: "= 2.0 epochs of 950 pairs" in text(screen))
 
 
+@pytest.mark.slow
 async def test_the_same_key_in_two_steps_is_one(folder: Path) -> None:
     async with form(folder, tables=TABLES) as (pilot, screen):
         await go(pilot, screen, 1)
@@ -204,6 +208,7 @@ async def test_tables_that_are_no_recipe_open_an_empty_form(folder: Path) -> Non
         assert "unknown key loss.gamma" in toasts(screen)
 
 
+@pytest.mark.slow
 async def test_arrows_go_round_all_fields(folder: Path) -> None:
     """Past the first one too, where Textual comes to the button at the end."""
     async with form(folder, (140, 45), TABLES) as (pilot, screen):

@@ -104,6 +104,7 @@ async def test_a_start_that_waits_for_a_download_is_for_what_was_there_then(
             await until(pilot, lambda: shown)
 
 
+@pytest.mark.slow
 async def test_pairs_of_another_source_are_not_those_of_the_draft(folder: Path, launched: list[Any]) -> None:
     async with form(folder, tables=TABLES) as (pilot, screen):
         await settled(pilot, screen)
@@ -119,6 +120,7 @@ async def test_pairs_of_another_source_are_not_those_of_the_draft(folder: Path, 
         assert launched == []
 
 
+@pytest.mark.slow
 async def test_pairs_are_read_anew_after_an_edit_of_the_settings(folder: Path) -> None:
     async with form(folder, tables=TABLES) as (pilot, screen):
         await settled(pilot, screen)
@@ -167,6 +169,7 @@ async def test_one_press_starts_once_all_is_known_unless_something_is_edited(
             await until(pilot, lambda: shown)
 
 
+@pytest.mark.slow
 async def test_the_names_that_both_runs_get_are_looked_at(folder: Path) -> None:
     for name in ("abc", "x-dpo"):
         (folder / name).mkdir(parents=True)
@@ -182,6 +185,7 @@ async def test_the_names_that_both_runs_get_are_looked_at(folder: Path) -> None:
             assert bool(screen.state.name_error) == bool(wrong)
 
 
+@pytest.mark.slow
 async def test_both_stay_through_the_text_and_saving_says_which_half(folder: Path) -> None:
     Path("my recipes").mkdir()
     async with form(folder, tables=TABLES) as (pilot, screen):

@@ -98,6 +98,7 @@ def test_several_values_stay_through_the_text_while_the_first_does() -> None:
     assert draft.text("loss.beta") == "0.7"
 
 
+@pytest.mark.slow
 async def test_a_sweep_that_breaks_off_says_how_far_it_came(folder: Path, monkeypatch: Any) -> None:
     put: list[Run] = []
 

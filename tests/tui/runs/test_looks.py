@@ -94,6 +94,7 @@ async def test_help_and_the_quit_question(filled, picture, size, key):
     await picture(size, filled, key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 async def test_the_delete_question(filled, picture, size, monkeypatch):
     monkeypatch.setattr("mio_local.runs.trash.size", lambda place: 12_300_000)

@@ -41,6 +41,7 @@ async def test_the_first_run_that_appears_can_be_opened_at_once(folder):
         assert pilot.app.screen.watched.run.name == "new"
 
 
+@pytest.mark.slow
 async def test_the_keys_of_an_empty_list_that_got_a_run(folder):
     async with listed(folder) as (pilot, screen):
         run = fakes.make_run(folder, "new", steps=50)
@@ -174,6 +175,7 @@ async def test_nothing_trains_nothing_is_asked(folder):
     assert pilot.app.return_value == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("filled", [True, False])
 async def test_every_size_draws(folder, filled):
     if filled:
