@@ -5,6 +5,8 @@ one small object per backend. All of them accumulate in the type they are given;
 """
 
 import math
+import time
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -14,6 +16,7 @@ PAD_MULTIPLE = 16  # batches are as long as a multiple of it
 SHAPES = 8  # padded lengths to a doubling: few distinct shapes, 4 % of padding on average, 12 % at most
 ALL = 2**62  # tokens fed at a time on a GPU
 CPU_TOKENS = 768  # tokens fed at a time on a CPU: more give it no speed, and cost memory
+MATRIX, MATRIX_TIMES = 1536, 8  # rows of the matrices that tell a CPU's rate, and how often they are multiplied
 LANES = 4  # parts of a batch worked on at a time on a CPU, at most: one for each core, with its activations
 
 Array = Any  # numpy.ndarray, mlx.core.array or torch.Tensor
@@ -69,3 +72,14 @@ def token_logps(xp: ArrayNamespace, logits: Array, targets: Array) -> Array:
 def sequence_logps(tokens: Array, mask: Array) -> Array:
     """Log-probability of each answer, (rows,), nats: the sum of token log-probs (T,) where `mask` (rows, T) is 1."""
     return (tokens[None] * mask).sum(-1)
+
+
+def rates(flop: float, product: Callable[[], object]) -> list[float]:
+    """FLOP per second of MATRIX_TIMES calls that do `flop` each, after one that is not counted."""
+    product()
+    found: list[float] = []
+    for _ in range(MATRIX_TIMES):
+        began = time.perf_counter()
+        product()
+        found.append(flop / (time.perf_counter() - began))
+    return found

@@ -5,7 +5,6 @@ A backend is a package with an entry point in the group `mio_local.backends`; in
 
 import contextlib
 import shutil
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -21,13 +20,15 @@ from mio_local.data.collate import Batch
 from mio_local.data.loglikelihood import Row, Score
 from mio_local.errors import BackendError, nearest, one_line
 from mio_local.objectives.losses import Objective
-from mio_local.process import installing, uncollected
+from mio_local.process import check_alone, installing, uncollected
 from mio_local.recipe import LoraSettings, ModelSettings, Recipe, SpeedSettings, TrainSettings
 from mio_local.sampling import Draws, Sampling, Told
 
 GROUP = "mio_local.backends"
-MATRIX, MATRIX_TIMES = 1536, 8  # rows of the matrices that tell a CPU's rate, and how often they are multiplied
 NONE_BELOW = "the first block is adapted"  # why no frozen blocks are run once for policy and reference
+HAS_KERNELS = "mlx-lm's models take MLX's kernels"  # why none of its layers is fused
+NONE_KNOWN = "its norms and rotary embeddings are of other kinds"  # the same
+UNTOLD = (NONE_BELOW, HAS_KERNELS, NONE_KNOWN)  # reasons that say nothing of what a user chose
 EXTRAS = {"mlx": "", "cuda": "cuda"}  # what brings the libraries of a backend: "" is the base install
 
 
@@ -141,6 +142,10 @@ class Model(Protocol):
         """Logits after each token of one row, (len(ids), vocabulary) float32, of the policy."""
         ...
 
+    def release(self) -> None:
+        """Give back what memory is kept for reuse: what comes next has other shapes."""
+        ...
+
     def save_state(self, folder: Path) -> None:
         """Write adapter, reference adapter, optimiser and random state: what `restore_state` needs to go on exactly."""
         ...
@@ -164,6 +169,11 @@ class Backend(Protocol):
 
     def probe(self, device: str) -> Device:
         """The device that `device` names here. Loads no model. Raises BackendError naming one that is there."""
+        ...
+
+    def auto_dtype(self, device: str) -> str:
+        """The type that weights have on a GPU where the recipe names none: bfloat16, or float16 where the hardware has
+        no units for it, or is slower with it."""
         ...
 
     def matrix_rates(self, device: str, dtype: str = "float32") -> list[float]:
@@ -207,17 +217,6 @@ class Backend(Protocol):
     def quantize(self, folder: Path, bits: int, device: str) -> None:
         """Replace the weights in `folder` by quantised ones, in the library's own format."""
         ...
-
-
-def rates(flop: float, product: Callable[[], object]) -> list[float]:
-    """FLOP per second of MATRIX_TIMES calls that do `flop` each, after one that is not counted."""
-    product()
-    found: list[float] = []
-    for _ in range(MATRIX_TIMES):
-        began = time.perf_counter()
-        product()
-        found.append(flop / (time.perf_counter() - began))
-    return found
 
 
 def installed() -> list[str]:
@@ -264,8 +263,9 @@ def require(*packages: str) -> None:
 
 
 def resolve_backend(recipe: Recipe) -> tuple[Backend, Recipe, Device]:
-    """The backend, the recipe with it and its device named, and that device. Only `auto` falls back to PyTorch on the
-    CPU. Raises BackendError."""
+    """The backend, the recipe with it, its device and a GPU's type of weights named, and that device. Only `auto` falls
+    back to PyTorch on the CPU. Raises BackendError."""
+    check_alone()
     backend = load_backend(recipe.backend.name)
     device, wanted = recipe.backend.device, recipe.train.optimizer
     try:
@@ -283,7 +283,10 @@ def resolve_backend(recipe: Recipe) -> tuple[Backend, Recipe, Device]:
         there = ", ".join(backend.optimizers)
         raise BackendError(f"--optimizer {wanted}: the {backend.name} backend has none here; there are {there}")
     settings = recipe.backend.model_copy(update={"name": backend.name, "device": device})
-    return backend, recipe.model_copy(update={"backend": settings}), found
+    model = recipe.model
+    if found.kind == "gpu" and model.dtype == "auto":
+        model = model.model_copy(update={"dtype": backend.auto_dtype(device)})
+    return backend, recipe.model_copy(update={"backend": settings, "model": model}), found
 
 
 def _on_gpu(name: str) -> tuple[Backend, Device]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from mio_local.arguments import command_of, parser
 from mio_local.errors import MioError, RecipeError, of_the_machine
-from mio_local.process import PROGRAM, as_typed, claim, preload
+from mio_local.process import PROGRAM, as_typed, claim, on_gpu, preload
 from mio_local.progress import opening
 from mio_local.text import visible, visible_line
 
@@ -30,7 +30,8 @@ def run(argv: Sequence[str]) -> int:
     command = command_of(argv)
     in_app = command == "chat" and in_terminal()
     computes = command in COMPUTING or (command == "data" and "make" in argv)
-    if computes and not in_app and ELSEWHERE.isdisjoint(word.partition("=")[0] for word in argv):
+    computes &= not in_app and ELSEWHERE.isdisjoint(word.partition("=")[0] for word in argv)
+    if computes and not on_gpu(value_of(argv, "--backend") or "auto", value_of(argv, "--device") or "auto"):
         # first, as it begins this process anew
         preload(threads=1 if command == "demo" else 0)
     with opening(f"{command or PROGRAM}: starting") as say:
@@ -42,6 +43,14 @@ def run(argv: Sequence[str]) -> int:
         name = f"{command} {arguments.data_command}" if command == "data" else command
         module = importlib.import_module(f"mio_local.commands.{MODULES.get(name, name)}")
         return module.main(arguments)
+
+
+def value_of(words: Sequence[str], flag: str) -> str:
+    """What a flag is given last, before the words are parsed; "" where it is not there."""
+    after = [*words[1:], ""]
+    given = [word.partition("=")[2] if "=" in word else after[place] for place, word in enumerate(words)
+             if word.partition("=")[0] == flag]  # fmt: skip
+    return given[-1] if given else ""
 
 
 def first_read(arguments: argparse.Namespace) -> str:

@@ -67,6 +67,11 @@ def fast_library() -> str | None:
     return str(found[0]) if found else None
 
 
+def on_gpu(backend: str, device: str) -> bool:
+    """Whether these settings leave the work to an NVIDIA GPU: there no BLAS of a CPU's is of use."""
+    return backend in ("auto", "cuda") and device != "cpu" and shutil.which("nvidia-smi") is not None
+
+
 def preload(threads: int = 0) -> None:
     """Start this process again with the fast library preloaded, where there is one and that has not been done.
 
@@ -139,6 +144,24 @@ def share_threads(callers: int) -> None:
     library, threads = _openblas()
     if library:
         library.openblas_set_num_threads(threads if callers == 1 else 1)
+
+
+def most_resident() -> int:
+    """Bytes of memory that this process had at most."""
+    status = Path("/proc/self/status")
+    if status.exists():  # the rusage of a forked process begins at what its parent had
+        return int(status.read_text(encoding="ascii").partition("VmHWM:")[2].split()[0]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+
+
+def check_alone() -> None:
+    """Raise BackendError where a launcher started several of this process: each would train the whole run."""
+    for name in ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"):
+        if (value := os.environ.get(name, "")).isdigit() and int(value) > 1:
+            raise BackendError(f"{name}={value}: a launcher started several processes; start one, without torchrun or "
+                               "mpirun")  # fmt: skip
 
 
 def check_address_space(folder: Path) -> None:

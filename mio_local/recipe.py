@@ -20,7 +20,7 @@ class ModelSettings(Section):
     name: str = setting("", "model folder or hub name", "--model")
     revision: str = setting("", "hub revision (branch, tag or commit)")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting(
-        "auto", "weights' type; auto keeps the checkpoint's, or float32 on a CPU", "--dtype"
+        "auto", "weights' type; auto is bfloat16 on a GPU (float16 where that is faster), float32 on a CPU", "--dtype"
     )
     quantize: Literal[0, 4, 8] = setting(0, "quantise the frozen base to 4 or 8 bits while loading", "--quantize")
     trust_remote_code: bool = setting(False, "run Python code that the model repository ships", "--trust-remote-code")
@@ -105,6 +105,7 @@ class SpeedSettings(Section):
     share_prompt: bool = setting(True, "feed each prompt once for both answers, where that is exact for the model")
     answer_head: bool = setting(True, "compute logits of the answers' tokens only, part by part")
     lean_adapter: bool = setting(True, "LoRA in the model's own type, without copies of its input")
+    fused_layers: bool = setting(True, "norms and rotary embeddings in fewer operations (PyTorch)")
     frozen_once: bool = setting(True, "run the blocks under the lowest adapted one once for policy and reference")
     reference_cache: bool = setting(True, "keep the reference's log-probs on disk for later epochs and runs")
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mio_local.errors import MioError, of_the_machine, one_line
-from mio_local.process import TRUST, claim, preload
+from mio_local.process import TRUST, claim, on_gpu, preload
 from mio_local.runs.control import Control
 from mio_local.runs.directory import Run
 from mio_local.runs.queue import wait
@@ -41,7 +41,7 @@ def main() -> None:
         with run.locked(arguments.lock):
             if run.read_status()["state"] == "queued" and not waited(run, arguments.requests):
                 return
-            preload(threads=1 if _small(run.path) else 0)  # begins this anew, with the lock
+            _with_blas(run.path)
             work(run, arguments.requests, arguments.start, forced=arguments.force)
     except (MioError, OSError) as error:
         print(one_line(error))
@@ -54,15 +54,18 @@ def waited(run: Run, begin: int) -> bool:
         return wait(run, control)
 
 
-def _small(path: Path) -> bool:
-    """Whether the model is so small that a BLAS with several threads is slower than one."""
+def _with_blas(path: Path) -> None:
+    """Begin this process anew with a fast BLAS, the lock kept, where the run is left to a CPU."""
     from mio_local.recipe import build, read_toml
 
-    try:
-        folder = Path(build(read_toml(path / "recipe.toml"), str(path)).model.name)
-        return folder.is_dir() and sum(file.stat().st_size for file in folder.glob("*.safetensors")) < SMALL
-    except (MioError, OSError):
-        return False
+    small = False
+    with suppress(MioError, OSError):
+        recipe = build(read_toml(path / "recipe.toml"), str(path))
+        if on_gpu(recipe.backend.name, recipe.backend.device):
+            return
+        folder = Path(recipe.model.name)
+        small = folder.is_dir() and sum(file.stat().st_size for file in folder.glob("*.safetensors")) < SMALL
+    preload(threads=1 if small else 0)  # with several, a BLAS is slower on a small model
 
 
 def work(run: Run, begin: int = -1, start: str = "", *, forced: bool = False) -> None:

@@ -24,7 +24,8 @@ from transformers.models.auto.modeling_auto import (
 
 from mio_cuda.optimizer import available
 from mio_local.adapters.merge import ExpertPlace
-from mio_local.backends import MATRIX, Device, importing, rates, require
+from mio_local.arrays import MATRIX, rates
+from mio_local.backends import Device, importing, require
 from mio_local.errors import BackendError, ModelError, one_line
 from mio_local.process import check_address_space, installing, uncollected
 from mio_local.recipe import ModelSettings
@@ -67,6 +68,12 @@ class CudaBackend:
         properties = torch.cuda.get_device_properties(number)
         return Device("gpu", properties.name, properties.total_memory)
 
+    def auto_dtype(self, device: str) -> str:
+        """Tensor cores have bfloat16 since Ampere, compute capability 8.0."""
+        place = _place(device)
+        old = place.type == "cuda" and torch.cuda.get_device_capability(place) < (8, 0)
+        return "float16" if old else "bfloat16"
+
     def matrix_rates(self, device: str, dtype: str = "float32") -> list[float]:
         place = _place(device)
         size = MATRIX if place.type == "cpu" else 4 * MATRIX
@@ -94,8 +101,10 @@ class CudaBackend:
         with importing(self.name), uncollected(), compiling_later():
             from mio_cuda.model import CudaModel
 
-        kind = self.probe(device).kind
+        self.probe(device)
         place = _place(device)
+        auto = "float32" if place.type == "cpu" else self.auto_dtype(device)
+        dtype = DTYPES[auto if settings.dtype == "auto" else settings.dtype]
         if place.type == "cuda":
             torch.cuda.set_device(place)
         transformers.logging.set_verbosity_error()
@@ -108,11 +117,11 @@ class CudaBackend:
             model, loaded = _auto(config).from_pretrained(  # pyright: ignore[reportGeneralTypeIssues] - a pair
                 folder,
                 config=config,
-                dtype=_dtype(settings, kind),
+                dtype=dtype,
                 use_safetensors=True,
                 trust_remote_code=settings.trust_remote_code,
-                quantization_config=_quantization(settings, kind),
-                device_map={"": place} if _quantised(settings, config) else None,
+                quantization_config=_quantization(settings, dtype),
+                device_map={"": place} if place.type == "cuda" or _quantised(settings, config) else None,
                 ignore_mismatched_sizes=True,  # so that they are reported below, and not in a table on stderr
                 output_loading_info=True,
             )
@@ -121,7 +130,7 @@ class CudaBackend:
         except Exception as error:  # transformers raises whatever a strange config makes it meet
             raise ModelError(_explain(folder, error)) from error
         _check_complete(folder, loaded)
-        if not _quantised(settings, config):
+        if place.type == "mps" and not _quantised(settings, config):
             torch.nn.Module.to(model, place)
         for module in model.modules():
             if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -258,13 +267,9 @@ def no_dropout(config: Any) -> None:
             no_dropout(value)
 
 
-def _dtype(settings: ModelSettings, kind: str) -> Any:
-    if settings.dtype == "auto":
-        return torch.float32 if kind == "cpu" else "auto"
-    return DTYPES[settings.dtype]
 
 
-def _quantization(settings: ModelSettings, kind: str) -> Any:
+def _quantization(settings: ModelSettings, compute: torch.dtype) -> Any:
     if not settings.quantize:
         return None
     if importlib.util.find_spec("bitsandbytes") is None:
@@ -273,7 +278,6 @@ def _quantization(settings: ModelSettings, kind: str) -> Any:
         ) from None
     if settings.quantize == 8:
         return transformers.BitsAndBytesConfig(load_in_8bit=True)
-    compute = DTYPES.get(settings.dtype, torch.bfloat16 if kind == "gpu" else torch.float32)
     return transformers.BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=compute
     )

@@ -9,9 +9,7 @@ import numpy as np
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from mio_cuda.head import Head
-from mio_cuda.xp import XP
-from mio_local.arrays import token_logps
+from mio_cuda.head import Head, log_probs
 from mio_local.data.loglikelihood import Fed
 from mio_local.sampling import Draws, Told
 
@@ -152,6 +150,6 @@ def score(head: Head, device: torch.device, fed: Fed) -> tuple[np.ndarray, np.nd
     logps, best = [], []
     for part in head.parts(len(where)):
         logits = head.logits(hidden[part])
-        logps.append(token_logps(XP, logits, targets[part]))
+        logps.append(log_probs(logits, targets[part]))
         best.append(logits.argmax(-1))
     return torch.cat(logps).cpu().numpy(), torch.cat(best).cpu().numpy()

@@ -11,29 +11,7 @@ from typing import Any
 
 import torch
 
-from mio_cuda.xp import XP
-from mio_local.arrays import token_logps
-
 PART = {"cpu": 2**23, "cuda": 2**26, "mps": 2**25}  # logits alive in all lanes: 32 MB in float32 on a CPU
-
-
-class _Picked(torch.autograd.Function):
-    """log p of each row's target, (T,), of logits (T, V); its gradient is one-hot minus softmax."""
-
-    @staticmethod
-    def forward(ctx: Any, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        top = logits.amax(-1, keepdim=True)
-        picked = logits.gather(-1, targets[:, None]) - top
-        powers = (logits - top).exp_()
-        total = powers.sum(-1, keepdim=True)
-        ctx.save_for_backward(powers.div_(total), targets)
-        return (picked - total.log())[:, 0]
-
-    @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        softmax, targets = ctx.saved_tensors
-        slope = softmax.mul_(-grad[:, None])
-        return slope.scatter_add_(-1, targets[:, None], grad[:, None]), None
 
 
 class _AnswerLogps(torch.autograd.Function):
@@ -46,9 +24,9 @@ class _AnswerLogps(torch.autograd.Function):
         for part in head.parts(len(where)):
             with torch.enable_grad():
                 rows = hidden.index_select(0, where[part]).requires_grad_()
-                found = _Picked.apply(head.logits(rows), targets[part])
-                (slopes[part],) = torch.autograd.grad(found.sum(), rows)  # pyright: ignore[reportOptionalMemberAccess]
-            logps[part] = found.detach()  # pyright: ignore[reportOptionalMemberAccess]
+                logits = head.logits(rows)
+            logps[part], slope = _picked(logits.detach(), targets[part])
+            slopes[part] = -torch.autograd.grad(logits, rows, slope)[0]
         ctx.save_for_backward(slopes, where)
         ctx.shape, ctx.counts = hidden.shape, counts
         return logps
@@ -62,6 +40,17 @@ class _AnswerLogps(torch.autograd.Function):
         for places, some in zip(where.split(ctx.counts), slopes.split(ctx.counts), strict=True):
             out.index_add_(0, places, some)
         return out, None, None, None, None
+
+
+def _picked(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """log p of each row's target, (T,) float32, of logits (T, V), and its gradient times -1, softmax minus one-hot, in
+    the logits' type. Where that has 16 bits, float32 is written once, as log-probs, and read once."""
+    logs = torch.log_softmax(logits, -1, dtype=torch.float32)
+    picked = logs.gather(-1, targets[:, None])
+    slope = logs.exp_() if logits.dtype == logs.dtype else torch.exp(logs, out=torch.empty_like(logits))
+    # p - 1 before it is rounded: of a p near 1, 16 bits would leave nothing
+    slope.scatter_(-1, targets[:, None], torch.expm1(picked).to(slope.dtype))
+    return picked[:, 0], slope
 
 
 class _Given(torch.nn.Module):
@@ -96,12 +85,13 @@ class Head:
         return out.last_hidden_state
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """float32 logits (T, V) of hidden states (T, width): the model's own forward with its trunk's answer given."""
+        """Logits (T, V) of hidden states (T, width), in the model's type: its own forward with its trunk's answer
+        given."""
         shell = copy.copy(self.model)  # a lane beside this one uses the model as it is
         given = _Given(self._kind(last_hidden_state=hidden[None]))
         shell._modules = {**self.model._modules, self.model.base_model_prefix: given}
         ids = torch.zeros(1, len(hidden), dtype=torch.long, device=hidden.device)
-        return shell(input_ids=ids, use_cache=False).logits[0].float()
+        return shell(input_ids=ids, use_cache=False).logits[0]
 
     def parts(self, count: int) -> list[slice]:
         """`count` tokens in parts of bounded logits."""
@@ -116,5 +106,10 @@ class Head:
         flat = hidden.flatten(0, 1)
         if torch.is_grad_enabled():
             return _AnswerLogps.apply(flat, where, targets, self, counts)  # type: ignore[return-value]
-        found = [token_logps(XP, self.logits(flat[where[part]]), targets[part]) for part in self.parts(len(where))]
+        found = [log_probs(self.logits(flat[where[part]]), targets[part]) for part in self.parts(len(where))]
         return torch.cat(found)
+
+
+def log_probs(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """log p of each row's target, (T,) float32, of logits (T, V)."""
+    return torch.log_softmax(logits, -1, dtype=torch.float32).gather(-1, targets[:, None])[:, 0]

@@ -1,14 +1,18 @@
 """PEFT's LoRA layers without their copies: x W^T + s (x A^T) B^T in two products that add up in place.
 
 PEFT casts each layer's input to the adapter's float32 and keeps that copy for the backward pass; it scales and adds in
-two more passes over the output. Here the factors are cast instead, and only x and x A^T are kept.
+two more passes over the output. Here the factors are in the model's type instead, copied once a pass of the model, and
+only x and x A^T are kept.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from peft.tuners.lora.layer import LoraLayer
+
+from mio_cuda.xp import copy_all
 
 
 class _LowRank(torch.autograd.Function):
@@ -33,9 +37,9 @@ class _LowRank(torch.autograd.Function):
         return dx, None, None, back @ x, (low @ grad).mul_(ctx.scale).T, None
 
 
-def _forward(layer: Any, x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+def _forward(layer: Any, factors: "Factors", x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
     base, dropout = layer.base_layer, layer.lora_dropout["default"]
-    a, b = (layer.lora_A["default"].weight.to(x.dtype), layer.lora_B["default"].weight.to(x.dtype))
+    a, b = (factors.of(layer, name, x.dtype) for name in ("lora_A", "lora_B"))
     scale = layer.scaling["default"]
     if type(base) is torch.nn.Linear and isinstance(dropout, torch.nn.Identity):
         flat = x.reshape(-1, x.shape[-1])
@@ -50,10 +54,45 @@ def lean_layers(model: torch.nn.Module) -> list[Any]:
     return [layer for layer in layers if not layer.use_dora.get("default") and not getattr(layer, "fan_in_fan_out", 0)]
 
 
-def switch(layers: list[Any], on: bool) -> None:
-    """Put the lean forward pass into the layers, or PEFT's own back."""
-    for layer in layers:
-        if on:
-            layer.forward = partial(_forward, layer)
-        else:
-            layer.__dict__.pop("forward", None)
+class Factors:
+    """What lean layers multiply by: the parameters themselves, or where a model computes in 16 bits a copy of each.
+
+    A copy is a leaf of its own, by which gradients are taken: a cast in every layer would be a fifth of a block's
+    kernels (18 of 69 forward, counted on PyTorch's meta device).
+    """
+
+    def __init__(self, layers: Sequence[Any], parameters: Mapping[str, torch.nn.Parameter], dtype: torch.dtype) -> None:
+        self._layers, self._parameters = layers, list(parameters.values())
+        mine = {id(getattr(layer, name)["default"].weight) for layer in layers for name in ("lora_A", "lora_B")}
+        self._copies = {
+            id(one): one.detach().to(dtype).requires_grad_()
+            for one in self._parameters if id(one) in mine and one.dtype != dtype
+        }  # fmt: skip
+        self._on = False
+
+    def switch(self, *, on: bool) -> None:
+        """Put the lean forward pass into the layers, or PEFT's own back."""
+        self._on = on
+        for layer in self._layers:
+            if on:
+                layer.forward = partial(_forward, layer, self)
+            else:
+                layer.__dict__.pop("forward", None)
+
+    @property
+    def leaves(self) -> list[torch.Tensor]:
+        """What gradients are taken by, in the parameters' order."""
+        return [self._copies.get(id(one), one) if self._on else one for one in self._parameters]
+
+    def of(self, layer: Any, name: str, dtype: torch.dtype) -> torch.Tensor:
+        """A layer's factor for an input of that type."""
+        parameter: torch.Tensor = getattr(layer, name)["default"].weight
+        copy = self._copies.get(id(parameter))
+        return (parameter if copy is None else copy).to(dtype)
+
+    def renew(self) -> None:
+        """Take over the parameters' values, which are those of another adapter now or after a step."""
+        if self._on and self._copies:
+            of = [one for one in self._parameters if id(one) in self._copies]
+            with torch.no_grad():
+                copy_all([self._copies[id(one)] for one in of], of)

@@ -15,9 +15,11 @@ from mio_cuda import generation, linears, lora, lora_forward, stream_generate
 from mio_cuda.cpu_microbatches import Lanes, changing
 from mio_cuda.frozen_blocks import Below
 from mio_cuda.head import Head
+from mio_cuda.layers.fused_layers import FusedLayers
+from mio_cuda.lora_forward import Factors
 from mio_cuda.optimizer import Updates
+from mio_cuda.placed import Placed, place
 from mio_cuda.shared_prompt import ROWS, SharedPrompt
-from mio_cuda.shared_rows import Rows
 from mio_cuda.xp import XP
 from mio_local.adapters.adapter import Adapter, Slot
 from mio_local.arrays import ALL, CPU_TOKENS, sequence_logps, token_logps
@@ -25,6 +27,7 @@ from mio_local.backends import Memory, Scored
 from mio_local.data.collate import Batch, joined
 from mio_local.data.loglikelihood import Row, Score, scores
 from mio_local.objectives.losses import Objective, pair_logps
+from mio_local.process import most_resident
 from mio_local.recipe import PLAIN, LoraSettings, SpeedSettings, TrainSettings
 from mio_local.sampling import Draws, Sampling, Told
 
@@ -40,7 +43,8 @@ class CudaModel:
         self.grad_checkpoint = grad_checkpoint
         self.speed = PLAIN
         self.most = CPU_TOKENS if device.type == "cpu" else ALL
-        self.half = model.dtype in (torch.bfloat16, torch.float16)
+        self.dtype: torch.dtype = model.dtype
+        self.half = self.dtype in (torch.bfloat16, torch.float16)
         self.model.generation_config = GenerationConfig()  # the model's own may penalise repetition
         self.model.eval()
         if device.type == "cuda":
@@ -70,16 +74,21 @@ class CudaModel:
         self.head = Head(base, self.device, self.lanes.count)
         self.sharing, self.below = SharedPrompt(base), Below(base, names)
         self.lean = lora_forward.lean_layers(self.model)
+        self.factors = Factors(self.lean, self.parameters, self.dtype)
+        self.fused = FusedLayers(base)
+        self.modules = [module for module in self.model.modules() if module not in self.int8]
         return lora.slots(self.model, names)
 
     def use(self, speed: SpeedSettings) -> dict[str, str]:
         refused = speed.refused({
             "share_prompt": self.sharing.refusal,
             "lean_adapter": "" if self.lean else "only LoRA on linear layers has a lean form",
+            "fused_layers": self.fused.refusal,
             "frozen_once": self.below.refusal,
         })  # fmt: skip
         self.speed = speed.without(refused)
-        lora_forward.switch(self.lean, self.speed.lean_adapter)
+        self.factors.switch(on=self.speed.lean_adapter)
+        self.fused.switch(on=self.speed.fused_layers)
         return refused
 
     def set_adapter(self, adapter: Adapter, *, reference: bool = True) -> None:
@@ -104,53 +113,53 @@ class CudaModel:
         return batch.split(self.most // self.lanes.count)
 
     @contextmanager
-    def _at(self, number: int, part: Batch) -> Generator[Rows | None]:
-        """The calling thread works on that part of a batch, of these rows, till its blocks need no recomputation."""
-        rows = Rows(part.spans, part.inputs.shape[1], self.device) if part.spans else None
-        with self.below.part.put(number), ROWS.put(rows):
-            yield rows
+    def _at(self, number: int, placed: Placed) -> Generator[None]:
+        """The calling thread works on that part of a batch till its blocks need no recomputation."""
+        with self.below.part.put(number), ROWS.put(placed.rows):
+            yield
 
-    def _score(self, batch: Batch, rows: Rows | None) -> torch.Tensor:
-        inputs, where, targets, mask = (
-            torch.from_numpy(array).to(self.device)
-            for array in (batch.inputs.astype(np.int64), batch.where.astype(np.int64), batch.targets.astype(np.int64),
-                          batch.mask)
-        )  # fmt: skip
+    @contextmanager
+    def _scoring(self, batch: Batch) -> Generator[None]:
+        """The model is switched over for the batch, backward pass included; its adapter is the one that is set."""
+        self.factors.renew()
+        with self.sharing.over(batch), self.fused.scoring():
+            yield
+
+    def _score(self, batch: Batch, placed: Placed) -> torch.Tensor:
         # rows are padded on the right and attention is causal, so no attention mask is needed
-        fed = {"input_ids": inputs, **(self.sharing.fed(rows) if rows else {})}
+        fed = {"input_ids": placed.inputs, **(self.sharing.fed(placed.rows) if placed.rows else {})}
         if self.speed.answer_head:
             counts = batch.tokens.reshape(batch.answers, -1).sum(1).astype(int).tolist()
-            found = self.head.answer_logps(self.head.hidden(**fed), where, targets, counts)
+            found = self.head.answer_logps(self.head.hidden(**fed), placed.where, placed.targets, counts)
         else:
             logits = self.model(**fed, use_cache=False).logits.float()
-            found = token_logps(XP, logits.flatten(0, 1).index_select(0, where), targets)
-        return sequence_logps(found, mask)
+            found = token_logps(XP, logits.flatten(0, 1).index_select(0, placed.where), placed.targets)
+        return sequence_logps(found, placed.mask)
 
     def accumulate(self, batch: Batch, reference: np.ndarray, objective: Objective, scale: float) -> Scored:
         parts = self._parts(batch)
         first = np.cumsum([0, *(part.size for part in parts)])
-        references = torch.from_numpy(reference).to(self.device).reshape(batch.answers, -1)
-        parameters = list(self.parameters.values())
+        references = reference.reshape(batch.answers, -1)
+        leaves = self.factors.leaves
 
-        def work(number: int) -> tuple[float, np.ndarray, Sequence[torch.Tensor | None]]:
+        def work(number: int) -> tuple[torch.Tensor, Sequence[torch.Tensor | None]]:
             part, n = parts[number], parts[number].size
-            ref = references[:, first[number] : first[number] + n].flatten()
-            tokens = torch.from_numpy(part.tokens).to(self.device)
-            rewards = None if part.rewards is None else torch.from_numpy(part.rewards).to(self.device)
-            with self._at(number, part) as rows:
-                logps = self._score(part, rows)
-                loss = objective(XP, pair_logps(logps, ref, tokens, n, rewards)).sum()
-                slopes = torch.autograd.grad(loss * scale, parameters, allow_unused=True)
-            return float(loss.detach()), logps.detach().cpu().numpy(), slopes
+            placed = place(part, references[:, first[number] : first[number] + n].flatten(), self.device)
+            with self._at(number, placed):
+                logps = self._score(part, placed)
+                pairs = pair_logps(logps, placed.reference, placed.tokens, n, placed.rewards)
+                loss = objective(XP, pairs).sum()
+                slopes = torch.autograd.grad(loss * scale, leaves, allow_unused=True)
+            return torch.cat([loss.detach().reshape(1), logps.detach()]), slopes
 
-        total, found = 0.0, [np.empty(0)] * len(parts)
-        with self._training(), self.sharing.over(batch), self.below.replaying(batch):
-            for number, (loss, logps, slopes) in self.lanes.each(parts, work):
-                total, found[number] = total + loss, logps
-                for parameter, slope in zip(parameters, slopes, strict=True):
-                    if slope is not None:
-                        parameter.grad = slope.contiguous() if parameter.grad is None else parameter.grad + slope
-        return Scored(total, joined(found, batch.answers))
+        told = [torch.empty(0)] * len(parts)
+        with self._training(), self._scoring(batch), self.below.replaying(batch):
+            for number, (figures, slopes) in self.lanes.each(parts, work):
+                told[number] = figures
+                self.optimizer.add(slopes)
+        # read once, as each time the host waits for the GPU
+        read = np.split(torch.cat(told).cpu().numpy(), np.cumsum([len(one) for one in told])[:-1])
+        return Scored(float(sum(float(one[0]) for one in read)), joined([one[1:] for one in read], batch.answers))
 
     def rehearse(self, batch: Batch, objective: Objective) -> Scored:
         devices = [self.device] if self.device.type == "cuda" else []
@@ -163,23 +172,26 @@ class CudaModel:
     @contextmanager
     def _training(self) -> Generator[None]:
         """The adapter's dropout on, the base's being off, and recomputation."""
-        self.model.train()
-        for module in self.int8:
-            module.eval()  # on a CPU, bitsandbytes rounds differently in training: policy would not equal reference
+        self._train(True)
         try:
             yield
         finally:
-            self.model.eval()
+            self._train(False)
             self.below.forget()
+
+    def _train(self, on: bool) -> None:
+        """All modules but those of 8 bits: on a CPU, bitsandbytes rounds differently in training, and policy would not
+        equal reference. By a list, as `Module.train` takes 26 of 387 ms of a step of 28 blocks (counted on a CPU)."""
+        for module in self.modules:
+            module.training = on
 
     def apply(self, learning_rate: float) -> float:
         gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
-        norm = float(torch.nn.utils.get_total_norm(gradients))
+        total = torch.nn.utils.get_total_norm(gradients)
+        norm = float(total)
         if np.isfinite(norm):
             if self.clip:
-                torch.nn.utils.clip_grads_with_norm_(
-                    list(self.parameters.values()), self.clip, torch.tensor(norm, device=self.device)
-                )
+                torch.nn.utils.clip_grads_with_norm_(list(self.parameters.values()), self.clip, total)
             self.optimizer.step(learning_rate)
         self.optimizer.zero_grad(set_to_none=True)
         return norm
@@ -190,12 +202,13 @@ class CudaModel:
             contexts.enter_context(self._adapter(reference))
             if reference and self.speed.frozen_once:
                 contexts.enter_context(self.below.recording(batch))
-            contexts.enter_context(self.sharing.over(batch))
+            contexts.enter_context(self._scoring(batch))
             parts = self._parts(batch)
 
             def work(number: int) -> np.ndarray:
-                with self._at(number, parts[number]) as rows:
-                    return self._score(parts[number], rows).cpu().numpy()
+                placed = place(parts[number], None, self.device)
+                with self._at(number, placed):
+                    return self._score(parts[number], placed).cpu().numpy()
 
             found = dict(self.lanes.each(parts, work))
             return joined([found[number] for number in range(len(parts))], batch.answers)
@@ -233,6 +246,10 @@ class CudaModel:
     def logits(self, ids: Sequence[int]) -> np.ndarray:
         return self.model(input_ids=torch.tensor([list(ids)], device=self.device)).logits[0].float().cpu().numpy()
 
+    def release(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def save_state(self, folder: Path) -> None:
         tensors = {f"adapter.{name}": p.detach().contiguous() for name, p in self.parameters.items()}
         tensors |= {f"reference.{name}": value.contiguous() for name, value in self.reference.items()}
@@ -256,34 +273,27 @@ class CudaModel:
 
     def memory(self) -> Memory:
         if self.device.type == "cuda":
-            return Memory(torch.cuda.memory_allocated(self.device), torch.cuda.max_memory_allocated(self.device))
+            # what PyTorch holds of the GPU, pieces between tensors included: others cannot have it
+            return Memory(torch.cuda.memory_reserved(self.device), torch.cuda.max_memory_reserved(self.device))
         if self.device.type == "mps":
             return Memory(torch.mps.current_allocated_memory(), torch.mps.driver_allocated_memory())
-        peak = _most_resident()
+        peak = most_resident()
         return Memory(peak, peak)
 
     @contextmanager
     def _adapter(self, reference: bool) -> Generator[None]:
         """With `reference`, the adapter as it was first set stands in for the trained one."""
         if not reference:
+            self.factors.renew()
             yield
             return
         policy = {name: parameter.data for name, parameter in self.parameters.items()}
         try:
             for name, parameter in self.parameters.items():
                 parameter.data = self.reference[name]
+            self.factors.renew()
             yield
         finally:
             for name, parameter in self.parameters.items():
                 parameter.data = policy[name]
-
-
-def _most_resident() -> int:
-    """Bytes of memory that this process had at most."""
-    status = Path("/proc/self/status")
-    if status.exists():  # the rusage of a forked process begins at what its parent had
-        found = [line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:")]
-        return int(found[0].split()[1]) * 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+            self.factors.renew()

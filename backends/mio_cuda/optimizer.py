@@ -1,11 +1,12 @@
 """The optimiser of an adapter's parameters, from PyTorch or bitsandbytes, and what it keeps from step to step."""
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
+from mio_cuda.xp import add_all, copy_all
 from mio_local.objectives.optimizers import OPTIMIZERS, arguments_of, learns_faster
 from mio_local.recipe import TrainSettings
 
@@ -50,6 +51,19 @@ class Updates:
         rest = {name: p for name, p in parameters.items() if name not in matrices}
         self.optimizers = [_made(train.optimizer, train, matrices)] if matrices else []
         self.optimizers += [_made("adamw", train, rest)] if rest else []
+        self._begin()
+
+    def _begin(self) -> None:
+        """Make what is kept, which the optimisers do in their first step: here one of gradients of 0 at a rate of 0,
+        which changes no weight and does not count. So it is in memory before the longest pairs are tried."""
+        for parameter in self.parameters.values():
+            parameter.grad = torch.zeros_like(parameter)
+        self.step(0.0)
+        self.zero_grad()
+        for optimizer in self.optimizers:
+            for kept in optimizer.state.values():
+                if "step" in kept:
+                    kept["step"] = kept["step"] * 0
 
     def step(self, learning_rate: float) -> None:
         """Update the parameters by their gradients."""
@@ -57,6 +71,19 @@ class Updates:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate * group["ratio"]
             optimizer.step()
+
+    def add(self, slopes: Sequence[torch.Tensor | None]) -> None:
+        """Add to the pending gradients, in the parameters' type and order; None for a parameter without one."""
+        found = [(p, slope) for p, slope in zip(self.parameters.values(), slopes, strict=True) if slope is not None]
+        wide = [slope if slope.dtype == p.dtype else torch.empty_like(p) for p, slope in found]
+        cast = [(to, slope) for to, (_, slope) in zip(wide, found, strict=True) if to is not slope]
+        if cast:
+            copy_all([to for to, _ in cast], [slope for _, slope in cast])
+        more = [(p.grad, slope) for (p, _), slope in zip(found, wide, strict=True) if p.grad is not None]
+        if more:
+            add_all([known for known, _ in more], [slope for _, slope in more])
+        for (p, _), slope in zip(found, wide, strict=True):
+            p.grad = slope.contiguous() if p.grad is None else p.grad
 
     def zero_grad(self, *, set_to_none: bool = True) -> None:
         """Drop the gradients."""

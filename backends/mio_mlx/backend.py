@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 import numpy as np
+from mlx.utils import tree_map_with_path
 
 from mio_local.adapters.merge import ExpertPlace
-from mio_local.backends import MATRIX, Device, importing, rates, require
+from mio_local.arrays import MATRIX, rates
+from mio_local.backends import Device, importing, require
 from mio_local.errors import BackendError, ModelError, one_line
 from mio_local.models.locate import read_config
 from mio_local.process import check_address_space
@@ -23,6 +25,8 @@ from mio_mlx.optimizer import AVAILABLE
 if TYPE_CHECKING:
     from mio_mlx.model import MlxModel
 
+FASTER = 1.2  # times: what float16 must be faster than bfloat16 to be taken, as its range is small
+CACHED = 0.1  # share of the memory that MLX may keep for reuse: its own bound is nearly all
 DTYPES = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
 
 
@@ -49,7 +53,14 @@ class MlxBackend:
         if kind == "gpu" and not has_gpu:
             raise BackendError(f"--device {device}: MLX sees no GPU on this machine; use --device cpu")
         info: dict[str, Any] = dict(mx.device_info()) if kind == "gpu" else {}
-        return Device(kind, str(info.get("device_name", "CPU")), int(info.get("memory_size", 0)))
+        # what Metal lets a GPU use of the memory that it shares
+        size = info.get("max_recommended_working_set_size") or info.get("memory_size", 0)
+        return Device(kind, str(info.get("device_name", "CPU")), int(size))
+
+    def auto_dtype(self, device: str) -> str:
+        """By what products take here: an Apple GPU may compute in bfloat16 by way of float32."""
+        half, brain = (max(self.matrix_rates(device, dtype)) for dtype in ("float16", "bfloat16"))
+        return "float16" if half > FASTER * brain else "bfloat16"
 
     def matrix_rates(self, device: str, dtype: str = "float32") -> list[float]:
         place = mx.Device(mx.cpu if self.probe(device).kind == "cpu" else mx.gpu)
@@ -77,11 +88,13 @@ class MlxBackend:
         mx.set_default_device(mx.Device(mx.gpu if kind == "gpu" else mx.cpu))
         if kind == "gpu":
             maybe_set_recommended_wired_limit()
+            mx.set_cache_limit(round(CACHED * self.probe(device).memory))
         mx.random.seed(seed)
         model, config = _described(folder, settings)
-        dtype = settings.dtype if settings.dtype != "auto" or kind == "gpu" else "float32"
-        if dtype != "auto":
-            model.set_dtype(DTYPES[dtype])
+        dtype = settings.dtype
+        if dtype == "auto":
+            dtype = self.auto_dtype(device) if kind == "gpu" else "float32"
+        _cast(model, DTYPES[dtype])
         if settings.quantize and "quantization" not in config:
             try:
                 model, config = quantised(model, config, settings.quantize)
@@ -139,6 +152,17 @@ def _described(folder: Path, settings: ModelSettings) -> tuple[Any, dict[str, An
         return model, config
     except Exception as error:  # mlx-lm's models raise whatever a strange config makes them meet
         raise ModelError(_explain(folder, error)) from error
+
+
+def _cast(model: Any, dtype: mx.Dtype) -> None:
+    """The model's numbers in `dtype`; of 16 bits, but for those that its own file says to keep as they are."""
+    whole = dtype == mx.float32
+    may_cast = getattr(model, "cast_predicate", lambda _: True)
+
+    def cast(name: str, value: mx.array) -> mx.array:
+        return value.astype(dtype) if mx.issubdtype(value.dtype, mx.floating) and (whole or may_cast(name)) else value
+
+    model.update(tree_map_with_path(cast, model.parameters()))
 
 
 def _explain(folder: Path, error: Exception) -> str:

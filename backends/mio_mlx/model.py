@@ -12,7 +12,7 @@ from mlx.utils import tree_map, tree_unflatten
 
 from mio_local.adapters.adapter import Adapter, Slot
 from mio_local.arrays import ALL, CPU_TOKENS, sequence_logps, token_logps
-from mio_local.backends import Memory, Scored
+from mio_local.backends import HAS_KERNELS, Memory, Scored
 from mio_local.data.collate import Batch, joined
 from mio_local.data.loglikelihood import Row, Score, scores
 from mio_local.errors import ModelError
@@ -23,7 +23,7 @@ from mio_mlx import generation, linears, lora, lora_forward, stream_generate
 from mio_mlx.cpu_microbatches import Lanes, evaluate, on_cpu
 from mio_mlx.frozen_blocks import Below
 from mio_mlx.head import Head
-from mio_mlx.layers import activation, kernels
+from mio_mlx.layers import activation, attention, kernels
 from mio_mlx.optimizer import Updates
 from mio_mlx.patching import replaced
 from mio_mlx.recompute import Recompute, keyed_dropouts, renew
@@ -73,6 +73,7 @@ class MlxModel:
             "answer_head": self.head.refusal,
             "lean_adapter": "" if self.lean else "only LoRA on linear layers has a lean form",
             "frozen_once": self.below.refusal,
+            "fused_layers": HAS_KERNELS,
         })  # fmt: skip
         self.speed = speed.without(refused)
         lora_forward.switch(self.lean, self.speed.lean_adapter)
@@ -169,6 +170,7 @@ class MlxModel:
         length = part.inputs.shape[1]
         with (
             mx.stream(streams[0]),
+            attention.one_path(),
             replaced(self.swiglu, activation.NAME, lambda _: activation.swiglu),
             self.sharing.layout(part.spans, length, streams) as cache,
         ):
@@ -212,6 +214,9 @@ class MlxModel:
 
     def logits(self, ids: Sequence[int]) -> np.ndarray:
         return np.array(self.model(mx.array([list(ids)])).astype(mx.float32))[0]
+
+    def release(self) -> None:
+        mx.clear_cache()
 
     def save_state(self, folder: Path) -> None:
         tensors = {f"adapter.{key}": value for key, value in lora.leaves(self.model.trainable_parameters())}

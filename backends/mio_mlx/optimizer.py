@@ -52,6 +52,7 @@ class Updates:
         trees = [weights] if len(parts) == 1 else map(tree_unflatten, parts.values())
         for optimizer, tree in zip(self.optimizers, trees, strict=True):
             optimizer.init(tree)
+        mx.eval(self.state)  # in memory before the longest pairs are tried
 
     def step(self, model: Any, gradient: Any, learning_rate: float) -> None:
         """Update the model's weights by the gradient."""

@@ -6,7 +6,6 @@ places. A recurrent layer is forked at the prompt's end.
 """
 
 import inspect
-import itertools
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,8 +14,7 @@ import mlx.core as mx
 from mlx_lm.models.cache import ArraysCache, CacheList, KVCache, RotatingKVCache, make_prompt_cache
 
 from mio_local.data.collate import Spans
-from mio_mlx.cpu_microbatches import on_cpu
-from mio_mlx.layers.attention import NAME, causal
+from mio_mlx.layers.attention import NAME, Piece, attend, pieces
 from mio_mlx.layers.fork import Fork, forking, recurrent
 from mio_mlx.patching import namespaces, replace_calls, replaced
 
@@ -29,10 +27,10 @@ class _Layout:
 
     offset = 0
 
-    def __init__(self, spans: Spans, length: int, axes: int, streams: Sequence[mx.Stream]) -> None:
+    def __init__(self, spans: Spans, length: int, axes: int) -> None:
         self._spans, self._length, self._axes = spans, length, axes
-        self._streams = streams
         self._masks: dict[int, mx.array] = {}
+        self._pieces: dict[int, list[tuple[Piece, mx.array]]] = {}
 
     def make_mask(self, _: int, return_array: bool = False, window_size: int | None = None) -> mx.array:
         window = window_size or 0
@@ -52,26 +50,29 @@ class _Layout:
         return keys, values
 
     def attend(self, queries: mx.array, keys: mx.array, values: mx.array, scale: float, mask: mx.array) -> mx.array:
-        """(n, heads, L, width): each row in a piece for each answer, nothing where it is padding."""
+        """(n, heads, L, width), in the pieces that the layout has."""
         window = self._window(mask)
         assert window is not None
-        fused = not on_cpu()
-        rows: list[mx.array] = []
-        for row, ends in enumerate(self._spans.ends.T.tolist()):
-            prompt, chosen, *others = ends
-            with mx.stream(self._streams[row % len(self._streams)]):
-                q, k, v = queries[row : row + 1], keys[row : row + 1], values[row : row + 1]
-                first = causal(q[:, :, :chosen], k[:, :, :chosen], v[:, :, :chosen], scale, window, fused=fused)
-                pieces = [first]
-                for begin, end in itertools.pairwise([chosen, *others]):
-                    if end > begin:
-                        keyed, valued = (
-                            mx.concatenate([x[:, :, :prompt], x[:, :, begin:end]], axis=2) for x in (k, v)
-                        )
-                        pieces.append(causal(q[:, :, begin:end], keyed, valued, scale, window, fused=fused))
-                filled = [(0, 0), (0, 0), (0, self._length - ends[-1]), (0, 0)]
-                rows.append(mx.pad(mx.concatenate(pieces, axis=2), filled))
-        return mx.concatenate(rows)
+        out: list[mx.array] = []
+        for piece, seen in self._masked_pieces(window):
+            q = queries[:, :, piece.begin : piece.end]
+            k, v = (_joined([x[:, :, first:last] for first, last in piece.seen]) for x in (keys, values))
+            out.append(attend(q, k, v, scale, seen))
+        return mx.concatenate(out, axis=2)
+
+    def _masked_pieces(self, window: int) -> list[tuple[Piece, mx.array]]:
+        """The pieces with their masks, (n, 1, T, S), which are one for all blocks of a model."""
+        if window not in self._pieces:
+            mask = self._masks[window].reshape(-1, 1, self._length, self._length)
+            self._pieces[window] = [
+                (piece, _joined([mask[:, :, piece.begin : piece.end, first:last] for first, last in piece.seen], 3))
+                for piece in pieces(self._spans, self._length)
+            ]
+        return self._pieces[window]
+
+
+def _joined(parts: list[mx.array], axis: int = 2) -> mx.array:
+    return parts[0] if len(parts) == 1 else mx.concatenate(parts, axis=axis)
 
 
 def _piecewise(own: Any) -> Callable[..., mx.array]:
@@ -138,7 +139,7 @@ class SharedPrompt:
         if spans is None:
             yield None
             return
-        layout = _Layout(spans, length, self.axes, streams)
+        layout = _Layout(spans, length, self.axes)
 
         def cache(own: Any) -> Any:
             if isinstance(own, CacheList):

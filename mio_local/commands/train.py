@@ -205,7 +205,8 @@ def watch(job: Job, out: printing.Console, control: Control | None = None) -> in
     facts, name = job.facts, job.run.name
     out.print(
         f"run {name}: {facts['objective']} (beta {facts['beta']:g}, {facts['reduction']}) on {facts['backend']}, "
-        f"{facts['device']}; {facts['pairs']:,} pairs, {facts['held_out']:,} held out; "
+        f"{facts['device']}, {facts.get('dtype', job.recipe.model.dtype)}; {facts['pairs']:,} pairs, "
+        f"{facts['held_out']:,} held out; "
         f"{facts['trainable']:,} trainable weights"
     )
     try:

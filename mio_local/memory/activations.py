@@ -145,7 +145,7 @@ def kept_by_block(plan: Plan) -> list[tuple[float, float]]:
     """What one block keeps for its backward pass: (buffers, bytes of each, per token) by kind of buffer."""
     shape, size = plan.shape, plan.activation
     mlx, inner, spread = plan.backend == "mlx", plan.shape.mlp * plan.shape.active, plan.spread
-    norm = size if mlx else FLOAT  # transformers normalises in float32
+    norm = size if mlx or plan.recipe.speed.fused_layers else FLOAT  # transformers normalises in float32
     kept: list[tuple[float, float]] = [
         (2, shape.width * norm),  # the input of both norms
         (1 if mlx else spread, shape.queries * size),

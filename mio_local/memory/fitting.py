@@ -34,12 +34,16 @@ def available(kind: str, gpu: int = 0, meminfo: Path = Path("/proc/meminfo")) ->
     return int(words[0]) * 1024 if words and words[0].isdigit() else 0
 
 
-def allowed(recipe: Recipe, kind: str) -> int:
-    """Bytes that a run may use: its memory limit, else what is free; 0 where there is no bound, or none is known."""
+def allowed(recipe: Recipe, kind: str, most: int = 0) -> int:
+    """Bytes that a run may use: its memory limit, else what is free, of which a device lets a program have `most` where
+    that is known; 0 where there is no bound, or none is known."""
     limit, (_, _, number) = recipe.backend.memory_limit, recipe.backend.device.partition(":")
     if limit == "none":
         return 0
-    return available(kind, int(number) if number.isdigit() else 0) if limit == "auto" else round(float(limit) * 1e9)
+    if limit != "auto":
+        return round(float(limit) * 1e9)
+    free = available(kind, int(number) if number.isdigit() else 0)
+    return min(free or most, most or free)
 
 
 def resident() -> int:

@@ -58,7 +58,7 @@ class Rehearsal:
         held_out: Sequence[Example],
     ) -> "Rehearsal":  # fmt: skip
         """With the memory that is free now."""
-        free = allowed(recipe, device.kind)
+        free = allowed(recipe, device.kind, device.memory)
         if backend == "cuda" and device.kind == "cpu" and recipe.backend.memory_limit == "auto":
             free += resident() if free else 0  # the estimate counts this process whole
         return cls(recipe, backend, device.kind, place, train, held_out, free)
@@ -122,6 +122,7 @@ class Rehearsal:
         ]:
             model.logps(collate(held, range(len(held)), pad, shared=shared), reference=False)
         peak = model.memory().peak
+        model.release()
         if self.bound != "none" and self.free and peak > self.free:
             # as far below its estimate as the limit is below the peak
             raise self.refusal(f"a step over the longest pairs took {_gb(peak)}", round(self.needed * self.free / peak))

@@ -57,7 +57,7 @@ class Shape:
         """Type of the weights that are not quantised, of which `wanted` may be auto, on a device of `kind`."""
         if wanted != "auto":
             return wanted
-        return "float32" if kind == "cpu" else self.stored_dtype
+        return "float32" if kind == "cpu" else "bfloat16"
 
     @property
     def queries(self) -> int:

@@ -25,7 +25,7 @@ from mio_local.storage.paths import cache_folder
 from mio_local.storage.writing import PRIVATE, private_folder, write_atomically
 from mio_local.training.optimizations import SCORED
 
-FORMAT = 3  # of the values kept under a name: a higher one leaves all earlier values behind
+FORMAT = 4  # of the values kept under a name: a higher one leaves all earlier values behind
 CONTENT = ("*.safetensors", "config.json", "*.py")  # a model's own code changes its numbers too
 DIGEST = re.compile(r"[0-9a-f]{64}")
 BIG = 1 << 20  # bytes; what is smaller is read anew each time

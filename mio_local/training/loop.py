@@ -152,6 +152,7 @@ class Loop:
             figures = {**figures, **event.values}
             yield event
         yield from self.texts.events(self.progress.step, self.standing.on_the_way)
+        self.job.model.release()
         yield from self.keep_best(figures)
 
     def score_pairs(self) -> Generator[Event, None, Metrics]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mio_local.backends import NONE_BELOW, Model
+from mio_local.backends import UNTOLD, Model
 from mio_local.data.collate import collate
 from mio_local.data.examples import Example, by_length, lengths_of
 from mio_local.errors import lacks_memory, one_line
@@ -14,7 +14,7 @@ from mio_local.recipe import PLAIN, SpeedSettings
 
 TOLERANCE = 5e-5  # nats per token; float32 rounding stays below a tenth of it
 HALF_TOLERANCE = 0.05  # where a model computes in 16 bits; a wrong mask is worth more
-SCORED = ("share_prompt", "answer_head", "lean_adapter")  # the levers that change how an answer is scored
+SCORED = ("share_prompt", "answer_head", "lean_adapter", "fused_layers")  # by which an answer is scored otherwise
 GOAL = objective("mio", 0.1, "sum")  # any: its gradient is not used
 
 
@@ -33,7 +33,7 @@ class Optimizations:
     @property
     def text(self) -> str:
         """What was asked for and is not done, in words; empty where all is."""
-        return "; ".join(f"{lever} is off: {why}" for lever, why in self.refused.items() if why != NONE_BELOW)
+        return "; ".join(f"{lever} is off: {why}" for lever, why in self.refused.items() if why not in UNTOLD)
 
 
 def settle(model: Model, wanted: SpeedSettings, examples: Sequence[Example], pad: int) -> Optimizations:

@@ -142,6 +142,7 @@ def _facts(
     return {
         "backend": backend.name,
         "device": device,
+        "dtype": "float32" if recipe.model.dtype == "auto" else recipe.model.dtype,
         "objective": recipe.loss.name,
         "beta": recipe.loss.beta,
         "reduction": recipe.loss.reduction,

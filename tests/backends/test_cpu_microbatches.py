@@ -12,7 +12,7 @@ import torch
 from mio_cuda import cpu_microbatches
 from mio_local.memory.estimate import PART
 from mio_local.recipe import PLAIN
-from tests.helpers.backends import LORA, MIO, batch_of, start
+from tests.helpers.backends import LORA, MIO, batch_of, refusals, start
 from tests.helpers.families import VOCABULARY, pairs_of, rows_of_logits, write_family
 
 SIZES = (3, 9, 5, 9, 1)
@@ -123,7 +123,7 @@ def test_few_logits_are_alive_at_once(checkpoint, tmp_path):
     model.head.size, model.most = 37 * VOCABULARY, 10**6
     most = {}
     for name, speed in (("plain", PLAIN), ("lever", PLAIN.model_copy(update={"answer_head": True}))):
-        assert model.use(speed) == {}
+        assert refusals(model, speed) == {}
         for pairs in (pairs_of(), pairs_of() * 2):
             batch = batch_of(pairs)
             with rows_of_logits() as rows:

@@ -18,6 +18,7 @@ from tests.helpers.backends import (
     gradients,
     move,
     noisy,
+    refusals,
     start,
     step,
 )
@@ -74,7 +75,7 @@ def same(got, plain, record):
 def beside_plain(model, record, refused=()):
     """The model with all levers beside itself without; `refused` are those that it may not have."""
     plain = passed(model, batch_of(PAIRS))
-    reasons = model.use(ALL)
+    reasons = refusals(model, ALL)
     assert (set(reasons), all(reasons.values())) == (set(refused), True)
     same(passed(model, batch_of(PAIRS, shared=model.speed.share_prompt)), plain, record)
 
@@ -110,7 +111,7 @@ def setup(request, folders):
 def test_a_lever_changes_no_number(setup, lever, record_property):
     """Log-probs of policy and reference, and every entry of every gradient."""
     model, speed = setup.model, ONE.get(lever, ALL)
-    assert model.use(speed) == {}
+    assert refusals(model, speed) == {}
     same(passed(model, batch_of(PAIRS, shared=model.speed.share_prompt)), setup.plain, record_property)
 
 
@@ -120,7 +121,7 @@ def test_a_lever_changes_no_number_of_a_group(setup, lever, record_property):
     model, speed = setup.model, ONE.get(lever, ALL)
     model.use(PLAIN)
     plain = passed(model, batch_of(ANSWERS))
-    assert model.use(speed) == {}
+    assert refusals(model, speed) == {}
     same(passed(model, batch_of(ANSWERS, shared=model.speed.share_prompt)), plain, record_property)
 
 
@@ -133,7 +134,7 @@ def test_levers_leave_no_trace(setup):
     answers = model.generate([PAIRS[0].prompt, PAIRS[1].prompt], 8, [], reference=False)
     with pytest.raises(ZeroDivisionError):
         model.accumulate(batch, reference, lambda xp, pairs: 1 / 0, 1.0)
-    assert model.use(PLAIN) == {}
+    assert refusals(model, PLAIN) == {}
     again = passed(model, batch_of(PAIRS))
     assert np.array_equal(again.logps, setup.plain.logps)
     assert equal(again.gradient, setup.plain.gradient)
@@ -201,7 +202,7 @@ def test_steps_with_all_levers(backend, checkpoint, folders, record_property):
     runs = []
     for speed in (PLAIN, ALL):
         model = started(backend, folders("qwen3", backend), lora=UPPER, checkpoint=checkpoint)
-        assert model.use(speed) == {}
+        assert refusals(model, speed) == {}
         batches = [batch_of(PAIRS, part, shared=speed.share_prompt) for part in ([0, 3], [1, 2, 4])]
         steps = [step(model, batches, rate=1e-4) for _ in range(3)]
         runs.append((steps, model.generate([PAIRS[0].prompt, PAIRS[1].prompt], 8, [], reference=False)))
@@ -219,7 +220,7 @@ def test_dropout(backend, checkpoint, folders, record_property):
     def once(speed, dropout=0.2):
         lora = UPPER.model_copy(update={"dropout": dropout})
         model = started(backend, folders("llama", backend), lora=lora, checkpoint=checkpoint)
-        assert model.use(speed) == {}
+        assert refusals(model, speed) == {}
         return passed(model, batch_of(PAIRS, shared=speed.share_prompt), dropout=True)
 
     one, two, without = once(ALL), once(ALL), once(ALL, 0.0)
@@ -253,7 +254,7 @@ def test_frozen_blocks_run_once_for_a_batch(backend, folders, record_property):
     model = started(backend, folders("llama", backend), lora=UPPER)
     batches = [batch_of(pairs_of(seed)) for seed in (1, 2)]
     plain = [passed(model, batch) for batch in batches]
-    assert model.use(ONE["frozen_once"]) == {}
+    assert refusals(model, ONE["frozen_once"]) == {}
     seen, model.most = runs_of_block_0(model), 10**6
 
     def trained(number, runs):
@@ -288,7 +289,7 @@ def test_a_batch_in_several_parts(backend, checkpoint, examples, folders, record
     model = started(backend, folders("mistral", backend), lora=UPPER, checkpoint=checkpoint)
     plain = passed(model, batch_of(examples))
     for speed in (PLAIN, ALL):
-        assert model.use(speed) == {}
+        assert refusals(model, speed) == {}
         batch = batch_of(examples, shared=speed.share_prompt)
         for pairs, parts in ((2, 3), (1, 5)):
             model.most = most = pairs * batch.inputs.size // batch.size

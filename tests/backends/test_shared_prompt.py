@@ -5,7 +5,7 @@ import pytest
 
 from mio_local.recipe import PLAIN
 from tests.backends.small_configs import DENSE_BY_MLX, DENSE_BY_TORCH, HYBRIDS_BY_MLX, HYBRIDS_BY_TORCH, LEAVES
-from tests.helpers.backends import MIO, batch_of, by_mlx, by_torch, forget, gradients
+from tests.helpers.backends import MIO, batch_of, by_mlx, by_torch, forget, gradients, refusals
 from tests.helpers.families import GROUPS, pairs_of
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("two_lanes")]
@@ -25,7 +25,7 @@ def some_slow(kinds, quick=QUICK):
 
 def passed(model, speed, examples):
     """log pi of scoring and of training, and the gradient."""
-    assert model.use(speed) == {}
+    assert refusals(model, speed) == {}
     batch = batch_of(examples, shared=speed.share_prompt)
     policy = model.logps(batch, reference=False)
     ahead = np.linspace(6, -6, len(policy), dtype=np.float32)  # the reference moved, so that no log-ratio is 0
@@ -80,7 +80,7 @@ def test_an_mlx_model_shares_groups_exactly(kind, grad_checkpoint, record_proper
 def test_pieces_of_a_row_drop_apart():
     """Two pairs that are the same, and an adapter on the forked layers alone: no two pieces drop the same."""
     model = by_mlx("lfm2", leaves=("in_proj",), dropout=0.5, **HYBRIDS_BY_MLX["lfm2"])
-    assert model.use(SHARED) == {}
+    assert refusals(model, SHARED) == {}
     batch = batch_of([PAIRS[2]] * 2, shared=True)
     reference = model.logps(batch, reference=True)
     one, other = model.accumulate(batch, reference, MIO, 1.0).logps.reshape(2, 2).T

@@ -95,7 +95,7 @@ def pairs(folder: Path, vocabulary: int, count: int, options: dict[str, Any]) ->
     data = {"source": str(SHARED / "data" / "gsm8k" / "train.jsonl"), "eval_fraction": 0, "limit": 4 * count}
     data["max_tokens"] = options.get("tokens", 512)
     recipe = build({"model": {"name": str(folder)}, "data": data}, "bench")
-    found, _ = tokenised(recipe, 0.0, silent)
+    found = tokenised(recipe, 0.0, silent).tokens
     whole = [example for example in found.train if not example.truncated_chosen and not example.truncated_rejected]
     return whole[:count]
 

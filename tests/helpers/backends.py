@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from mio_local.adapters.adapter import Adapter, SavedAdapter, choose_layers, draw_adapter
-from mio_local.backends import Backend, Model
+from mio_local.backends import HAS_KERNELS, Backend, Model
 from mio_local.data.collate import Batch, collate
 from mio_local.data.examples import Example
 from mio_local.objectives.losses import LOSSES, objective
-from mio_local.recipe import LoraSettings, ModelSettings, TrainSettings
+from mio_local.recipe import LoraSettings, ModelSettings, SpeedSettings, TrainSettings
 
 BACKENDS = ("mlx", "cuda")
 both = pytest.mark.parametrize("backend", BACKENDS)
@@ -83,6 +83,11 @@ def examples(count: int = 4, seed: int = 0, vocabulary: int = 250) -> list[Examp
 
 def batch_of(found: Sequence[Example], pairs: Sequence[int] | None = None, *, shared: bool = False) -> Batch:
     return collate(found, range(len(found)) if pairs is None else pairs, pad=0, shared=shared)
+
+
+def refusals(model: Model, speed: SpeedSettings) -> dict[str, str]:
+    """Turn these levers on; by lever, why the model cannot have it. MLX needs no layers fused."""
+    return {lever: why for lever, why in model.use(speed).items() if why != HAS_KERNELS}
 
 
 def step(

@@ -43,6 +43,7 @@ def _saved_bytes(torch, blocks, dtype, settings):
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from mio_cuda.model import CudaModel
+    from mio_cuda.placed import place
     from mio_local.adapters.adapter import choose_layers
 
     net = LlamaForCausalLM(LlamaConfig(**SMALL, num_hidden_layers=blocks)).to(dtype)
@@ -62,9 +63,10 @@ def _saved_bytes(torch, blocks, dtype, settings):
 
     model.model.train()
     saved = torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value)
-    with model.sharing.over(batch), model._at(0, batch) as rows, saved:
-        places = model.sharing.fed(rows) if rows else {}
-        out = model.model(input_ids=torch.from_numpy(batch.inputs).long(), use_cache=False, **places).logits
+    placed = place(batch, None, model.device)
+    with model._scoring(batch), model._at(0, placed), saved:
+        places = model.sharing.fed(placed.rows) if placed.rows else {}
+        out = model.model(input_ids=placed.inputs, use_cache=False, **places).logits
     assert out.requires_grad
     return sum(found.values())
 

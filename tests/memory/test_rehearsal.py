@@ -127,10 +127,14 @@ class Full:
     def memory(self):
         return SimpleNamespace(active=0, peak=self.peak)
 
+    def release(self):
+        pass
+
 
 OUT_OF_MEMORY = [
     RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8.00 GiB"),
     RuntimeError("[metal::malloc] Attempting to allocate 34359738368 bytes which is greater than the maximum"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     RuntimeError("[METAL] Command buffer execution failed: Insufficient Memory (00000008:kIOGPUCommandBuffer"),
     RuntimeError("[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate memory: you tried to"),
     MemoryError(),
@@ -140,10 +144,10 @@ OUT_OF_MEMORY = [
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: str(error)[:20])
 def test_memory_that_runs_out_is_one_line_with_the_smallest_change(error, folder):
     assert is_out_of_memory(error)
-    full = room(folder, kind="gpu", backend="cuda", free=10**12, batch_size=2)
+    full = room(folder, kind="gpu", backend="cuda", free=10**12, batch_size=8)
     with pytest.raises(RecipeError, match="memory ran out before the first step: ") as caught, full.guarded():
         full.rehearse(Full(error), 0, shared=True)
-    assert "the smallest change that fits is batch 2 -> 1 with accumulate x2" in str(caught.value)
+    assert "the smallest change that fits is batch 8 -> 4 with accumulate x2" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

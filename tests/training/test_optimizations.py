@@ -5,10 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from mio_local.backends import UNTOLD
 from mio_local.data.examples import Example
 from mio_local.errors import ModelError
 from mio_local.recipe import PLAIN, SpeedSettings
-from mio_local.training.optimizations import settle
+from mio_local.training.optimizations import SCORED, settle
 from tests.helpers.backends import LORA, MIO, SIZES, TRAIN, batch_of, by_mlx, by_torch, gradients
 from tests.helpers.families import pairs_of
 
@@ -64,8 +65,9 @@ def test_what_is_left_on_changes_no_number(name):
     model.most = 10**9
     plain = passed(model, PLAIN)
     levers = settle(make(kind, layers, **config), SpeedSettings(), PAIRS, 0)
-    assert set(levers.refused) - refused == ({"frozen_once"} if not layers else set())
-    assert refused <= set(levers.refused)
+    untold = {lever for lever, why in levers.refused.items() if why in UNTOLD}
+    assert set(levers.refused) - untold == refused
+    assert ("frozen_once" in untold) == (not layers)
     assert all(lever in levers.text for lever in refused)
     model = make(kind, layers, **config)
     if kind == "recurrent_gemma":
@@ -88,7 +90,7 @@ class Odd:
         self.speed = speed
         return {}
 
-    def logps(self, batch, *, reference=False, levers=("share_prompt", "answer_head", "lean_adapter")):
+    def logps(self, batch, *, reference=False, levers=SCORED):
         faults = [fault for lever, fault in self.faults.items() if lever in levers and getattr(self.speed, lever)]
         for fault in faults:
             if isinstance(fault, Exception):
@@ -99,7 +101,7 @@ class Odd:
         return SimpleNamespace(logps=self.logps(batch, levers=("frozen_once",)))
 
 
-@pytest.mark.parametrize("lever", ["share_prompt", "answer_head", "lean_adapter", "frozen_once"])
+@pytest.mark.parametrize("lever", [*SCORED, "frozen_once"])
 @pytest.mark.parametrize(("fault", "told"), [
     (KeyError("sliding_attention"), "it fails: KeyError: 'sliding_attention'"), (1.0, "its log-probs differ"),
     (float("nan"), "its log-probs differ"),
@@ -125,7 +127,7 @@ def test_a_group_is_compared_with_the_plain_path_too():
 def test_levers_at_fault_together_are_all_left_out():
     model = Odd(share_prompt=3e-4, answer_head=3e-4)  # of a tolerance of 4 and more tokens
     levers = settle(model, SpeedSettings(), [Example([1], [2] * 8, [3] * 8, False, False, False, "")], 0)
-    assert set(levers.refused) == {"share_prompt", "answer_head", "lean_adapter"}
+    assert set(levers.refused) == set(SCORED)
     assert "together" in levers.text
 
 

@@ -1,7 +1,9 @@
 """Shared rows [prompt | chosen | rejected | others] as the A * n rows [prompt | answer] that they stand for."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from mio_local.data.collate import Spans
@@ -38,15 +40,19 @@ class _Shared(torch.autograd.Function):
 
 
 class Rows:
-    """The layout of one batch, on the device."""
+    """The layout of one batch of rows of that length, its `indices` being on the device."""
 
-    def __init__(self, spans: Spans, length: int, device: torch.device) -> None:
+    def __init__(self, spans: Spans, length: int, placed: Sequence[torch.Tensor]) -> None:
+        index, self.own, self.again, self.places = placed
+        self.shape, self.fed = tuple(index.shape), (len(spans.prompt), length)
+        self.index = index.flatten()
+
+    @staticmethod
+    def indices(spans: Spans, length: int) -> list[np.ndarray]:
+        """Where the tokens of rows are among the shared ones, where those are in rows, where prompts are again, and
+        positions; int64."""
         index, own, again = spans.rows(length)
-        self.shape = index.shape
-        self.fed = (len(spans.prompt), length)
-        self.index, self.own = (torch.from_numpy(i.ravel()).to(device) for i in (index, own))
-        self.again = torch.from_numpy(again.reshape(len(again), -1)).to(device)
-        self.places = torch.from_numpy(spans.places(length)).long().to(device)
+        return [index, own.ravel(), again.reshape(len(again), -1), spans.places(length).astype(np.int64)]
 
     def spread(self, x: torch.Tensor) -> torch.Tensor:
         """(n, L, ...) to (A * n, m, ...)."""
