@@ -1,5 +1,4 @@
-"""What a process of ours runs with: a fast BLAS for MLX on a Linux CPU, and none of the packages that it does not need;
-and how to call it once more.
+"""What a process of ours runs with, as a fast BLAS for MLX on a Linux CPU; and how to call it once more.
 
 MLX's own Linux wheel carries the reference BLAS. Float32 products of 1280 x 144 by 144 x 384, seen on 2 cores on
 2026-11-21 (tests/bench/gemm.py): 2.5 GFLOP/s with that, 184 with Debian's OpenBLAS preloaded, 126 with the mkl wheel on
@@ -43,7 +42,8 @@ def installing(extra: str = "") -> str:
     clones = _clones()
     with suppress(OSError):  # where one stands was deleted
         where = "." if not clones or Path.cwd().resolve() in clones else str(clones[0])
-    return f"pip install {shlex.quote(f'{where}[{extra}]' if extra else where)}"
+    kept = "-e " if (Path(__file__).resolve().parents[1] / "pyproject.toml").is_file() else ""  # as it is installed
+    return f"pip install {kept}{shlex.quote(f'{where}[{extra}]' if extra else where)}"
 
 
 def _clones() -> list[Path]:
@@ -68,7 +68,7 @@ def fast_library() -> str | None:
 
 
 def on_gpu(backend: str, device: str) -> bool:
-    """Whether these settings leave the work to an NVIDIA GPU: there no BLAS of a CPU's is of use."""
+    """Whether these settings leave the work to an NVIDIA GPU, where no BLAS of a CPU's is of use."""
     return backend in ("auto", "cuda") and device != "cpu" and shutil.which("nvidia-smi") is not None
 
 
@@ -108,7 +108,7 @@ def program(name: str = PROGRAM) -> str:
 
 
 def opener() -> str | None:
-    """The desktop's program that opens a file or folder by its kind; None where there is none."""
+    """The desktop's program that opens any file or folder; None where there is none."""
     return shutil.which("open" if sys.platform == "darwin" else "xdg-open")
 
 

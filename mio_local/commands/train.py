@@ -203,11 +203,11 @@ def _prepared(run: Run, report: Report, start: str, *, forced: bool) -> Job:
 def watch(job: Job, out: printing.Console, control: Control | None = None) -> int:
     """Train `job` while showing it; `control` is `train`'s. Raises RunError when it fails."""
     facts, name = job.facts, job.run.name
+    what = "prompts" if job.recipe.train.rounds else "pairs"
     out.print(
         f"run {name}: {facts['objective']} (beta {facts['beta']:g}, {facts['reduction']}) on {facts['backend']}, "
-        f"{facts['device']}, {facts.get('dtype', job.recipe.model.dtype)}; {facts['pairs']:,} pairs, "
-        f"{facts['held_out']:,} held out; "
-        f"{facts['trainable']:,} trainable weights"
+        f"{facts['device']}, {facts.get('dtype', job.recipe.model.dtype)}; {facts['pairs']:,} {what}, "
+        f"{facts['held_out']:,} held out; {facts['trainable']:,} trainable weights"
     )
     try:
         kept = printing.follow(train(job, control), job.total_steps, out)

@@ -74,3 +74,13 @@ def mean_of(event: dict[str, Any], key: str, count: str = "pairs") -> Mean | Non
     value, stderr, of = (number(event, name) for name in (key, f"{key}_stderr", count))
     known = stderr is not None and stderr >= 0
     return None if value is None else Mean(float(value), float(stderr or 0) if known else None, max(of or 0, 0))
+
+
+def rise(change: Mean) -> float:
+    """By which part a perplexity rose whose log changed so."""
+    return math.expm1(min(change.value, 100.0))
+
+
+def shown_rise(change: Mean) -> str:
+    part = rise(change)
+    return f"{part:+.0%}" if part < 10 else f"times {part + 1:.3g}"

@@ -31,7 +31,7 @@ from mio_local.objectives.intervals import SURE
 from mio_local.objectives.losses import LOSSES
 from mio_local.reports.advice import earlier, faster, much_slower, shown, slower
 from mio_local.reports.evidence import BATCHES, Evidence, evidence
-from mio_local.reports.means import Mean, Share, mean_of
+from mio_local.reports.means import Mean, Share, mean_of, rise, shown_rise
 from mio_local.reports.verdict_of_rewards import reward_fell, reward_stayed, with_rewards
 from mio_local.runs.directory import Run
 from mio_local.runs.history import History, read
@@ -45,6 +45,7 @@ FAR = 1.0
 """Nats a token of KL(policy || reference), measurably exceeded by a model that is far from its base. The best of n
 answers by any taste is ln n - (n - 1) / n nats from the model that gave them (Stiennon et al. 2020), so a
 nat for each of 64 tokens is a choice among e^65 answers: more than pairs of answers can ask for."""
+FEW = 8  # held-out pairs: of fewer, neither shares nor standard errors tell anything
 MEDIUM = 0.5  # of a standard deviation: Cohen's (1988) medium effect; about two in three answers sank
 
 
@@ -141,6 +142,14 @@ def _reward_rose(seen: Evidence) -> Verdict | None:
 
 def _reward_stayed(seen: Evidence) -> Verdict | None:
     return reward_stayed(seen.rewards, seen.recipe, seen.late) if seen.rewards else None
+
+
+def _few(seen: Evidence) -> Verdict | None:
+    """Only then can what pairs tell be believed."""
+    if not (seen.held_out and seen.chosen and 0 < seen.chosen.count < FEW):
+        return None
+    words = f"{_figures(seen)}, but only {seen.chosen.count} pairs are held out"
+    return Verdict("cannot tell", words, "give more by --eval-data or --set data.eval_fraction=0.2")
 
 
 def _overfits(seen: Evidence) -> Verdict | None:
@@ -282,17 +291,7 @@ def _sunk(seen: Evidence) -> str:
     return _figures(seen, f" (below 0 since step {since})" if since else "")
 
 
-def rise(change: Mean) -> float:
-    """By which part a perplexity rose whose log changed so."""
-    return math.expm1(min(change.value, 100.0))
-
-
-def shown_rise(change: Mean) -> str:
-    part = rise(change)
-    return f"{part:+.0%}" if part < 10 else f"times {part + 1:.3g}"
-
-
 RULES = (
-    _diverged, _still, _early, _moved, _forgets, _reward_fell, _reward_rose, _learns_length, _backwards, _overfits,
-    _sinks, _drifts, _reward_stayed, _both_rise, _chance, _perhaps_length,
+    _diverged, _still, _early, _moved, _forgets, _reward_fell, _reward_rose, _few, _learns_length, _backwards,
+    _overfits, _sinks, _drifts, _reward_stayed, _both_rise, _chance, _perhaps_length,
 )  # fmt: skip

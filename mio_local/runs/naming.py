@@ -21,6 +21,10 @@ def located(recipe: Recipe, runs: Path, *, now: bool = True) -> Recipe:
     """The recipe with the folder of the run's adapter where `lora.init_adapter` calls a run of `runs` by its name.
     A folder of that name with an adapter goes before. Raises ModelError for what is neither, and RunError for a run
     without an adapter that would be needed `now`."""
+    name = recipe.model.name
+    if name and NAME.fullmatch(name) and not Path(name).exists() and Run(runs / name).exists():
+        raise ModelError(f"--model {name}: is a run; train on from it with --init-adapter {name}, chat with "
+                         f"mio-local chat {name}, make pairs by it with mio-local data make --from {name}")  # fmt: skip
     name = recipe.lora.init_adapter
     if not name or "/" in name or _has_adapter(Path(name)):
         return recipe

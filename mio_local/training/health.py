@@ -51,8 +51,12 @@ def data_notes(counts: Tokenised, max_tokens: int) -> list[Event]:
     return notes + [note(0, "warning", "lost", line) for line in told(counts.lost)]
 
 
-def held_out_notes(pairs: int) -> list[Event]:
-    """At the start: that nothing will judge the run, where no pair is held out: there is only one prompt, say."""
+def held_out_notes(pairs: int, prompts: int = 0) -> list[Event]:
+    """At the start: that nothing will judge the run, where no pair is held out: there is only one prompt, say. Of
+    `prompts` of rounds the reward is measured, though no pair may have come of them."""
+    if not pairs and prompts:
+        text = f"no pair came of the {prompts} held-out prompts, so their reward alone says whether this goes well"
+        return [note(0, "info", "held_out", text)]
     text = "no pairs are held out, so nothing says whether this goes well; give some with --eval-data"
     return [] if pairs else [note(0, "warning", "held_out", text)]
 

@@ -89,7 +89,8 @@ class Loop:
         if progress.step == 0:
             yield Event("started", 0, {**self.job.facts, "total_steps": supply.total})
             yield from health.data_notes(self.job.tokens.counts, self.job.recipe.data.max_tokens)
-            yield from health.held_out_notes(len(self.job.held_out))
+            asked = len(self.job.prompts.held_out) if self.job.prompts else 0
+            yield from health.held_out_notes(len(self.job.held_out), asked)
             yield from health.adapter_notes(self.job.told)
             yield from health.speed_notes(self.job.savings.text, self.job.store.trouble if self.job.store else "")
             yield from self.task(reference=True)

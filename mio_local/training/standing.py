@@ -7,7 +7,7 @@ from typing import Any
 from mio_local.objectives.metrics import Metrics
 from mio_local.reports.evidence import BATCHES, judged_until
 from mio_local.reports.verdict import verdict
-from mio_local.runs.events import Event
+from mio_local.runs.events import Event, is_number
 from mio_local.runs.history import read
 from mio_local.runs.summary import facts
 from mio_local.training.job import Job
@@ -25,8 +25,9 @@ class Standing:
         self.job, self.total = job, total
         self.state, self.told = "starting", 0.0
         self.estimate = job.run.read_status().get("memory_estimate")
-        self.latest, self.held_out = Metrics(), Metrics()
         self.history = read(job.run)
+        last = self.history.last("eval")  # of a session before: until the next one, figures of batches are others
+        self.latest, self.held_out = Metrics(), {key: last[key] for key in SHOWN if is_number(last.get(key))}
         self._forget()
         self._judge()
 

@@ -110,9 +110,9 @@ def test_an_extra_is_installed_from_the_clone(tmp_path: Path, monkeypatch: pytes
     """The name is on no index, or somebody else's there: pip is given the folder, from wherever it is called."""
     root = Path(process.__file__).resolve().parents[1]
     monkeypatch.chdir(root)
-    assert (installing("cuda"), installing()) == ("pip install '.[cuda]'", "pip install .")
+    assert (installing("cuda"), installing()) == ("pip install -e '.[cuda]'", "pip install -e .")  # as make installs it
     monkeypatch.chdir(tmp_path)
-    assert shlex.split(installing("cuda")) == ["pip", "install", f"{root}[cuda]"]
+    assert shlex.split(installing("cuda")) == ["pip", "install", "-e", f"{root}[cuda]"]
     clone = tmp_path / "a clone"
     clone.mkdir()
     (clone / "pyproject.toml").touch()

@@ -142,3 +142,14 @@ def test_training_goes_on_from_a_run_by_its_name(
     assert recipe_of(tuned).lora.rank == 4
     assert cli.run(["rename", "taught", "school"]) == cli.run(["check", "tuned"]) == 0
     assert "no run of that name" in mistake(*words, "--init-adapter", "taught", "--name", "again")
+
+
+def test_a_run_is_no_model(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """But a folder of its name is one, and a name that no run has."""
+    monkeypatch.chdir(tmp_path)
+    resting(folder, "mine")
+    with pytest.raises(ModelError, match=r"^--model mine: is a run; .* --init-adapter mine, .* --from mine$"):
+        located(build({"model": {"name": "mine"}}, "test"), folder)
+    assert located(build({"model": {"name": "other"}}, "test"), folder).model.name == "other"
+    (tmp_path / "mine").mkdir()
+    assert located(build({"model": {"name": "mine"}}, "test"), folder).model.name == "mine"

@@ -20,6 +20,7 @@ from mio_local.runs.summary import row_of
 from mio_local.training import loop, standing
 from mio_local.training.loop import train
 from mio_local.training.prepare import start
+from mio_local.training.reopen import reopen
 
 
 @pytest.fixture
@@ -133,3 +134,19 @@ def test_while_a_run_is_prepared_again_its_process_is_the_one_that_is_named(
         cli.run(["resume", "run", "--runs", str(tmp_path)])
     assert (seen[0]["state"], seen[0]["pid"]) == ("starting", os.getpid())
     assert (run.read_status()["state"], run.read_status()["metrics"]) == ("lost", {"loss": 1.0})
+
+
+def test_a_run_that_goes_on_shows_its_held_out_figures_before_the_next_evaluation(
+    tables: dict[str, Any], tmp_path: Path
+) -> None:
+    job = start(build(tables, "test"), tmp_path, "run")
+    events = train(job)
+    for event in events:
+        if event.type == "checkpoint":
+            break
+    events.close()
+    known = job.run.read_status()["held_out"]
+    assert known["delta/chosen"] != 0
+    again = standing.Standing(reopen(job.run), 4)
+    again.write("training")
+    assert job.run.read_status()["held_out"] == known

@@ -19,7 +19,7 @@ from mio_local.flags import recipe_from, words
 from mio_local.learning import MakeSettings
 from mio_local.making.answered import Judge
 from mio_local.making.hand_review import HAND
-from mio_local.making.judging.choose import cost_of, judge_of, may_run
+from mio_local.making.judging.choose import check_known, cost_of, judge_of, may_run
 from mio_local.making.made_figures import Figures, examples, figures, histogram, markdown
 from mio_local.making.made_figures import words as told
 from mio_local.making.make import Maker, Making
@@ -101,6 +101,7 @@ def main(arguments: argparse.Namespace) -> int:
         with printing.preparing(out) as report:
             report("reading the prompts", 0, 0)
             prompts = read_prompts(settings.prompts, recipe.data, settings.limit)
+            check_known(prompts, settings)
             source = _source(recipe, report)
             weights = weights_digest(source.place, report)
         depends = {"model": weights[:16], **source.drawn_by, "seed": seed}

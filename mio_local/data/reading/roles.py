@@ -143,7 +143,8 @@ def no_layout(roles: Mapping[str, str], kind: Callable[[str], str], found: Seque
         one = next((name for name in SYNONYMS["completion"] if kind(name) == "text"), "")
         if one := one or (talk if talk and kind(talk) == "answered" else ""):
             return (f"no columns for chosen and rejected ({listed}): {one} has one answer to each prompt, and a pair "
-                    "needs two; add the other, or a label of true or false for each")
+                    "needs two; add the other, or a label of true or false for each; or let a model answer the "
+                    "prompts: mio-local data make --prompts FILE")
     for role in ("chosen", "rejected", "prompt"):
         if role not in roles:
             close = _close(role, [column for column in found if column not in roles.values()])

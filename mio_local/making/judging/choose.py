@@ -13,9 +13,10 @@ from mio_local.making.judging.own_pairs import own_pairs
 from mio_local.making.judging.reward_function import RewardFunction
 from mio_local.making.judging.server_judge import ServerJudge, comparisons
 from mio_local.making.judging.unit_tests import UnitTests
+from mio_local.making.prompts import Prompts
 from mio_local.process import names_judge
 
-__all__ = ["Judge", "cost_of", "judge_of", "may_run"]
+__all__ = ["Judge", "check_known", "cost_of", "judge_of", "may_run"]
 
 KINDS = (
     *RULES, "regex:P", "json:FILE", "tests", "python:FILE", "reward-model:NAME", "server:URL", "gold", "gold:RULE",
@@ -27,6 +28,15 @@ RUNS = {"python": "that Python file (read it first)", "tests": "the code in the 
 def may_run(settings: MakeSettings) -> bool:
     """Whether code that the settings name may run: for `judge_of`."""
     return names_judge(settings.judge)
+
+
+def check_known(prompts: Prompts, settings: MakeSettings) -> None:
+    """Raise DataError where the judge goes by known answers, and no prompt has one: no number of answers helps."""
+    kind = settings.judge.partition(":")[0]
+    if (kind in RULES or kind in ("regex", "gold")) and not prompts.known:
+        raise DataError(f"--judge {settings.judge}: goes by known answers, and none of the {len(prompts.asked):,} "
+                        f"prompts of {settings.prompts} has one; name their column with --columns chosen=NAME, or "
+                        "take a judge that needs none: mismatch, python:FILE, server:URL, hand")  # fmt: skip
 
 
 def cost_of(settings: MakeSettings, prompts: int) -> str:

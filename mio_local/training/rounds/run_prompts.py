@@ -12,6 +12,7 @@ from mio_local.data.stored.collected import Collected
 from mio_local.data.template import Chat
 from mio_local.data.tokenise import Tokens
 from mio_local.making.answered import Asked
+from mio_local.making.judging.choose import check_known
 from mio_local.making.prompts import Prompts, askable, prompt_ids, read_prompts
 from mio_local.objectives.losses import LOSSES
 from mio_local.objectives.schedule import total_steps
@@ -33,6 +34,7 @@ def given_prompts(recipe: Recipe) -> list[Prompts]:
     """The recipe's prompts, then those of its held-out pairs where it names some. Raises DataError, HubError."""
     data = recipe.data
     given = [read_prompts(recipe.make.prompts or data.source, data, recipe.make.limit)]
+    check_known(given[0], recipe.make)
     return [*given, read_prompts(data.eval_source, data, recipe.eval.pairs)] if data.eval_source else given
 
 

@@ -1,6 +1,7 @@
 """Judges by a rule, of a schema, and those that make the pairs."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +13,8 @@ from mio_local.data.task_questions import RULES
 from mio_local.errors import DataError
 from mio_local.learning import MakeSettings
 from mio_local.making.answered import Answered, Asked, Judge
-from mio_local.making.judging.choose import judge_of
+from mio_local.making.judging.choose import check_known, judge_of
+from mio_local.making.prompts import Prompts
 
 # by rule: the known answer, an answer that is right, one that is wrong
 EXAMPLES = {
@@ -208,3 +210,13 @@ def test_a_schema_that_would_not_be_checked_is_refused(schema: Any, words: str, 
         made(f"json:{file}")
     assert words in str(told.value)
     assert str(file) in str(told.value)
+
+
+@pytest.mark.parametrize("judge", ["last-number", "exact", "regex:(.)", "gold", "gold:any"])
+def test_known_answers_that_no_prompt_has_are_missed_before_anything_is_drawn(judge):
+    found = Prompts([Asked("a", None, "x line 1"), Asked("b", None, "x line 2")])
+    settings = MakeSettings(prompts="x.txt", judge=judge)
+    with pytest.raises(DataError, match=rf"^--judge {re.escape(judge)}: .* none of the 2 prompts of x\.txt has one; "):
+        check_known(found, settings)
+    check_known(found, MakeSettings(prompts="x.txt", judge="mismatch"))
+    check_known(Prompts([*found.asked, Asked("c", "1", "x line 3")]), settings)
