@@ -5,7 +5,7 @@ two more passes over the output. Here the factors are in the model's type instea
 only x and x A^T are kept.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,21 +19,21 @@ class _LowRank(torch.autograd.Function):
     """(T, in) to (T, out), W frozen: dx = g W + s (g B) A, dA = s (g B)^T x, dB = s g^T x A^T.
 
     What is rank wide is computed and kept as (rank, T): as (T, rank), the same product takes a CPU two to five times as
-    long.
+    long. `dense` gives W each way: one of 4 bits is unpacked for it, as bitsandbytes does, and not kept.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Any, weight: Any, bias: Any, a: Any, b: Any, scale: float) -> torch.Tensor:
+    def forward(ctx: Any, x: Any, dense: Any, bias: Any, a: Any, b: Any, scale: float) -> torch.Tensor:
         low = a @ x.T
-        ctx.save_for_backward(x, weight, a, b, low)
-        ctx.scale = scale
-        return torch.nn.functional.linear(x, weight, bias).addmm_(low.T, b.T, alpha=scale)
+        ctx.save_for_backward(x, a, b, low)
+        ctx.dense, ctx.scale = dense, scale
+        return torch.nn.functional.linear(x, dense(), bias).addmm_(low.T, b.T, alpha=scale)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        x, weight, a, b, low = ctx.saved_tensors
+        x, a, b, low = ctx.saved_tensors
         back = (b.T @ grad.T).mul_(ctx.scale)
-        dx = (grad @ weight).addmm_(back.T, a) if ctx.needs_input_grad[0] else None
+        dx = (grad @ ctx.dense()).addmm_(back.T, a) if ctx.needs_input_grad[0] else None
         return dx, None, None, back @ x, (low @ grad).mul_(ctx.scale).T, None
 
 
@@ -41,11 +41,24 @@ def _forward(layer: Any, factors: "Factors", x: torch.Tensor, *_: Any, **__: Any
     base, dropout = layer.base_layer, layer.lora_dropout["default"]
     a, b = (factors.of(layer, name, x.dtype) for name in ("lora_A", "lora_B"))
     scale = layer.scaling["default"]
-    if type(base) is torch.nn.Linear and isinstance(dropout, torch.nn.Identity):
+    dense = _dense(base, x.dtype)
+    if dense and isinstance(dropout, torch.nn.Identity):
         flat = x.reshape(-1, x.shape[-1])
-        return _LowRank.apply(flat, base.weight, base.bias, a, b, scale).unflatten(0, x.shape[:-1])  # pyright: ignore[reportOptionalMemberAccess]
+        return _LowRank.apply(flat, dense, base.bias, a, b, scale).unflatten(0, x.shape[:-1])  # pyright: ignore[reportOptionalMemberAccess]
     functional = torch.nn.functional
     return base(x) + functional.linear(functional.linear(dropout(x), a), b) * scale
+
+
+def _dense(base: Any, dtype: torch.dtype) -> Callable[[], torch.Tensor] | None:
+    """What gives the matrix that a layer multiplies by; None for a kind that has none of its own."""
+    if type(base) is torch.nn.Linear:
+        return lambda: base.weight
+    quantised = type(base.weight).__name__ == "Params4bit" and base.weight.quant_state is not None
+    if not quantised or base.compute_dtype != dtype or (base.bias is not None and base.bias.dtype != dtype):
+        return None
+    from bitsandbytes.functional import dequantize_4bit
+
+    return lambda: dequantize_4bit(base.weight.data, base.weight.quant_state).to(dtype)
 
 
 def lean_layers(model: torch.nn.Module) -> list[Any]:

@@ -118,9 +118,9 @@ def _ratio(pair: Candidate, length: Length) -> float:
 
 def _why(rewards: Rewards, usable: Sequence[int], given: object) -> str:
     if given is not None:
-        return "the judge makes no pair of it"
+        return "of which the judge makes none"
     if all(reward is None for reward in rewards):
-        return "no answer has a reward"
+        return "with no reward"
     if len({reward for reward in rewards if reward is not None}) == 1:
-        return "all its rewards are equal"
-    return "too few of its answers differ, end and have a reward" if len(usable) < 2 else "its usable rewards are equal"
+        return "with all rewards equal"
+    return "with too few answers that differ, end and have a reward" if len(usable) < 2 else "with equal usable rewards"

@@ -146,9 +146,10 @@ def _reward_stayed(seen: Evidence) -> Verdict | None:
 
 def _few(seen: Evidence) -> Verdict | None:
     """Only then can what pairs tell be believed."""
-    if not (seen.held_out and seen.chosen and 0 < seen.chosen.count < FEW):
+    count = seen.chosen.count if seen.held_out and seen.chosen else None
+    if not count or count >= FEW:
         return None
-    words = f"{_figures(seen)}, but only {seen.chosen.count} pairs are held out"
+    words = f"{_figures(seen)}, but only {count:g} pairs are held out"
     return Verdict("cannot tell", words, "give more by --eval-data or --set data.eval_fraction=0.2")
 
 

@@ -8,7 +8,7 @@ from mio_local.data.templating.coverage import told
 from mio_local.objectives.intervals import SURE
 from mio_local.objectives.losses import LOSSES
 from mio_local.objectives.metrics import Metrics
-from mio_local.recipe import LossSettings
+from mio_local.recipe import LossSettings, Recipe
 from mio_local.runs.events import Event
 from mio_local.text import visible_line
 
@@ -26,6 +26,16 @@ def speed_notes(*reasons: str) -> list[Event]:
     """At the start: which savings are not to be had, if any."""
     texts = [f"{reason}; the numbers are the same, only slower" for reason in reasons if reason]
     return [note(0, "info", "speed", text) for text in texts]
+
+
+def base_notes(recipe: Recipe) -> list[Event]:
+    """At the start: that 8 bits are slow where bitsandbytes computes with them on a GPU, as it reads from there in each
+    layer whether any input is large."""
+    where = recipe.backend
+    if recipe.model.quantize != 8 or where.name != "cuda" or where.device in ("cpu", "mps"):
+        return []
+    text = "an 8-bit base waits for the GPU in every layer (bitsandbytes looks for outliers); --quantize 4 does not"
+    return [note(0, "info", "speed", text)]
 
 
 def cache_notes(step: int, damaged: int) -> list[Event]:

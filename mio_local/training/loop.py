@@ -92,6 +92,7 @@ class Loop:
             asked = len(self.job.prompts.held_out) if self.job.prompts else 0
             yield from health.held_out_notes(len(self.job.held_out), asked)
             yield from health.adapter_notes(self.job.told)
+            yield from health.base_notes(self.job.recipe)
             yield from health.speed_notes(self.job.savings.text, self.job.store.trouble if self.job.store else "")
             yield from self.task(reference=True)
             yield from self.evaluate()

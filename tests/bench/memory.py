@@ -27,7 +27,9 @@ CONFIGURATIONS = [
 STEPS = 2
 
 
-def measure(backend: str, folder: Path, batch: int, length: int, checkpoint: bool, settings: list[str]) -> dict:
+def measure(
+    backend: str, folder: Path, batch: int, length: int, checkpoint: bool, settings: list[str], device: str = "cpu"
+) -> dict:
     """Estimate and peak, bytes; prompts and answers of `length` tokens, half of them the prompt's."""
     sys.path[:0] = [str(ROOT), str(ROOT / "backends")]
     import numpy as np
@@ -48,7 +50,8 @@ def measure(backend: str, folder: Path, batch: int, length: int, checkpoint: boo
         from mio_mlx import MlxBackend as Backend
     else:
         from mio_cuda import CudaBackend as Backend
-    model = Backend().load(folder, recipe.model, "cpu", grad_checkpoint=checkpoint, seed=0)
+    found = Backend()
+    model = found.load(folder, recipe.model, device, grad_checkpoint=checkpoint, seed=0)
     slots = model.add_lora(recipe.lora, recipe.train, choose_layers(model.linear_layers(), recipe.lora))
     model.set_adapter(draw_adapter(slots, 0))
     shape = read_shape(folder)
@@ -70,7 +73,7 @@ def measure(backend: str, folder: Path, batch: int, length: int, checkpoint: boo
         rows = collate(pairs, range(first, first + batch), 0, shared=shared)
         model.accumulate(rows, model.logps(rows, reference=True), goal, 1 / batch)
         model.apply(1e-5)
-    guess = estimate(shape, recipe, length, backend, "cpu", whole, answers)
+    guess = estimate(shape, recipe, length, backend, found.probe(device).kind, whole, answers)
     return {"estimate": guess.total, "peak": model.memory().peak, "parts": dict(guess.parts)}
 
 

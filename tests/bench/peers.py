@@ -19,6 +19,7 @@ import argparse
 import importlib.metadata
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -33,13 +34,19 @@ PEERS = ("mlx-lm-lora", "trl")
 WARM_UP = 2
 THREADS = 2
 RANK, ALPHA = 8, 16
+LONGEST = 1024  # tokens of a conversation of made pairs, its template included
+MADE = {"prompt": 180, "chosen": 300, "rejected": 300}
 RATE = 1e-5
 BETA = 0.1
 SEED = 0
 
 
 def first_pairs(folder: Path, count: int, tokens: int) -> list[dict[str, str]]:
-    """The first `count` pairs whose two conversations have at most `tokens` tokens each, with the model's template."""
+    """The first `count` pairs whose two conversations have at most `tokens` tokens each, with the model's template; of
+    no such number, as many of MADE letters each, which a tokenizer of bytes takes for as many tokens."""
+    if not tokens:
+        rng = random.Random(SEED)
+        return [{key: "".join(rng.choices("abcdefgh ", k=size)) for key, size in MADE.items()} for _ in range(count)]
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -86,7 +93,7 @@ def report(name: str, seconds: list[float], sizes: list[tuple[int, int]], batch:
     }
 
 
-def measure_mlx_lm_lora(folder: Path, batch: int, tokens: int, steps: int) -> dict:
+def measure_mlx_lm_lora(folder: Path, batch: int, tokens: int, steps: int, device: str = "cpu") -> dict:
     """Its DPO, with a second model as the reference. Memory is what MLX counts; `model` is one model and its adapter.
 
     `resident` is the process's own peak, libraries included.
@@ -95,9 +102,10 @@ def measure_mlx_lm_lora(folder: Path, batch: int, tokens: int, steps: int) -> di
     import mlx.optimizers
     import numpy as np
 
-    mx.set_default_device(mx.cpu)
-    device = {"max_recommended_working_set_size": 0} | mx.device_info()
-    mx.device_info = lambda: device
+    if device == "cpu":
+        mx.set_default_device(mx.cpu)
+        told = {"max_recommended_working_set_size": 0} | mx.device_info()
+        mx.device_info = lambda: told
 
     from mlx_lm.tuner.callbacks import TrainingCallback
     from mlx_lm_lora.train import load_reference_model
@@ -134,14 +142,14 @@ def measure_mlx_lm_lora(folder: Path, batch: int, tokens: int, steps: int) -> di
         reference = load_reference_model(argparse.Namespace(model=str(folder), reference_model_path=None))
         dataset = create_dataset(pairs, tokenizer, argparse.Namespace(train_mode="dpo"))
         settings = dpo_trainer.DPOTrainingArgs(batch_size=batch, iters=steps + WARM_UP, steps_per_report=1,
-                                               max_seq_length=tokens, adapter_file=str(adapter), beta=BETA)
+                                               max_seq_length=tokens or LONGEST, adapter_file=str(adapter), beta=BETA)
         dpo_trainer.train_dpo(model, reference, mlx.optimizers.AdamW(learning_rate=RATE), CacheDataset(dataset),
                               args=settings, training_callback=Clock())
     memory = {"peak": mx.get_peak_memory(), "model": held, "resident": resident("VmHWM")}
     return report("mlx-lm-lora", seconds, sizes, batch, memory)
 
 
-def measure_trl(folder: Path, batch: int, tokens: int, steps: int) -> dict:
+def measure_trl(folder: Path, batch: int, tokens: int, steps: int, device: str = "cpu") -> dict:
     """Its DPOTrainer with the loss nca_pair, and PEFT. Memory is the process's: `model` and `peak` include libraries.
 
     The trainer puts the adapter on the model, which spares a second one for the reference; `model` is measured before
@@ -170,7 +178,8 @@ def measure_trl(folder: Path, batch: int, tokens: int, steps: int) -> dict:
     conversations = [{"prompt": turns(row["prompt"], "")[:1], "chosen": turns("", row["chosen"])[1:],
                       "rejected": turns("", row["rejected"])[1:]} for row in pairs]
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    on_cpu = device == "cpu"
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32 if on_cpu else torch.bfloat16)
     for values in model.parameters():
         values.sum()  # weights are mapped from the file, and resident once read
     held = resident("VmRSS")
@@ -178,8 +187,9 @@ def measure_trl(folder: Path, batch: int, tokens: int, steps: int) -> dict:
     with tempfile.TemporaryDirectory() as place:
         settings = DPOConfig(
             output_dir=place, max_steps=steps + WARM_UP, per_device_train_batch_size=batch, learning_rate=RATE,
-            beta=BETA, loss_type=["nca_pair"], max_length=tokens, bf16=False, fp16=False, gradient_checkpointing=False,
-            use_cpu=True, dataloader_num_workers=0, report_to="none", save_strategy="no", disable_tqdm=True, seed=SEED,
+            beta=BETA, loss_type=["nca_pair"], max_length=tokens or LONGEST, bf16=not on_cpu, fp16=False,
+            gradient_checkpointing=False, use_cpu=on_cpu,
+            dataloader_num_workers=0, report_to="none", save_strategy="no", disable_tqdm=True, seed=SEED,
         )  # fmt: skip
         trainer = DPOTrainer(model=model, args=settings, train_dataset=Dataset.from_list(conversations),
                              processing_class=tokenizer, peft_config=lora, callbacks=[Clock()])
@@ -194,7 +204,8 @@ def measure_trl(folder: Path, batch: int, tokens: int, steps: int) -> dict:
         trainer.data_collator = counted
         trainer.train()
     held += sum(values.nbytes for values in trainer.model.parameters() if values.requires_grad)
-    return report("trl", seconds, sizes, batch, {"peak": resident("VmHWM"), "model": held})
+    peak = resident("VmHWM") if on_cpu else torch.cuda.max_memory_reserved()
+    return report("trl", seconds, sizes, batch, {"peak": peak, "model": held})
 
 
 def peer(name: str, folder: Path, batch: int = 4, tokens: int = 512, steps: int = 10) -> dict:
@@ -236,13 +247,15 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4, help="pairs of a step (default: 4)")
     parser.add_argument("--tokens", type=int, default=512, help="of a conversation, at most (default: 512)")
     parser.add_argument("--steps", type=int, default=10, help="timed (default: 10)")
+    parser.add_argument("--made", action="store_true", help="made pairs of a length instead of GSM8K's (one, in this)")
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="of one, in this process")
     given = parser.parse_args()
-    options = {"batch": given.batch, "tokens": given.tokens, "steps": given.steps}
+    options = {"batch": given.batch, "tokens": 0 if given.made else given.tokens, "steps": given.steps}
     if given.words:
         if len(given.words) != 3 or given.words[0] != "measure" or given.words[1] not in PEERS:
             parser.error(f"measure NAME FOLDER, where NAME is one of {', '.join(PEERS)}")
         measure = measure_trl if given.words[1] == "trl" else measure_mlx_lm_lora
-        print(json.dumps(measure(Path(given.words[2]), **options)))
+        print(json.dumps(measure(Path(given.words[2]), **options, device=given.device)))
         return
     with tempfile.TemporaryDirectory() as place:
         folder = given.folder or make_model(given.size, given.vocab, Path(place))

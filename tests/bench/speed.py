@@ -29,6 +29,7 @@ STEPS = 10  # the first two are not counted
 def measure(backend: str, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     """One setting in this process. Options: batch, tokens, steps, levers (all, none, or names), layers, checkpoint,
     prompt and answer (random pairs of that many tokens instead of GSM8K's), answers (of each such prompt, else 2),
+    device (else the CPU), quantize (bits of the base),
     reference (computed in every step), products (of large matrices after each step, in eights)."""
     from mio_local.adapters.adapter import choose_layers, draw_adapter
     from mio_local.bench.measure import needed, steps
@@ -37,14 +38,16 @@ def measure(backend: str, folder: Path, options: dict[str, Any]) -> dict[str, An
     from mio_local.recipe import PLAIN, SpeedSettings, build
 
     batch, count, levers = options.get("batch", 4), options.get("steps", STEPS), options.get("levers", "all")
-    recipe = build({"lora": {"rank": 8, "alpha": 16, "layers": options.get("layers", 0)}}, "bench")
+    device, lora = options.get("device", "cpu"), {"rank": 8, "alpha": 16, "layers": options.get("layers", 0)}
+    recipe = build({"lora": lora, "model": {"quantize": options.get("quantize", 0)}}, "bench")
     if backend == "mlx":
         from mio_mlx import MlxBackend as Backend
     else:
         from mio_cuda import CudaBackend as Backend
     found = Backend()
     checkpoint = bool(options.get("checkpoint"))
-    model = found.load(folder, recipe.model, "cpu", grad_checkpoint=checkpoint, seed=0)
+    model = found.load(folder, recipe.model, device, grad_checkpoint=checkpoint, seed=0)
+    dtype = "float32" if found.probe(device).kind == "cpu" else found.auto_dtype(device)
     slots = model.add_lora(recipe.lora, recipe.train, choose_layers(model.linear_layers(), recipe.lora))
     model.set_adapter(draw_adapter(slots, 0))
     speed = {"all": SpeedSettings(), "none": PLAIN}.get(levers) or PLAIN.model_copy(
@@ -65,7 +68,7 @@ def measure(backend: str, folder: Path, options: dict[str, Any]) -> dict[str, An
     work = [needed(shape, recipe.lora, group) for group in groups]
     rates: list[list[float]] = []  # in turn with the steps, as the machine's speed changes
     for last in steps(model, speed, groups, 0, work, reference=bool(options.get("reference"))):  # noqa: B007
-        rates.append([rate for _ in range(options.get("products", 1)) for rate in found.matrix_rates("cpu")])
+        rates.append([rate for _ in range(options.get("products", 1)) for rate in found.matrix_rates(device, dtype)])
     counted = [rate for some in rates[-len(last.seconds) :] for rate in some]
     return {
         "pairs_per_second": last.per_second(last.pairs), "tokens_per_second": last.per_second(last.tokens),
@@ -73,7 +76,7 @@ def measure(backend: str, folder: Path, options: dict[str, Any]) -> dict[str, An
         # all the work over all its seconds, on both sides: what the host takes away then slows both alike
         "mean_rate": sum(last.work) / sum(last.seconds), "mean_matrix_rate": statistics.harmonic_mean(counted),
         "seconds": last.seconds, "tokens": statistics.mean(last.tokens), "model": before.active, "peak": last.peak,
-        "refused": refused,
+        "refused": refused, "dtype": dtype,
     }  # fmt: skip
 
 

@@ -50,7 +50,7 @@ def test_what_may_stand_in_no_pair():
 
 @pytest.mark.parametrize(
     ("rewards", "why"),
-    [([1, 1], "all its rewards are equal"), ([None, None], "no answer has a reward")],
+    [([1, 1], "with all rewards equal"), ([None, None], "with no reward")],
 )
 def test_prompts_without_a_pair_say_why(rewards, why):
     pairs, left = made("ab", rewards)

@@ -201,3 +201,12 @@ def test_a_run_that_nothing_judges_says_so_before_its_first_step(
     job = start(build(recipe, "test"), tmp_path, "few")
     list(train(job))
     assert notes(job.run).count("held_out") == (pairs == 1)
+
+
+@pytest.mark.parametrize(("name", "device", "bits", "told"), [
+    ("cuda", "gpu", 8, True), ("cuda", "cuda:1", 8, True), ("cuda", "cpu", 8, False), ("cuda", "gpu", 4, False),
+    ("mlx", "gpu", 8, False),
+])  # fmt: skip
+def test_eight_bits_are_said_to_be_slow_where_they_are(name: str, device: str, bits: int, told: bool) -> None:
+    recipe = build({"model": {"quantize": bits}, "backend": {"name": name, "device": device}}, "test")
+    assert [bool(re.search("--quantize 4", note.values["text"])) for note in health.base_notes(recipe)] == [True] * told
