@@ -32,7 +32,7 @@ unit: $(VENV)/test
 	$(TESTED) -n 3 --dist worksteal -m "not slow"
 
 slow: $(VENV)/test
-	$(TESTED) -n 2 --dist worksteal -m slow
+	$(TESTED) -n 3 --dist worksteal -m slow
 
 $(VENV)/base: pyproject.toml .ci/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
