@@ -46,6 +46,7 @@ class CudaModel:
         self.dtype: torch.dtype = model.dtype
         self.half = self.dtype in (torch.bfloat16, torch.float16)
         self.model.generation_config = GenerationConfig()  # the model's own may penalise repetition
+        self.factors = Factors([], {}, self.dtype)  # of no adapter yet
         self.model.eval()
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)

@@ -145,6 +145,7 @@ def test_no_blas_is_preloaded_for_a_gpu(monkeypatch):
     assert value_of(["train"], "--backend") == ""
 
 
+@pytest.mark.slow
 def test_memory_grows_in_segments_that_expand(tmp_path):
     """Set before PyTorch is imported; what a user set stays."""
     pytest.importorskip("torch")

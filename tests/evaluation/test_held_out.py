@@ -154,6 +154,7 @@ def test_a_verdict_that_an_evaluation_changes_is_told(trained, capsys):
     assert "before this evaluation: both rise" in told
 
 
+@pytest.mark.slow
 def test_the_picture_has_the_intervals(tmp_path):
     """One bar for each figure that has an interval; what makes no sense draws nothing."""
     from mio_local.reports.plotting import draw

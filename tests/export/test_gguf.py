@@ -113,7 +113,7 @@ def test_what_there_is_not_is_refused(trained, tmp_path):
 
 def test_a_missing_package_is_told(trained, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "gguf", None)
-    with pytest.raises(BackendError, match=r"gguf is not installed; pip install '.*\[export\]'"):
+    with pytest.raises(BackendError, match=r"gguf is not installed; pip install -e '.*\[export\]'"):
         export(trained, "--out", tmp_path / "x.gguf")
 
 

@@ -60,6 +60,7 @@ def trained(name, backend, place, *more):
     return base, place / "run" / "runs" / "m", row
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", fast(["qwen3_moe", "granitemoe", "mixtral", "dots1"], ["qwen3_moe"]))
 def test_experts_adapted_by_mlx_are_merged_for_transformers(name, tmp_path):
     """One by one, several in one tensor, or under Mixtral's names: whatever the files have, transformers then gives

@@ -195,6 +195,7 @@ def part_of(home: Path, file: Path) -> Path:
     return part
 
 
+@pytest.mark.slow
 def test_damaged_part_is_found_by_its_hash(hub: HubStand, home: Path, served: Path) -> None:
     part = part_of(home, served / SHARDS[0])
     part.write_bytes(b"x" * 30_000)

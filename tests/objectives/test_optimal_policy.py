@@ -29,6 +29,7 @@ def test_the_optimal_policy_has_none_whatever_is_drawn() -> None:
     assert LOG_Z - value(REWARDS[arms], np.log(OPTIMAL / REF)[arms], BETA) == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_the_partition_rises_with_the_number_of_answers_towards_its_true_value() -> None:
     means = [
         np.mean([log_partition(REWARDS[RNG.choice(6, k, p=REF)], BETA) for _ in range(20_000)]) for k in (1, 2, 8, 64)

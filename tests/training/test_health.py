@@ -172,6 +172,7 @@ def test_a_dip_that_chance_explains_is_no_sinking(chosen: float, error: float | 
     assert health.sinking(metrics) == told
 
 
+@pytest.mark.slow
 def test_chosen_answers_that_sink_are_told_once(tmp_path: Path, tiny_model: Path, tiny_pairs: Path) -> None:
     """DPO at a rate that lets them fall: at the third evaluation at which they had, and never again."""
     recipe = tables(tiny_model, tiny_pairs, installed()[0], learning_rate=3e-2, steps=16)

@@ -88,6 +88,7 @@ def test_a_run_that_dies_after_any_event_goes_on_to_the_bit(
     assert files(job.run.adapter) == files(straight.adapter)
 
 
+@pytest.mark.slow
 def test_a_torn_last_event_is_cut_off(tmp_path: Path, tiny_model: Path, tiny_pairs: Path, backend: str) -> None:
     """A kill in the middle of a write leaves half a line; resuming writes that event again, whole."""
     tables = recipe_tables(tiny_model, tiny_pairs, backend)

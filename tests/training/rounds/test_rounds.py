@@ -74,7 +74,7 @@ def by_letter(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("loss", [
     pytest.param({"name": "mio", "reference": "previous"}, id="mio"),
-    pytest.param({"name": "rloo", "beta": 0.05}, id="rloo"),
+    pytest.param({"name": "rloo", "beta": 0.05}, id="rloo", marks=pytest.mark.slow),
     pytest.param({"name": "kto"}, id="kto", marks=pytest.mark.slow),
     pytest.param({"name": "copg", "negatives": 2}, id="copg", marks=pytest.mark.slow),
     pytest.param({"name": "raft"}, id="raft", marks=pytest.mark.slow),

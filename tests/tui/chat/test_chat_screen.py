@@ -93,7 +93,8 @@ async def refused(pilot, key):
     return notes(pilot.app)
 
 
-@pytest.mark.parametrize("size", [SIZES[0], pytest.param(SIZES[1], marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("size", SIZES)
 async def test_side_by_side_then_a_pair(runs, size):
     app = MioApp(runs, chat=ChatStart(["one"]))
     async with app.run_test(size=size) as pilot:

@@ -185,6 +185,7 @@ def hostile(monkeypatch: Any) -> None:
     FakePreview.summarised = FakePreview.summarised | {"warnings": [HOSTILE], "stops": HOSTILE}
 
 
+@pytest.mark.slow
 async def test_nothing_from_outside_is_markup_or_reaches_the_terminal_raw(folder: Path, monkeypatch: Any) -> None:
     hostile(monkeypatch)
     Path("[red]x[bold] \x1b[31m.jsonl").touch()
