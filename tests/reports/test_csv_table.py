@@ -95,6 +95,7 @@ def test_files_go_to_the_working_folder_if_they_can(tmp_path, monkeypatch):
     assert save.target(runs, past) == runs / "compare-a-b"
 
 
+@pytest.mark.slow
 async def test_png_shows_both_runs_whatever_their_names(tmp_path):
     names = ("--out [red]$x$ \\$y$ {0}", "b\x1b[31m שלום")
     past = [history.read(fakes.make_run(tmp_path, name, steps=60)) for name in names]

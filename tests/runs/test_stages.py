@@ -46,6 +46,7 @@ def words(model, pairs, backend, runs, *more):
     return [str(word) for word in [*given, "--rank", "4", *SMALL]]
 
 
+@pytest.mark.slow
 @mlx_and_slow_cuda
 def test_two_commands(backend, tiny_model, tiny_pairs, tmp_path, mistake):
     supervised = ["--loss", "sft", "--name", "taught", "--epochs", "3", "--learning-rate", "3e-2"]

@@ -104,6 +104,7 @@ def test_a_torn_last_event_is_cut_off(tmp_path: Path, tiny_model: Path, tiny_pai
     assert repeatable(job.run) == repeatable(straight)
 
 
+@pytest.mark.slow
 def test_a_stop_finishes_the_step_saves_and_can_be_resumed(
     tmp_path: Path, tiny_model: Path, tiny_pairs: Path, backend: str
 ) -> None:

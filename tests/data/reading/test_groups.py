@@ -161,6 +161,7 @@ WANTED = st.builds(Wanted, st.integers(1, 4), st.sampled_from(["pairs", "rewards
 REWARD = st.one_of(st.none(), st.integers(-2, 2), st.floats(-1e6, 1e6))
 
 
+@pytest.mark.slow
 @settings(max_examples=300, derandomize=True, database=None, deadline=None)
 @given(drawn=st.lists(st.tuples(TEXT, REWARD), max_size=7), chosen=TEXT, rejected=TEXT, wanted=WANTED)
 def test_no_answer_of_a_row_is_gone_without_a_word(drawn, chosen, rejected, wanted):

@@ -258,6 +258,7 @@ def check_changed_text(file, template, pair, which):
     assert not same or kind in found[1], (kind, holder[key], found[1])
 
 
+@pytest.mark.slow
 @FEW
 @given(template=templates(), pair=pairs(), which=st.integers(0, 30))
 def test_a_text_that_changes_no_token_is_told(file, template, pair, which):

@@ -101,6 +101,7 @@ def test_a_run_of_rounds_that_dies_anywhere_goes_on_to_the_bit(
     assert files(job.run.adapter) == files(straight.adapter)
 
 
+@pytest.mark.slow
 def test_answers_of_another_policy_are_drawn_anew(
     tmp_path: Path, tiny_model: Path, prompts: Path, backend: str
 ) -> None:
@@ -139,6 +140,7 @@ def test_a_round_whose_steps_were_taken_must_be_what_it_was(
         list(train(reopen(job.run)))
 
 
+@pytest.mark.slow
 def test_a_stop_while_answers_are_drawn_keeps_them(
     tmp_path: Path, tiny_model: Path, prompts: Path, backend: str
 ) -> None:

@@ -54,6 +54,7 @@ async def test_other_damage(tmp_path, pair, what):
         assert drawn == (what == "status")
 
 
+@pytest.mark.slow
 async def test_hostile_values_stay_values(tmp_path):
     nasty = ["[/INST]", "[red]", "\x1b[31m", None, True, [], {}, 1e308, -3, "x" * 200_000]
     stream = [

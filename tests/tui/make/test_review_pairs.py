@@ -68,6 +68,17 @@ async def test_the_reviewed_pairs_are_trained_on(folder, file):
         assert draft.text("model.name") == "m"  # as the file's lines say
 
 
+async def test_keys_that_look_for_the_next_pair_decide_nothing(folder, file):
+    """What is written down takes a key that the bar names."""
+    async with review(folder, file) as (pilot, screen):
+        first = screen.asked
+        await pilot.press("right", "left", "a", "0", "tab")
+        assert screen.asked == first
+        assert not reviewed_file(file).exists()
+        await pilot.press("=")
+        await until(pilot, lambda: screen.asked != first)
+
+
 async def test_answers_stand_beside_each_other_where_there_is_room(folder, file):
     async with review(folder, file, (80, 24)) as (pilot, _):
         assert not any("─ 1 ─" in row and "─ 2 ─" in row for row in screen_text(pilot.app))

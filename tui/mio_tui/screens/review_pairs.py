@@ -47,9 +47,9 @@ class ReviewPairsScreen(MioScreen[None]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("1,left", "better('first')", "First better", key_display="1"),
-        Binding("2,right", "better('second')", "Second better", key_display="2"),
-        Binding("equals_sign,0,a", "alike", "Alike", key_display="="),
+        Binding("1", "better('first')", "First better", key_display="1"),
+        Binding("2", "better('second')", "Second better", key_display="2"),
+        Binding("equals_sign", "alike", "Alike", key_display="="),
         Binding("s,space", "skip", "Skip", key_display="s"),
         Binding("u,ctrl+z", "undo", "Undo", key_display="u"),
         Binding("n", "train", "Train"),
