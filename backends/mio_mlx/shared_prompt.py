@@ -64,10 +64,12 @@ class _Layout:
         """The pieces with their masks, (n, 1, T, S), which are one for all blocks of a model."""
         if window not in self._pieces:
             mask = self._masks[window].reshape(-1, 1, self._length, self._length)
-            self._pieces[window] = [
-                (piece, _joined([mask[:, :, piece.begin : piece.end, first:last] for first, last in piece.seen], 3))
-                for piece in pieces(self._spans, self._length)
-            ]
+            found: list[tuple[Piece, mx.array]] = []
+            for piece in pieces(self._spans, self._length):
+                parts = [mask[:, :, piece.begin : piece.end, first:last] for first, last in piece.seen]
+                # of its own: where a mask is a part of another, MLX copies the scores that it is put to
+                found.append((piece, mx.contiguous(_joined(parts, 3))))
+            self._pieces[window] = found
         return self._pieces[window]
 
 

@@ -147,8 +147,7 @@ def test_a_verdict_that_an_evaluation_changes_is_told(trained, capsys):
         trained.amend_status(verdict=Verdict("both rise", "chosen +1, rejected +2").kept())
     evaluated(trained)
     now = verdict_of(trained.read_status())
-    assert now
-    assert now.kind != "both rise"
+    assert getattr(now, "kind", "both rise") != "both rise"
     told = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert printing.verdict_line(now) in told
     assert "before this evaluation: both rise" in told

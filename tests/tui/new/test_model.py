@@ -202,7 +202,7 @@ async def test_a_partial_model_is_shown_as_such(folder: Path, monkeypatch: Any) 
     partial = on_disk("Qwen/Qwen3-8B", 4.3, complete=False)
     monkeypatch.setattr(hub, "on_disk", lambda folders=(): [partial])
     monkeypatch.setattr(hub, "look", lambda name, revision="": on_hub(name, 10, config={"hidden_size": 1}))
-    async with form(folder) as (pilot, screen):
+    async with form(folder, size=(100, 30)) as (pilot, screen):  # with room for it beside the memory
         await until(pilot, lambda: "partial 43%" in text(screen))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(screen.app.screen, Ask))
