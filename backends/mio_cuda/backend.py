@@ -267,8 +267,6 @@ def no_dropout(config: Any) -> None:
             no_dropout(value)
 
 
-
-
 def _quantization(settings: ModelSettings, compute: torch.dtype) -> Any:
     if not settings.quantize:
         return None

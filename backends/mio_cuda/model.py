@@ -121,8 +121,7 @@ class CudaModel:
 
     @contextmanager
     def _scoring(self, batch: Batch) -> Generator[None]:
-        """The model is switched over for the batch, backward pass included; its adapter is the one that is set."""
-        self.factors.renew()
+        """The model is switched over for the batch, backward pass included."""
         with self.sharing.over(batch), self.fused.scoring():
             yield
 
@@ -141,6 +140,7 @@ class CudaModel:
         parts = self._parts(batch)
         first = np.cumsum([0, *(part.size for part in parts)])
         references = reference.reshape(batch.answers, -1)
+        self.factors.renew()
         leaves = self.factors.leaves
 
         def work(number: int) -> tuple[torch.Tensor, Sequence[torch.Tensor | None]]:

@@ -24,7 +24,7 @@ PROMPT, ANSWER, PAIRS = 180, 300, 5  # 3,900 tokens fed
 @dataclass
 class Work:
     """By operation: how often, and the bytes of its tensors where it is no product. `wide`: operations that give
-    float32 of a block's width. `copies` to the device, `reads` from it, and calls of attention that are not causal."""
+    float32 of a block's width. `masked`: calls of attention that are not causal. `copies`: those to the device."""
 
     launches: Counter[str] = field(default_factory=Counter[str])
     bytes: Counter[str] = field(default_factory=Counter[str])

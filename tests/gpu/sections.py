@@ -29,8 +29,8 @@ def exactness(backend: str, device: str, folder: Path, options: dict[str, Any]) 
     examples = pairs(folder, vocabulary, 4, options)
 
     def scored(**levers: bool) -> np.ndarray:
-        refused = model.use(PLAIN.model_copy(update=levers))
-        return model.logps(collate(examples, range(4), 0, shared=model.speed.share_prompt), reference=not refused)
+        model.use(PLAIN.model_copy(update=levers))
+        return model.logps(collate(examples, range(4), 0, shared=model.speed.share_prompt), reference=False)
 
     plain = scored()
     off = {lever: float(np.abs(scored(**{lever: True}) - plain).max()) for lever in SCORED}

@@ -12,7 +12,7 @@ from mio_local.recipe import build, read_toml
 from mio_local.runs.directory import Run
 from mio_local.runs.stages import stages
 from mio_local.training.reopen import reopen
-from tests.helpers.backends import mlx_and_slow_cuda
+from tests.helpers.backends import both, mlx_and_slow_cuda
 from tests.helpers.fakes import read_events
 
 
@@ -47,7 +47,7 @@ def words(model, pairs, backend, runs, *more):
 
 
 @pytest.mark.slow
-@mlx_and_slow_cuda
+@both
 def test_two_commands(backend, tiny_model, tiny_pairs, tmp_path, mistake):
     supervised = ["--loss", "sft", "--name", "taught", "--epochs", "3", "--learning-rate", "3e-2"]
     assert run(words(tiny_model, tiny_pairs, backend, tmp_path, *supervised)) == 0
