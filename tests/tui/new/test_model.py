@@ -12,6 +12,7 @@ from mio_local.models import hub
 from mio_local.runs.directory import Run
 from mio_tui.dialogs import Ask
 from mio_tui.new.needs import Needs
+from mio_tui.new.steps.model_step import ModelStep
 from tests.helpers.tui import new_run_form
 from tests.helpers.tui.new_run_form import (
     TABLES,
@@ -206,6 +207,18 @@ async def test_a_partial_model_is_shown_as_such(folder: Path, monkeypatch: Any) 
         await until(pilot, lambda: "partial 43%" in text(screen))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(screen.app.screen, Ask))
+
+
+async def test_a_row_drawn_as_soon_as_it_is_known_has_room_for_its_words(folder: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(hub, "on_disk", lambda folders=(): [on_disk("Qwen/Qwen3-8B", 4.3, complete=False)])
+    monkeypatch.setattr(hub, "look", lambda name, revision="": on_hub(name, 0))
+    async with form(folder, size=(100, 30)) as (pilot, screen):
+        await until(pilot, lambda: "partial " in text(screen))
+        step = screen.query_one(ModelStep)
+        step.shelf.looked["Qwen/Qwen3-8B"] = on_hub("Qwen/Qwen3-8B", 10)
+        step.fill()
+        drawn = "".join(segment.text for segment in step.table.render_line(1))  # before the table had an idle moment
+        assert "partial 43%" in drawn
 
 
 @pytest.mark.slow

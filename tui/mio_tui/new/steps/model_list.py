@@ -73,6 +73,12 @@ def columns(*, wide: bool) -> list[str]:
     return ["", "model", "size", *more, "fits", "last run"]
 
 
+def widths(heads: list[str], cells: list[list[Text]]) -> list[int]:
+    """Each column's width in terminal cells: that of its widest text."""
+    rows = [[line(head) for head in heads], *cells]
+    return [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
+
+
 @dataclass
 class Shelf:
     """All models that were found: on this disk, on the hub, in the folder typed; and what was found out of each."""

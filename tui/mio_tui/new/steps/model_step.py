@@ -177,14 +177,16 @@ class ModelStep(ModelSearch):
         taken = 64 if self.is_wide else 41
         width = max(12, self.size.width - taken)
         heads = model_list.columns(wide=self.is_wide)
-        if len(heads) == len(table.columns):
+        cells = [row.cells(wide=self.is_wide, width=width) for row in self.rows.values()]
+        widths = model_list.widths(heads, cells)
+        if widths == [column.width for column in table.ordered_columns]:
             table.clear()
-        else:  # its width is another one, which `on_resize` may not have been told of yet
+        else:  # ours are given: the table measures once it is idle, and keeps the lines that it drew before that
             table.clear(columns=True)
             for number, head in enumerate(heads):
-                table.add_column(head, key=str(number))
-        for name, row in self.rows.items():
-            table.add_row(*row.cells(wide=self.is_wide, width=width), key=name)
+                table.add_column(head, width=widths[number], key=str(number))
+        for name, row in zip(self.rows, cells, strict=True):
+            table.add_row(*row, key=name)
         if before and before.card.name in self.rows:
             table.move_cursor(row=list(self.rows).index(before.card.name))
         self._look_soon()
