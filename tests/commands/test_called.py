@@ -64,6 +64,7 @@ def test_a_name_that_the_path_leads_to_is_enough(place: Path, typed: str) -> Non
     assert "\n  mio-local show one\n" in shown
 
 
+@pytest.mark.slow
 def test_a_remedy_names_the_program_likewise_and_a_path_is_left_alone(place: Path) -> None:
     ended = ran(place, ".venv/bin/mio-local show two --runs runs")
     assert (ended.returncode, ended.stdout) == (2, "")
@@ -89,6 +90,7 @@ def test_programs_that_came_with_this_one_are_called_beside_it(place: Path) -> N
     assert ran(place, "bin/mio-local").stdout.split() == [str(Path(sys.executable).with_name("python")), "no-such"]
 
 
+@pytest.mark.slow
 def test_the_apps_parting_words_name_the_program_likewise(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = fakes.make_run(place / "runs", "two", state="training", steps=5)
     monkeypatch.chdir(place)

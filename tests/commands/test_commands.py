@@ -47,6 +47,7 @@ def test_train_leaves_a_complete_run_directory(trained: Path) -> None:
     assert not [file for file in run.path.rglob(".*") if file.is_file()]
 
 
+@pytest.mark.slow
 def test_the_frozen_recipe_reproduces_the_run(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Training it again, under another name, gives the same numbers to the bit."""
     assert cli.run(["train", str(trained / "a" / "recipe.toml"), "--runs", str(trained), "--name", "again"]) == 0

@@ -89,6 +89,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", [pytest.param(name, marks=pytest.mark.slow) if name == "cuda" else name
                                      for name in BACKENDS])  # fmt: skip
 def test_full_disk_in_the_middle_leaves_a_run_to_resume(

@@ -77,6 +77,7 @@ def test_they_are_what_one_process_makes_of_them(chat: Chat, pairs: Packed, bloc
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.slow
 def test_a_process_that_is_ended_costs_time_and_no_pair(
     chat: Chat, pairs: Packed, blocks_of, monkeypatch: pytest.MonkeyPatch
 ) -> None:

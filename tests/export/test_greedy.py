@@ -74,6 +74,7 @@ def of_the_app(trained):
     return prompts, source.load(source.open()).generate(prompts, TOKENS, ends, reference=False), ends
 
 
+@pytest.mark.slow
 def test_how_many_agree_is_counted(trained, stand_in, tmp_path, capsys):
     prompts, answers, _ = of_the_app(trained)
     assert len(answers) == len(PROMPTS) == 16

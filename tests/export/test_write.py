@@ -242,6 +242,7 @@ def test_a_merged_model_is_quantised_again_on_request(backend, wide_model, tiny_
     assert np.corrcoef(found.ravel(), ours(trained).ravel())[0, 1] > 0.9
 
 
+@pytest.mark.slow
 def test_an_mlx_quantised_base(wide_model, tiny_pairs, tmp_path, capsys):
     """A base that is quantised in its files, as those of the mlx-community."""
     backend_of("mlx")

@@ -103,6 +103,7 @@ def test_connection_that_breaks_is_resumed_where_it_broke(
     assert sum(one.sent for one in asked) == sum((served / shard).stat().st_size for shard in SHARDS)
 
 
+@pytest.mark.slow
 def test_killed_download_goes_on_where_it_was(hub: HubStand, home: Path, served: Path) -> None:
     hub.pace = 60_000
     first = (served / SHARDS[0]).stat().st_size
@@ -274,6 +275,7 @@ def test_refusal_is_one_line_that_says_what_to_do(hub: HubStand, home: Path, fau
         assert word in line
 
 
+@pytest.mark.slow
 def test_no_network_is_named(hub: HubStand, home: Path) -> None:
     assert "unreachable" in download(hub, home, HF_ENDPOINT="http://127.0.0.1:9")[-1]["error"]
     assert "HF_HUB_OFFLINE is set" in download(hub, home, HF_HUB_OFFLINE="1")[-1]["error"]

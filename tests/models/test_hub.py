@@ -149,6 +149,7 @@ def test_unknown_and_impossible_names_are_named(hub: HubStand, tmp_path: Path) -
     assert len(hub.requests) == 1
 
 
+@pytest.mark.slow
 def test_no_network_and_a_silent_hub_are_named_soon(hub: HubStand, tmp_path: Path) -> None:
     calls = ("search('qwen')", "look('org/qwen')", "search_data('pairs')")
     for line in ask(hub, tmp_path, *calls, HF_ENDPOINT="http://127.0.0.1:9"):

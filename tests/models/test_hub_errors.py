@@ -84,7 +84,7 @@ def silent() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("way", fast(["closed", "silent"], ["closed"]))
-@pytest.mark.parametrize("command", ["train", "check"])
+@pytest.mark.parametrize("command", fast(["train", "check"], ["train"]))
 def test_a_model_of_no_name_is_told_within_seconds(tmp_path: Path, tiny_pairs: Path, way: str, command: str) -> None:
     """By the tokenizer, which is read first by data check, and by the weights."""
     words = ["train", "--data", tiny_pairs] if command == "train" else ["data", "check", tiny_pairs]
@@ -110,6 +110,7 @@ def test_refusal_of_a_model_is_named(tmp_path: Path, tiny_pairs: Path, code: int
     assert words in line
 
 
+@pytest.mark.slow
 def test_missing_dataset_is_named(tmp_path: Path) -> None:
     with hub(404, "RepoNotFound") as endpoint:
         line = refused(tmp_path, endpoint, "data", "check", "org/pairs")

@@ -15,6 +15,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from mio_local.process import installing
+from tests.helpers.backends import mlx_and_slow_cuda
 from tests.helpers.json_edits import edit_json
 
 Mistake = Callable[..., str]
@@ -162,6 +163,7 @@ def test_model_file_needs_trust(train: Mistake, model: Path, backend: str) -> No
     assert "--trust-remote-code" in train("--backend", backend)
 
 
+@mlx_and_slow_cuda
 def test_tied_head_may_be_missing(model: Path, tiny_pairs: Path, backend: str, tmp_path: Path) -> None:
     configure(model, tie_word_embeddings=True)
     keep_tensors(model, lambda name: "lm_head" not in name)
@@ -175,6 +177,7 @@ def finished(folder: Path, *arguments: object) -> bool:
     return run([str(part) for part in ("train", "--runs", folder / "runs", "--device", "cpu", *arguments)]) == 0
 
 
+@mlx_and_slow_cuda
 def test_fewer_pairs_than_a_batch_train(model: Path, tiny_pairs: Path, backend: str, tmp_path: Path) -> None:
     few = tmp_path / "few.jsonl"
     few.write_text("".join(tiny_pairs.read_text(encoding="utf-8").splitlines(True)[:2]), encoding="utf-8")

@@ -24,6 +24,7 @@ from tests.runs.background import COMMAND, Make, ended, of_type, state, tables, 
 pytest.importorskip("mlx.core")
 
 
+@pytest.mark.slow
 def test_a_detached_run_outlives_its_terminal(
     runs_home: Path, make: Make, tiny_model: Path, tiny_pairs: Path, mistake: Callable[..., str],
     capfd: pytest.CaptureFixture[str],
@@ -135,6 +136,7 @@ def test_queued_runs_are_trained_one_after_the_other(make: Make) -> None:
     assert finished[0]["time"] < of_type(second, "started")[0]["time"]
 
 
+@pytest.mark.slow
 def test_stop_while_starting_then_pause_sample_and_resume(make: Make) -> None:
     """A stop counts from the launch on and leaves what is behind queued; what was asked for early is not forgotten."""
     run, behind = make("a", tokens=4), make("b")

@@ -133,6 +133,7 @@ def test_a_reboot_leaves_a_line_that_goes_on_in_its_order(
     assert names(busy(runs_home)) == ["a", "c", "b"]
 
 
+@pytest.mark.slow
 def test_a_shutdown_leaves_who_waits_in_line(make: Make, folder: Path) -> None:
     first, second = fakes.make_run(folder, "a", "training"), make("b")
     with fakes.alive(first):
@@ -146,6 +147,7 @@ def test_a_shutdown_leaves_who_waits_in_line(make: Make, folder: Path) -> None:
     assert ended(second) == "done"
 
 
+@pytest.mark.slow
 def test_waiting_costs_next_to_nothing(make: Make, folder: Path) -> None:
     first, second = fakes.make_run(folder, "a", "training"), make("b")
     with fakes.alive(first):
@@ -197,6 +199,7 @@ def test_runs_that_would_wait_for_one_another_are_refused(make: Make, folder: Pa
     assert names(waiting(folder)) == ["b", "c"]  # behind a, which did not begin
 
 
+@pytest.mark.slow
 def test_who_watches_a_run_waits_with_it(make: Make, folder: Path, mistake: Callable[..., str]) -> None:
     first, second = fakes.make_run(folder, "a", "training"), make("b")
     with fakes.alive(first):

@@ -153,6 +153,7 @@ def test_a_library_that_fails_is_told_of_once(
     assert MirrorState.read(mirrored.run.path, "wandb").sent == {}  # so that a resume sends it
 
 
+@pytest.mark.slow
 def test_a_failure_at_the_very_end_is_told_by_the_command(
     tiny_model: Path, tiny_pairs: Path, runs_home: Path, file: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

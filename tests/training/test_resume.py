@@ -69,6 +69,7 @@ def run_through(folder: Path, name: str, tables: dict[str, Any]) -> Run:
     return job.run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seen", [9, *(pytest.param(after, marks=pytest.mark.slow) for after in (1, 16, 22))])
 def test_a_run_that_dies_after_any_event_goes_on_to_the_bit(
     tmp_path: Path, tiny_model: Path, tiny_pairs: Path, backend: str, seen: int

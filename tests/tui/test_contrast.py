@@ -102,6 +102,7 @@ async def walk(app, pilot):
     yield "chat"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("app", THEMES, indirect=True)
 async def test_all_text_can_be_read(app):
     poor = []

@@ -59,6 +59,7 @@ def test_what_only_some_text_sets_off_is_ended_too(tmp_path, monkeypatch):
     assert chat.encode(Pair("the cat?", "yes", "no", "row 3"), 100).prompt
 
 
+@pytest.mark.slow
 def test_the_command_says_it_in_one_line(tmp_path, tiny_model):
     pairs, file = tmp_path / "p.jsonl", tmp_path / "t.jinja"
     pairs.write_text(json.dumps({"prompt": "q", "chosen": "a", "rejected": "b"}) + "\n")

@@ -13,6 +13,7 @@ from tests.helpers import fakes
 RUNS = 2000
 
 
+@pytest.mark.slow
 def test_every_run_is_listed_in_columns_soon(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """5,000 took 9.4 s, most of it for the layout of a table; under 2 s now, of which reading them is 0.5."""
     one = fakes.make_run(tmp_path, "日本", steps=3)

@@ -97,6 +97,7 @@ async def test_rename_takes_the_run_with_it(folder):
         await until(pilot, lambda: "no name of a run" in seen(pilot))
 
 
+@pytest.mark.slow
 async def test_a_run_is_trained_again_as_dpo_from_the_review(folder):
     run = fakes.make_run(folder, "mine", steps=50)
     async with opened(run) as (pilot, _):

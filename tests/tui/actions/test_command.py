@@ -21,6 +21,7 @@ def run(tmp_path):
     return fakes.make_run(tmp_path / "runs", "mine", steps=50)
 
 
+@pytest.mark.slow
 async def test_a_report_is_written_and_read(run):
     async with listed(run.path.parent, rows=1, size=(100, 40)) as (pilot, screen):
         await pilot.press("full_stop", "w")

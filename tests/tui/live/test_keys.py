@@ -123,6 +123,7 @@ async def test_charts_without_braille(training, monkeypatch):
         assert "chosen +2.16" in seen(pilot)
 
 
+@pytest.mark.slow
 async def test_what_came_while_one_panel_had_the_screen_is_in_the_others(training):
     async with opened(training, size=(140, 45)) as (pilot, screen):
         await until(pilot, lambda: "8 log" in seen(pilot) and not screen.working)

@@ -175,6 +175,7 @@ async def test_a_long_run_opens_soon(tmp_path):
             assert time.perf_counter() - began < 6
 
 
+@pytest.mark.slow
 async def test_a_run_is_read_once_for_all_screens(tmp_path, monkeypatch):
     run, other = (fakes.make_run(tmp_path, name, steps=2000) for name in ("one", "two"))
     records = []

@@ -49,6 +49,7 @@ async def test_pause_is_said_then_answered_then_taken_back(training):
         assert [command for _, command in trainer.poll()] == ["pause", "resume"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("key", "command"), [("w", "checkpoint"), ("g", "sample")])
 async def test_a_request_waits_for_its_own_answer(training, key, command):
     trainer = Control(training.control)

@@ -69,6 +69,7 @@ async def test_enter_leads_from_field_to_field_and_on(folder: Path) -> None:
         await until(pilot, lambda: screen.at == 3)
 
 
+@pytest.mark.slow
 async def test_enter_opens_the_data_first_and_leads_one_step_on(folder: Path) -> None:
     async with form(folder, tables={"model": TABLES["model"]}) as (pilot, screen):
         await go(pilot, screen, 1)

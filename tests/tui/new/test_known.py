@@ -106,6 +106,7 @@ async def test_a_column_named_like_a_remedy_is_none(folder: Path) -> None:
         assert not screen.query("#remedies Button")
 
 
+@pytest.mark.slow
 async def test_a_preview_that_dies_is_opened_again_once(folder: Path) -> None:
     def opens() -> int:
         return [do for do, _ in FakePreview.asked].count("open")

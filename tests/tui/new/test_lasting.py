@@ -21,6 +21,7 @@ def measured(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 async def test_the_review_tells_how_long_by_an_earlier_run(measured: Path) -> None:
     fakes.make_run(measured, "demo-mio")
     async with form(measured, tables=TABLES) as (pilot, screen):

@@ -92,6 +92,7 @@ async def test_the_place_is_behind_those_that_wait_already(folder: Path, launche
     assert launches[0][1] == waiting
 
 
+@pytest.mark.slow
 async def test_the_review_follows_the_line_and_is_still_while_nothing_changes(
     folder: Path, monkeypatch: Any, launches: Launches
 ) -> None:

@@ -78,6 +78,7 @@ async def test_empty(
         await same(pilot, screen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 async def test_the_hub_refuses(folder: Path, same: Same, monkeypatch: Any, size: Any) -> None:
     def fails(query: str, limit: int = 50) -> None:
@@ -100,6 +101,7 @@ async def test_the_hub_is_searched(folder: Path, same: Same, size: Any) -> None:
         await same(pilot, screen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 async def test_data_that_would_stop_the_training(folder: Path, same: Same, size: Any) -> None:
     stops = "pairs.jsonl line 3: chosen is empty; repair it, or --set data.bad_rows=skip (2 such rows)"
@@ -120,6 +122,7 @@ async def test_data_that_is_being_read(folder: Path, same: Same, size: Any) -> N
         await same(pilot, screen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 async def test_wrong_settings(folder: Path, same: Same, size: Any) -> None:
     tables = TABLES | {"loss": {"name": "dpo"}}

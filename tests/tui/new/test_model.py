@@ -160,6 +160,7 @@ async def test_a_download_shows_its_progress_and_ends(folder: Path, tmp_path: Pa
     assert json.loads(told.read_text()) == ["--", "Qwen/Qwen3-4B-Instruct-2507"]
 
 
+@pytest.mark.slow
 async def test_escape_stops_a_download_and_enter_resumes_it(folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
     told = downloader(tmp_path, monkeypatch, {"done": 43, "total": 100, "file": "a"}, wait=True)
     async with form(folder, (140, 45)) as (pilot, screen):

@@ -133,6 +133,7 @@ async def test_the_command_line_is_copied(folder: Path) -> None:
         assert screen.app._clipboard == "mio-local train --model Qwen/Qwen3-0.6B --data pairs.jsonl"
 
 
+@pytest.mark.slow
 async def test_escape_asks_only_where_something_was_entered(folder: Path) -> None:
     for entered in (False, True):
         async with form(folder, tables=TABLES) as (pilot, screen):
@@ -154,6 +155,7 @@ async def test_escape_asks_only_where_something_was_entered(folder: Path) -> Non
             assert screen not in screen.app.screen_stack
 
 
+@pytest.mark.slow
 async def test_the_steps_are_reached_by_keys_and_by_the_mouse(folder: Path) -> None:
     async with form(folder, tables=TABLES) as (pilot, screen):
         turns = (("ctrl+n", 1), ("ctrl+n", 2), ("f3", 3), ("ctrl+n", 3), ("escape", 2), ("f2", 1), ("ctrl+s", 3))
@@ -228,6 +230,7 @@ async def test_every_size_is_drawn(folder: Path) -> None:
                     assert shown[0].startswith("  New run   1 Model ✓  2 Data ✓")
 
 
+@pytest.mark.slow
 async def test_a_resize_changes_the_columns_of_the_list(folder: Path) -> None:
     async with form(folder) as (pilot, screen):
         for size, head in (((140, 45), "licence"), ((80, 24), ""), ((140, 45), "licence")):

@@ -139,6 +139,7 @@ async def test_the_same_key_in_two_steps_is_one(folder: Path) -> None:
         assert field(screen.step, "data.max_tokens").query_one(Input).value == "512"
 
 
+@pytest.mark.slow
 async def test_the_recipe_is_edited_as_text(folder: Path) -> None:
     async with form(folder, tables=TABLES) as (pilot, screen):
         await go(pilot, screen, 2)
@@ -167,6 +168,7 @@ async def test_a_shipped_recipe_is_loaded(folder: Path) -> None:
         assert screen.state.draft.recipe() == build(read_toml(file), "test")
 
 
+@pytest.mark.slow
 async def test_a_recipe_is_saved_and_loaded_again(folder: Path) -> None:
     async with form(folder, tables=TABLES | {"loss": {"beta": 0.3}}) as (pilot, screen):
         before = screen.state.draft.recipe()
@@ -226,6 +228,7 @@ async def test_arrows_go_round_all_fields(folder: Path) -> None:
         assert screen.focused is first
 
 
+@pytest.mark.slow
 async def test_arrows_pass_the_line_of_all_settings_and_the_first_of_them_is_seen(folder: Path) -> None:
     async with form(folder, tables=TABLES) as (pilot, screen):
         await settled(pilot, screen)

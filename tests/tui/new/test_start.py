@@ -33,6 +33,7 @@ shown = new_run_form.shown
 launched = new_run_form.launched
 
 
+@pytest.mark.slow
 async def test_what_can_be_no_path_is_told_and_the_form_goes_on(folder: Path, launched: list[Any]) -> None:
     tables = TABLES | {"eval": {"tasks": "~nobody-of-that-name/tasks.jsonl"}}
     async with form(folder, tables=tables) as (pilot, screen):
@@ -53,6 +54,7 @@ async def test_a_start_that_fails_by_a_fault_of_ours_is_one_line(folder: Path, m
         assert not screen.state.starting
 
 
+@pytest.mark.slow
 async def test_nothing_opens_over_a_form_that_starts(folder: Path, shown: list[Run], monkeypatch: Any) -> None:
     go_on = threading.Event()
     queues: list[Any] = []
@@ -71,6 +73,7 @@ async def test_nothing_opens_over_a_form_that_starts(folder: Path, shown: list[R
     assert len(queues) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", fast(["another model", "an edit", "a recipe", "help", ""], ["an edit", ""]))
 async def test_a_start_that_waits_for_a_download_is_for_what_was_there_then(
     folder: Path, tmp_path: Path, shown: list[Run], launched: list[Any], monkeypatch: Any, change: str
@@ -130,6 +133,7 @@ async def test_pairs_are_read_anew_after_an_edit_of_the_settings(folder: Path) -
         await until(pilot, lambda: screen.state.data.summary)
 
 
+@pytest.mark.slow
 async def test_a_start_right_after_an_edit_waits_for_the_estimate(
     folder: Path, shown: list[Run], launched: list[Any], monkeypatch: Any
 ) -> None:

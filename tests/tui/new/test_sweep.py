@@ -25,6 +25,7 @@ def put_in_line(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[Run], Run | 
     return found
 
 
+@pytest.mark.slow
 async def test_a_run_for_each_value_one_after_the_other_and_compared(
     folder: Path, put_in_line: list[Any], monkeypatch: Any
 ) -> None:
