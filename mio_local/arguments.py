@@ -14,6 +14,7 @@ BASE = "the base, where an adapter's folder does not name it, or where a run's i
 OF_RUNS = ("resume", "check", "export", "push", "chat", "generate", "eval")  # which load what a run's recipe names
 MINUS = "−"  # for a - that begins a word and no flag, of which argparse knows nothing
 AFTER = "in the background, once that run is over and what waits for it already"
+HOSTS = "the machines of a run, a file that mlx.distributed_config writes: mlx.launch begins a rank on each (MLX)"
 WHERE = "where runs live (default: MIO_LOCAL_RUNS, else user data)"
 
 
@@ -74,6 +75,7 @@ def parser(command_name: str = "") -> Parser:
     train.add_argument("--name", default="", help="name of the run (default: from model and objective)")
     train.add_argument("--detach", action="store_true", help="train in the background and return at once")
     train.add_argument("--after", default="", metavar="RUN", help=AFTER)
+    train.add_argument("--hosts", default="", metavar="FILE", help=HOSTS)
     train.add_argument("--force", action="store_true", help="go on where the first loss is not what it must be")
     train.add_argument("--make", dest="make_file", default="", metavar="FILE",
                        help="a TOML file whose [make] says how the pairs of --rounds are made")
@@ -85,6 +87,9 @@ def parser(command_name: str = "") -> Parser:
     resume.add_argument("--all", action="store_true", help="all runs that were left in line, after a reboot say")
     resume.add_argument("--detach", action="store_true", help="go on in the background and return at once")
     resume.add_argument("--after", default="", metavar="RUN", help=AFTER)
+    resume.add_argument("--devices", type=int, default=0, metavar="N",
+                        help="devices to go on with; the run goes on along the same curve (default: as before)")
+    resume.add_argument("--hosts", default="", metavar="FILE", help=HOSTS)
     resume.add_argument("--from", dest="start", default="", metavar="CHECKPOINT",
                         help="an earlier one, as step-000100; those after it are set aside")
     resume.add_argument("--force", action="store_true",

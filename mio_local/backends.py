@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,16 +19,13 @@ from mio_local.adapters.merge import ExpertPlace
 from mio_local.data.collate import Batch
 from mio_local.data.loglikelihood import Row, Score
 from mio_local.errors import BackendError, nearest, one_line
+from mio_local.launched.rank_place import Collective, Place
 from mio_local.objectives.losses import Objective
 from mio_local.process import check_alone, installing, uncollected
 from mio_local.recipe import LoraSettings, ModelSettings, Recipe, SpeedSettings, TrainSettings
 from mio_local.sampling import Draws, Sampling, Told
 
 GROUP = "mio_local.backends"
-NONE_BELOW = "the first block is adapted"  # why no frozen blocks are run once for policy and reference
-HAS_KERNELS = "mlx-lm's models take MLX's kernels"  # why none of its layers is fused
-NONE_KNOWN = "its norms and rotary embeddings are of other kinds"  # the same
-UNTOLD = (NONE_BELOW, HAS_KERNELS, NONE_KNOWN)  # reasons that say nothing of what a user chose
 EXTRAS = {"mlx": "", "cuda": "cuda"}  # what brings the libraries of a backend: "" is the base install
 
 
@@ -59,6 +56,10 @@ class Scored:
 
 class Model(Protocol):
     """A loaded base model with one trainable adapter. The reference is the model with the adapter as first set."""
+
+    def share(self, collective: Any) -> None:
+        """Sum gradients over the ranks of this collective, the backend's own, before a step takes their norm."""
+        ...
 
     def add_lora(self, settings: LoraSettings, train: TrainSettings, names: Sequence[str]) -> list[Slot]:
         """Put an adapter of zero effect on the named linear layers, and the recipe's optimiser over it. Returns its
@@ -188,6 +189,10 @@ class Backend(Protocol):
         """Load the model in `folder` onto `device`. Raises ModelError."""
         ...
 
+    def join(self, place: Place, device: str) -> tuple[Collective, str]:
+        """Meet the other ranks, which all call this; and this rank's own device. Raises BackendError."""
+        ...
+
     def layer_names(self, folder: Path, settings: ModelSettings) -> list[str]:
         """`Model.linear_layers` of the model in `folder` by its files' descriptions alone: no weight is read. Raises
         ModelError where the library does not load such a model."""
@@ -265,7 +270,7 @@ def require(*packages: str) -> None:
 def resolve_backend(recipe: Recipe) -> tuple[Backend, Recipe, Device]:
     """The backend, the recipe with it, its device and a GPU's type of weights named, and that device. Only `auto` falls
     back to PyTorch on the CPU. Raises BackendError."""
-    check_alone()
+    check_alone(recipe.backend.devices)
     backend = load_backend(recipe.backend.name)
     device, wanted = recipe.backend.device, recipe.train.optimizer
     try:
@@ -276,7 +281,8 @@ def resolve_backend(recipe: Recipe) -> tuple[Backend, Recipe, Device]:
         device, found = "cpu", backend.probe("cpu")
     if recipe.backend.name == device == "auto" and found.kind == "cpu" and shutil.which("nvidia-smi"):
         with contextlib.suppress(BackendError):  # MLX on the CPU beside a GPU that PyTorch can use
-            backend, found = _on_gpu("cuda")
+            backend = load_backend("cuda")
+            found = backend.probe("gpu")
     if device == "auto":
         device = found.kind
     if wanted not in backend.optimizers:
@@ -287,11 +293,6 @@ def resolve_backend(recipe: Recipe) -> tuple[Backend, Recipe, Device]:
     if found.kind == "gpu" and model.dtype == "auto":
         model = model.model_copy(update={"dtype": backend.auto_dtype(device)})
     return backend, recipe.model_copy(update={"backend": settings, "model": model}), found
-
-
-def _on_gpu(name: str) -> tuple[Backend, Device]:
-    backend = load_backend(name)
-    return backend, backend.probe("gpu")
 
 
 def _lack(error: ImportError | OSError) -> str:

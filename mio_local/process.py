@@ -136,7 +136,7 @@ def _openblas() -> tuple[Any, int]:
     library: Any = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
     if not hasattr(library, "openblas_set_num_threads"):
         return None, 1
-    return library, library.openblas_get_num_threads()
+    return library, min(library.openblas_get_num_threads(), cores())
 
 
 def share_threads(callers: int) -> None:
@@ -156,12 +156,12 @@ def most_resident() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
 
 
-def check_alone() -> None:
-    """Raise BackendError where a launcher started several of this process: each would train the whole run."""
+def check_alone(devices: int = 1) -> None:
+    """Raise BackendError where a launcher started several of this process, and not to train on as many devices."""
     for name in ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"):
-        if (value := os.environ.get(name, "")).isdigit() and int(value) > 1:
-            raise BackendError(f"{name}={value}: a launcher started several processes; start one, without torchrun or "
-                               "mpirun")  # fmt: skip
+        if (value := os.environ.get(name, "")).isdigit() and int(value) not in (1, devices):
+            raise BackendError(f"{name}={value}: a launcher started several processes, which train alone can "
+                               "share a run")  # fmt: skip
 
 
 def check_address_space(folder: Path) -> None:

@@ -84,6 +84,9 @@ class EvalSettings(Section):
 class BackendSettings(Section):
     name: str = setting("auto", "mlx, cuda (PyTorch), or auto: MLX where it runs, else PyTorch", "--backend")
     device: str = setting("auto", "auto, gpu, cuda, cuda:N, mps or cpu", "--device")
+    devices: int = setting(
+        1, "devices of this machine to train on, a process each; they share each step's pairs", "--devices", ge=1
+    )
     memory_limit: str = setting(
         "auto", "memory the run may use: 12GB or 800MB, none, or auto: what is free", "--memory-limit"
     )
@@ -99,6 +102,12 @@ class BackendSettings(Section):
         if not 0.001 <= size < 1e6:
             raise ValueError("must be auto, none, or a size as 12GB or 800MB")
         return f"{size:.6f}".rstrip("0").rstrip(".")
+
+
+NONE_BELOW = "the first block is adapted"  # why no frozen blocks are run once for policy and reference
+HAS_KERNELS = "mlx-lm's models take MLX's kernels"  # why none of its layers is fused
+NONE_KNOWN = "its norms and rotary embeddings are of other kinds"  # the same
+UNTOLD = (NONE_BELOW, HAS_KERNELS, NONE_KNOWN)  # reasons that say nothing of what a user chose
 
 
 class SpeedSettings(Section):

@@ -27,11 +27,13 @@ from mio_local.adapters.merge import ExpertPlace
 from mio_local.arrays import MATRIX, rates
 from mio_local.backends import Device, importing, require
 from mio_local.errors import BackendError, ModelError, one_line
+from mio_local.launched.rank_place import Place
 from mio_local.process import check_address_space, installing, uncollected
 from mio_local.recipe import ModelSettings
 
 if TYPE_CHECKING:
     from mio_cuda.model import CudaModel
+    from mio_cuda.ranks.collective import TorchCollective
     from mio_cuda.sequence_rewards import SequenceRewards
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -145,6 +147,16 @@ class CudaBackend:
         check_address_space(folder)
         name = "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         return SequenceRewards(folder, torch.device(name), torch.float32 if name == "cpu" else "auto")
+
+    def join(self, place: Place, device: str) -> "tuple[TorchCollective, str]":
+        from mio_cuda.ranks.collective import TorchCollective
+
+        if device.startswith("cuda:") and device != "cuda:0":
+            raise BackendError(f"--device {device}: the ranks take the GPUs from the first on; choose them by "
+                               "CUDA_VISIBLE_DEVICES")  # fmt: skip
+        own = f"cuda:{place.local}" if _place(device).type == "cuda" else device
+        self.probe(own)
+        return TorchCollective(place, _place(own)), own
 
     def layer_names(self, folder: Path, settings: ModelSettings) -> list[str]:
         with importing(self.name):

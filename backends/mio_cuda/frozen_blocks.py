@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from mio_cuda.cpu_microbatches import Here
-from mio_local.backends import NONE_BELOW
 from mio_local.data.collate import Batch
 from mio_local.models.weights import BLOCK
+from mio_local.recipe import NONE_BELOW
 
 
 class Below:

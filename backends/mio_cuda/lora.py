@@ -1,8 +1,10 @@
 """The adapter inside a transformers model, by PEFT: put it in, read and write its weights."""
 
+import json
 import re
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,3 +105,15 @@ def set_adapter(model: PeftModel, adapter: Adapter) -> None:
     with torch.no_grad():
         for key, value in adapter.items():
             parameters[key].copy_(torch.from_numpy(np.ascontiguousarray(value)))
+
+
+def save_adapter(model: Any, patterns: dict[str, dict[str, Any]], folder: Path) -> None:
+    """Write the adapter as PEFT does, alike in every process; `patterns` as they were given."""
+    folder.mkdir(exist_ok=True)  # PEFT would make those above it too, of a run that was moved away
+    model.save_pretrained(str(folder), safe_serialization=True)
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    if isinstance(config["target_modules"], list):
+        config["target_modules"].sort()  # PEFT writes a set, whose order changes from process to process
+    config |= patterns  # of which the first counts that matches; PEFT sorts them
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

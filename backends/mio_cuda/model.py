@@ -1,6 +1,5 @@
 """One transformers model with a PEFT adapter: score, differentiate, step, generate, save and restore."""
 
-import json
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,9 +15,11 @@ from mio_cuda.cpu_microbatches import Lanes, changing
 from mio_cuda.frozen_blocks import Below
 from mio_cuda.head import Head
 from mio_cuda.layers.fused_layers import FusedLayers
+from mio_cuda.layers.keyed_dropout import ROW_SEEDS, key_dropouts
 from mio_cuda.lora_forward import Factors
 from mio_cuda.optimizer import Updates
 from mio_cuda.placed import Placed, place
+from mio_cuda.ranks.collective import TorchCollective
 from mio_cuda.shared_prompt import ROWS, SharedPrompt
 from mio_cuda.xp import XP
 from mio_local.adapters.adapter import Adapter, Slot
@@ -42,6 +43,7 @@ class CudaModel:
         self.device = device
         self.grad_checkpoint = grad_checkpoint
         self.speed = PLAIN
+        self.collective: TorchCollective | None = None
         self.most = CPU_TOKENS if device.type == "cpu" else ALL
         self.dtype: torch.dtype = model.dtype
         self.half = self.dtype in (torch.bfloat16, torch.float16)
@@ -50,6 +52,9 @@ class CudaModel:
         self.model.eval()
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
+
+    def share(self, collective: TorchCollective) -> None:
+        self.collective = collective
 
     def linear_layers(self) -> list[str]:
         return linears.linear_layers(self.model)
@@ -64,7 +69,8 @@ class CudaModel:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
         self.model.config.use_cache = not self.grad_checkpoint
         self.model.eval()
-        self.clip = train.clip
+        self.clip, self.seed, self.steps = train.clip, train.seed, 0
+        self.drops = key_dropouts(self.model)
         self.parameters = lora.trainable(self.model)
         self.int8 = [module for module in self.model.modules() if hasattr(module, "init_8bit_state")]
         self.optimizer = Updates(train, self.parameters)
@@ -72,11 +78,10 @@ class CudaModel:
         # side by side, dropout would draw in another order each time, and the activations of several parts be alive
         single = self.device.type != "cpu" or settings.dropout > 0 or self.grad_checkpoint
         self.lanes = Lanes(single=single or changing(base))
-        self.head = Head(base, self.device, self.lanes.count)
+        self.head, self.fused = Head(base, self.device, self.lanes.count), FusedLayers(base)
         self.sharing, self.below = SharedPrompt(base), Below(base, names)
         self.lean = lora_forward.lean_layers(self.model)
         self.factors = Factors(self.lean, self.parameters, self.dtype)
-        self.fused = FusedLayers(base)
         self.modules = [module for module in self.model.modules() if module not in self.int8]
         return lora.slots(self.model, names)
 
@@ -101,22 +106,15 @@ class CudaModel:
         return lora.get_adapter(self.model)
 
     def save_adapter(self, folder: Path) -> None:
-        folder.mkdir(exist_ok=True)  # PEFT would make those above it too, of a run that was moved away
-        self.model.save_pretrained(str(folder), safe_serialization=True)
-        (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
-        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        if isinstance(config["target_modules"], list):
-            config["target_modules"].sort()  # PEFT writes a set, whose order changes from process to process
-        config |= self.patterns  # of which the first counts that matches; PEFT sorts them
-        (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        lora.save_adapter(self.model, self.patterns, folder)
 
     def _parts(self, batch: Batch) -> list[Batch]:
         return batch.split(self.most // self.lanes.count)
 
     @contextmanager
-    def _at(self, number: int, placed: Placed) -> Generator[None]:
+    def _at(self, number: int, placed: Placed, seeds: Sequence[tuple[int, int]] = ()) -> Generator[None]:
         """The calling thread works on that part of a batch till its blocks need no recomputation."""
-        with self.below.part.put(number), ROWS.put(placed.rows):
+        with self.below.part.put(number), ROWS.put(placed.rows), ROW_SEEDS.put(seeds):
             yield
 
     @contextmanager
@@ -146,7 +144,7 @@ class CudaModel:
         def work(number: int) -> tuple[torch.Tensor, Sequence[torch.Tensor | None]]:
             part, n = parts[number], parts[number].size
             placed = place(part, references[:, first[number] : first[number] + n].flatten(), self.device)
-            with self._at(number, placed):
+            with self._at(number, placed, part.seeds(self.seed, self.steps) if self.drops else []):
                 logps = self._score(part, placed)
                 pairs = pair_logps(logps, placed.reference, placed.tokens, n, placed.rewards)
                 loss = objective(XP, pairs).sum()
@@ -187,13 +185,14 @@ class CudaModel:
             module.training = on
 
     def apply(self, learning_rate: float) -> float:
-        gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
+        gradients = self.optimizer.gradients(self.collective)
         total = torch.nn.utils.get_total_norm(gradients)
         norm = float(total)
         if np.isfinite(norm):
             if self.clip:
                 torch.nn.utils.clip_grads_with_norm_(list(self.parameters.values()), self.clip, total)
             self.optimizer.step(learning_rate)
+            self.steps += 1
         self.optimizer.zero_grad(set_to_none=True)
         return norm
 
@@ -255,7 +254,7 @@ class CudaModel:
         tensors = {f"adapter.{name}": p.detach().contiguous() for name, p in self.parameters.items()}
         tensors |= {f"reference.{name}": value.contiguous() for name, value in self.reference.items()}
         tensors |= {f"{OPTIMIZER}{key}": value for key, value in self.optimizer.tensors().items()}
-        tensors["rng.cpu"] = torch.get_rng_state()
+        tensors["rng.cpu"], tensors["rng.steps"] = torch.get_rng_state(), torch.tensor(self.steps)
         if self.device.type == "cuda":
             tensors["rng.cuda"] = torch.cuda.get_rng_state(self.device)
         save_file({key: value.cpu() for key, value in tensors.items()}, folder / "state.safetensors")
@@ -269,6 +268,7 @@ class CudaModel:
         kept = {key.removeprefix(OPTIMIZER): value for key, value in tensors.items() if key.startswith(OPTIMIZER)}
         self.optimizer.restore(kept)
         torch.set_rng_state(tensors["rng.cpu"])
+        self.steps = int(tensors.get("rng.steps", 0))  # of a run begun before: its dropout went by no step
         if self.device.type == "cuda" and "rng.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["rng.cuda"], self.device)
 
@@ -278,8 +278,7 @@ class CudaModel:
             return Memory(torch.cuda.memory_reserved(self.device), torch.cuda.max_memory_reserved(self.device))
         if self.device.type == "mps":
             return Memory(torch.mps.current_allocated_memory(), torch.mps.driver_allocated_memory())
-        peak = most_resident()
-        return Memory(peak, peak)
+        return Memory(*[most_resident()] * 2)
 
     @contextmanager
     def _adapter(self, reference: bool) -> Generator[None]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from mio_cuda.ranks.collective import TorchCollective
 from mio_cuda.xp import add_all, copy_all
 from mio_local.objectives.optimizers import OPTIMIZERS, arguments_of, learns_faster
 from mio_local.recipe import TrainSettings
@@ -84,6 +85,16 @@ class Updates:
             add_all([known for known, _ in more], [slope for _, slope in more])
         for (p, _), slope in zip(found, wide, strict=True):
             p.grad = slope.contiguous() if p.grad is None else p.grad
+
+    def gradients(self, collective: TorchCollective | None) -> list[torch.Tensor]:
+        """The pending ones; with a `collective` summed over its ranks, of which one may have had nothing to do."""
+        if collective:
+            for parameter in self.parameters.values():
+                parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        found = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
+        if collective:
+            collective.sum(found)
+        return found
 
     def zero_grad(self, *, set_to_none: bool = True) -> None:
         """Drop the gradients."""

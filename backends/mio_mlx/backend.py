@@ -17,6 +17,7 @@ from mio_local.adapters.merge import ExpertPlace
 from mio_local.arrays import MATRIX, rates
 from mio_local.backends import Device, importing, require
 from mio_local.errors import BackendError, ModelError, one_line
+from mio_local.launched.rank_place import Place
 from mio_local.models.locate import read_config
 from mio_local.process import check_address_space
 from mio_local.recipe import ModelSettings
@@ -24,6 +25,7 @@ from mio_mlx.optimizer import AVAILABLE
 
 if TYPE_CHECKING:
     from mio_mlx.model import MlxModel
+    from mio_mlx.ranks.collective import MlxCollective
 
 FASTER = 1.2  # times: what float16 must be faster than bfloat16 to be taken, as its range is small
 CACHED = 0.1  # share of the memory that MLX may keep for reuse: its own bound is nearly all
@@ -102,6 +104,14 @@ class MlxBackend:
                 raise ModelError(f"--quantize {settings.quantize}: {_explain(folder, error)}") from error
         mx.eval(model.parameters())
         return MlxModel(model, grad_checkpoint=grad_checkpoint)
+
+    def join(self, place: Place, device: str) -> "tuple[MlxCollective, str]":
+        from mio_mlx.ranks.collective import MlxCollective
+
+        if place.local_size > 1 and self.probe(device).kind == "gpu":
+            raise BackendError(f"{place.local_size} ranks on one machine, and MLX has one GPU there; name other "
+                               "machines by --hosts, or add --device cpu")  # fmt: skip
+        return MlxCollective(place), device
 
     def layer_names(self, folder: Path, settings: ModelSettings) -> list[str]:
         with importing(self.name):

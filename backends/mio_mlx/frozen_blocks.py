@@ -4,9 +4,9 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from mio_local.backends import NONE_BELOW
 from mio_local.data.collate import Batch
 from mio_local.models.weights import BLOCK
+from mio_local.recipe import NONE_BELOW
 from mio_mlx.patching import replace_calls
 
 NOTHING, RECORD = -1, -2  # what the frozen blocks do with their results, where they do not hand on a part's

@@ -12,12 +12,12 @@ from mlx.utils import tree_map, tree_unflatten
 
 from mio_local.adapters.adapter import Adapter, Slot
 from mio_local.arrays import ALL, CPU_TOKENS, sequence_logps, token_logps
-from mio_local.backends import HAS_KERNELS, Memory, Scored
+from mio_local.backends import Memory, Scored
 from mio_local.data.collate import Batch, joined
 from mio_local.data.loglikelihood import Row, Score, scores
 from mio_local.errors import ModelError
 from mio_local.objectives.losses import Objective, pair_logps
-from mio_local.recipe import PLAIN, LoraSettings, SpeedSettings, TrainSettings
+from mio_local.recipe import HAS_KERNELS, PLAIN, LoraSettings, SpeedSettings, TrainSettings
 from mio_local.sampling import Draws, Sampling, Told
 from mio_mlx import generation, linears, lora, lora_forward, stream_generate
 from mio_mlx.cpu_microbatches import Lanes, evaluate, on_cpu
@@ -26,6 +26,7 @@ from mio_mlx.head import Head
 from mio_mlx.layers import activation, attention, kernels
 from mio_mlx.optimizer import Updates
 from mio_mlx.patching import replaced
+from mio_mlx.ranks.collective import MlxCollective
 from mio_mlx.recompute import Recompute, keyed_dropouts, renew
 from mio_mlx.shared_prompt import SharedPrompt
 from mio_mlx.xp import XP
@@ -43,8 +44,12 @@ class MlxModel:
         self.lanes = Lanes(single=grad_checkpoint)
         self.most = CPU_TOKENS if on_cpu() else ALL
         self.gradient: Any = None
+        self.collective: MlxCollective | None = None
         self.reference: list[tuple[str, mx.array]] = []
         mx.reset_peak_memory()
+
+    def share(self, collective: MlxCollective) -> None:
+        self.collective = collective
 
     def linear_layers(self) -> list[str]:
         return linears.linear_layers(self.model)
@@ -57,7 +62,7 @@ class MlxModel:
             raise ModelError("mlx-lm's gemma3n gives other logits without a cache than with one; use --backend cuda")
         self.settings = settings
         self.adapter_config, self.adapter_metadata = lora.add_lora(self.model, settings, names)
-        self.clip = train.clip
+        self.clip, self.seed, self.steps = train.clip, train.seed, 0
         self.optimizer = Updates(train, self.model.trainable_parameters())
         self.model.eval()  # new layers come in training mode
         self.dropouts = keyed_dropouts(self.model)
@@ -116,7 +121,7 @@ class MlxModel:
             for group in self.lanes.groups(batch, self.most):
                 results: list[Any] = []
                 for number, part, streams in group:
-                    renew(self.dropouts)
+                    renew(self.dropouts, part, self.seed, self.steps)
                     rows = references[:, done : done + part.size].ravel()
                     done += part.size
                     with self.below.replaying(batch, number), self._fed(part, streams) as cache:
@@ -139,6 +144,9 @@ class MlxModel:
             _reseed(state)
 
     def apply(self, learning_rate: float) -> float:
+        if self.collective:
+            nothing = tree_map(mx.zeros_like, self.model.trainable_parameters())
+            self.gradient = self.collective.sum(nothing if self.gradient is None else self.gradient)
         squares = [mx.square(gradient).sum() for _, gradient in lora.leaves(self.gradient)]
         norm = float(mx.sqrt(mx.stack(squares).sum()))
         if np.isfinite(norm):
@@ -146,6 +154,7 @@ class MlxModel:
                 factor = min(1.0, self.clip / (norm + 1e-6))
                 self.gradient = tree_map(lambda g: g * factor, self.gradient)
             self.optimizer.step(self.model, self.gradient, learning_rate)
+            self.steps += 1
         self.gradient = None
         return norm
 
@@ -223,6 +232,7 @@ class MlxModel:
         tensors |= {f"reference.{key}": value for key, value in self.reference}
         tensors |= {f"optimizer.{key}": value for key, value in lora.leaves(self.optimizer.state)}
         tensors["rng"] = mx.random.state[0]  # type: ignore[index]
+        tensors["steps"] = mx.array(self.steps)
         mx.save_safetensors(str(folder / "state.safetensors"), tensors)
 
     def restore_state(self, folder: Path) -> None:
@@ -236,6 +246,7 @@ class MlxModel:
         self.model.update(tree_unflatten(parts["adapter"]))
         self.reference = parts["reference"]
         self.optimizer.state = tree_unflatten(parts["optimizer"])
+        self.steps = int(np.array(tensors["steps"])) if "steps" in tensors else 0  # of a run begun before
         _reseed(np.array(tensors["rng"]))
 
     def memory(self) -> Memory:

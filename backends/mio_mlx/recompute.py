@@ -1,12 +1,13 @@
 """Gradient checkpointing for MLX blocks, without touching their classes, and dropout that survives it."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
 
+from mio_local.data.collate import Batch, seed_of
 from mio_mlx.patching import replace_calls
 
 
@@ -48,30 +49,42 @@ def _is_mask(given: Any) -> bool:
 
 
 class KeyedDropout(nn.Dropout):
-    """Dropout whose mask comes from a key that `renew` sets: a recomputed block drops what it dropped before."""
+    """Dropout by the seeds of the rows that it drops from, which `renew` sets: a recomputed block drops what it dropped
+    before, and a pair the same in any batch. What has lost the rows, as tokens sorted by expert, is drawn at once, by
+    the seeds of all."""
 
     def __call__(self, x: mx.array) -> mx.array:
         if not self.training:
             return x
-        mask = mx.random.bernoulli(self._p_1, x.shape, self._key)
+        rows = self._rows
+        if not self._apart and x.ndim == 3 and len(x) == len(rows) and x.shape[1] >= max(length for _, length in rows):
+            masks = [self._drawn((length, x.shape[2]), seed) for seed, length in rows]
+            mask = mx.stack([mx.pad(mask, [(0, x.shape[1] - len(mask)), (0, 0)]) for mask in masks])
+        else:
+            mask = self._drawn(x.shape, *rows)
         return (mask * x) * (1 / self._p_1)
 
-    def renew(self, key: mx.array) -> None:
-        self._key = key  # a name with an underscore is no parameter
+    def _drawn(self, shape: Sequence[int], *seeds: Any) -> mx.array:
+        return mx.random.bernoulli(self._p_1, shape, mx.random.key(seed_of(*seeds, self._number)))
+
+    def renew(self, rows: Sequence[tuple[int, int]], number: int) -> None:
+        """(seed, tokens fed) of the next pass's rows; `number` is this one's among the model's."""
+        # names with an underscore are no parameters
+        self._rows, self._number, self._apart = rows, number, False
 
     @contextmanager
-    def apart(self, number: int) -> Generator[None]:
-        """A key of its own for each numbered piece of a pass: pieces of one shape would drop the same."""
-        own = self._key
-        self._key = own + mx.array([0, number + 1], mx.uint32)
+    def apart(self, row: int, part: int) -> Generator[None]:
+        """Seeds of its own for each numbered piece of a row: pieces of one shape would drop the same."""
+        own = self._rows
+        self._rows, self._apart = [(seed_of(own[row][0], part), 0)], True
         try:
             yield
         finally:
-            self._key = own
+            self._rows, self._apart = own, False
 
 
 def keyed_dropouts(model: nn.Module) -> list[KeyedDropout]:
-    """The model's dropout layers that drop anything, changed to draw from keys."""
+    """The model's dropout layers that drop anything, changed to draw by rows."""
     found: list[KeyedDropout] = []
     for _, module in model.named_modules():
         if isinstance(module, nn.Dropout) and module._p_1 < 1:  # pyright: ignore[reportPrivateUsage]
@@ -80,9 +93,9 @@ def keyed_dropouts(model: nn.Module) -> list[KeyedDropout]:
     return found
 
 
-def renew(dropouts: list[KeyedDropout]) -> None:
-    """New masks for the next pass, from MLX's random state."""
+def renew(dropouts: list[KeyedDropout], batch: Batch, seed: int, step: int) -> None:
+    """New masks for the next pass, which is over this batch in the step of that number."""
     if dropouts:
-        seed = mx.random.randint(0, 2**31 - 1, (2,)).astype(mx.uint32)
-        for module, key in zip(dropouts, mx.random.split(seed, len(dropouts)), strict=True):
-            module.renew(key)
+        rows = batch.seeds(seed, step)
+        for number, module in enumerate(dropouts):
+            module.renew(rows, number)

@@ -14,6 +14,8 @@ from mio_local.backends import load_backend
 from mio_local.errors import MioError, RecipeError, RunError, of_the_machine
 from mio_local.flags import recipe_from
 from mio_local.progress import Report
+from mio_local.ranks.joining import served, with_ranks
+from mio_local.ranks.link import RankLost
 from mio_local.recipe import Recipe, build, read_toml
 from mio_local.reports.verdict import verdict
 from mio_local.runs import directory
@@ -35,13 +37,15 @@ from mio_local.training.reopen import relocate, reopen, settled
 
 def main(arguments: argparse.Namespace) -> int:
     """Train or resume; 0 when the run is done or was asked to stop, or is in the background."""
+    if served(arguments):  # as another rank than the first
+        return 0
     return resume(arguments) if arguments.command == "resume" else begin(arguments)
 
 
 def begin(arguments: argparse.Namespace) -> int:
     """Train a new run."""
     folder = runs_folder(arguments.runs)
-    recipe = located(recipe_from(arguments), folder, now=not arguments.after)
+    recipe = with_ranks(located(recipe_from(arguments), folder, now=not arguments.after))
     check_tracker(recipe.train.track)  # a background run could say it only in its log
     out = printing.console()
     if arguments.after:
@@ -140,7 +144,8 @@ def resume(arguments: argparse.Namespace) -> int:
             relocate(run, places, report)
     if arguments.detach or arguments.after or status["waits"]:
         after = own(run.path.parent, arguments.after) if arguments.after else None
-        more = [*["--force"] * arguments.force, *["--from", arguments.start] * bool(arguments.start)]
+        more = [*["--force"] * arguments.force, *["--from", arguments.start] * bool(arguments.start),
+                *["--devices", str(arguments.devices)] * bool(arguments.devices)]  # fmt: skip
         ahead = launch([run], *more, after=after)
         told_of_launch(f"{run.name} goes on in the background", "", run, ahead, out)
         return 0
@@ -150,7 +155,7 @@ def resume(arguments: argparse.Namespace) -> int:
     with run.locked():
         control = Control(run.control)  # a stop that is asked for from here on is obeyed
         with printing.preparing(out) as report:
-            job = _prepared(run, report, arguments.start, forced=arguments.force)
+            job = _prepared(run, report, arguments.start, forced=arguments.force, devices=arguments.devices)
         out.print(f"resuming {run.name} from step {job.progress.step}")
         return watch(job, out, control)
 
@@ -181,7 +186,7 @@ def resume_line(folder: Path, out: printing.Console) -> int:
     return 0
 
 
-def _prepared(run: Run, report: Report, start: str, *, forced: bool) -> Job:
+def _prepared(run: Run, report: Report, start: str, *, forced: bool, devices: int) -> Job:
     """As `reopen`; meanwhile the status names this process, which a force stop must reach, not the one that is gone."""
     before = ""
 
@@ -193,7 +198,7 @@ def _prepared(run: Run, report: Report, start: str, *, forced: bool) -> Job:
         report(what, done, total)
 
     try:
-        return reopen(run, told, start, forced=forced)
+        return reopen(run, told, start, forced=forced, devices=devices)
     except BaseException:  # an interrupt too
         if before:
             write_atomically(run.status, before, PRIVATE)
@@ -211,6 +216,8 @@ def watch(job: Job, out: printing.Console, control: Control | None = None) -> in
     )
     try:
         kept = printing.follow(train(job, control), job.total_steps, out)
+    except RankLost as error:
+        raise RunError(f"run {name}: {error}; go on with: mio-local resume {printing.called(job.run)}") from None
     except MioError:
         raise
     except Exception as error:

@@ -1,5 +1,6 @@
 """Tokenised pairs to padded arrays, and the order they are seen in. What is scored is decided here, nowhere else."""
 
+import hashlib
 import math
 import random
 from collections.abc import Sequence
@@ -126,9 +127,25 @@ class Batch:
         size = max(1, self.size * most // self.inputs.size)
         if size >= self.size:
             return [self]
-        return [self._some(range(first, min(first + size, self.size))) for first in range(0, self.size, size)]
+        return [self.some(range(first, min(first + size, self.size))) for first in range(0, self.size, size)]
 
-    def _some(self, pairs: range) -> "Batch":
+    def lengths(self) -> np.ndarray:
+        """Tokens fed of each row that anything is predicted from, (rows,)."""
+        row, column = np.divmod(self.where, self.inputs.shape[1])
+        found = np.zeros(len(self.inputs), np.int64)
+        np.maximum.at(found, row, column + 1)
+        return found
+
+    def seeds(self, seed: int, step: int) -> list[tuple[int, int]]:
+        """(seed of its dropout, tokens fed) of each row, in the step of that number: a pair drops the same however it
+        is batched, and on whichever of several ranks."""
+        return [
+            (seed_of(seed, step, self.pairs[row % self.size], row // self.size), length)
+            for row, length in enumerate(self.lengths().tolist())
+        ]
+
+    def some(self, pairs: range) -> "Batch":
+        """The batch of some neighbouring groups, no longer than it needs to be."""
         one, length = slice(pairs.start, pairs.stop), self.inputs.shape[1]
         answers = [answer * self.size + i for answer in range(self.answers) for i in pairs]
         rows = list(pairs) if self.spans else answers
@@ -142,6 +159,12 @@ class Batch:
             self.mask[answers][:, scored], self.tokens[answers], self.pairs[one], 0,
             None if self.rewards is None else self.rewards[:, one],
         )  # fmt: skip
+
+
+def seed_of(*parts: object) -> int:
+    """A number below 2^63 that stands for these."""
+    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
 
 
 def joined(logps: Sequence[np.ndarray], answers: int) -> np.ndarray:

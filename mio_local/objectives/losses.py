@@ -18,6 +18,7 @@ A new objective is a function here and a line in LOSSES.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, Protocol
 
 from mio_local.arrays import Array, ArrayNamespace, sigmoid, softplus
@@ -250,15 +251,19 @@ def objective(
 ) -> Objective:
     """The objective that a backend differentiates: log-probs summed over each answer in, one loss per pair or group
     out. One that has no smoothed form takes no `label_smoothing`. `divergence`: KTO's z0 in place of the log-probs'."""
+    return partial(_losses, name, beta, reduction, label_smoothing, divergence)
+
+
+def _losses(
+    name: str, beta: float, reduction: str, label_smoothing: float, divergence: float | None, xp: ArrayNamespace,
+    p: PairLogps,
+) -> Array:  # fmt: skip
+    """A function of this module, so that other processes can be given it."""
     per_pair, smoothed = LOSSES[name].per_pair, LOSSES[name].smoothed
-
-    def losses(xp: ArrayNamespace, p: PairLogps) -> Array:
-        q = p.reduced(reduction)
-        q = q if divergence is None else replace(q, divergence=divergence)
-        found = smoothed(xp, q, beta, label_smoothing) if label_smoothing and smoothed else per_pair(xp, q, beta)
-        return over_negatives(found, p.there[1])
-
-    return losses
+    q = p.reduced(reduction)
+    q = q if divergence is None else replace(q, divergence=divergence)
+    found = smoothed(xp, q, beta, label_smoothing) if label_smoothing and smoothed else per_pair(xp, q, beta)
+    return over_negatives(found, p.there[1])
 
 
 def objective_of(loss: LossTerms, divergence: float | None = None) -> Objective:

@@ -114,8 +114,8 @@ def _worker(run: Run, lock: int, begin: int, flags: Sequence[str]) -> subprocess
     with os.fdopen(append(run.log), "ab") as log:
         return subprocess.Popen(
             # -P: no module is imported from the folder in which the app happens to run
-            [sys.executable, "-P", "-m", "mio_local.worker", "--lock", str(lock), "--requests", str(begin), *flags,
-             *trust_handed_on(), *judges_handed_on(), str(run.path.absolute())],
+            [sys.executable, "-P", "-m", "mio_local.detached.worker", "--lock", str(lock), "--requests", str(begin),
+             *flags, *trust_handed_on(), *judges_handed_on(), str(run.path.absolute())],
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             pass_fds=[lock], env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )  # fmt: skip

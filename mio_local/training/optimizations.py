@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mio_local.backends import UNTOLD, Model
+from mio_local.backends import Model
 from mio_local.data.collate import collate
 from mio_local.data.examples import Example, by_length, lengths_of
 from mio_local.errors import lacks_memory, one_line
 from mio_local.objectives.losses import objective
-from mio_local.recipe import PLAIN, SpeedSettings
+from mio_local.recipe import PLAIN, UNTOLD, SpeedSettings
 
 TOLERANCE = 5e-5  # nats per token; float32 rounding stays below a tenth of it
 HALF_TOLERANCE = 0.05  # where a model computes in 16 bits; a wrong mask is worth more

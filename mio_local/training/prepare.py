@@ -17,6 +17,7 @@ from mio_local.memory.rehearsal import Rehearsal
 from mio_local.models.locate import pinned, weights_sizes
 from mio_local.process import without
 from mio_local.progress import Report, silent
+from mio_local.ranks.joining import with_ranks
 from mio_local.recipe import Recipe, build, read_toml
 from mio_local.runs import directory
 from mio_local.runs.directory import Run
@@ -60,9 +61,10 @@ def check(recipe: Recipe, report: Report = silent) -> None:
     tokenised(recipe, time.time(), report)
 
 
-def begin(run: Run, report: Report = silent) -> Job:
-    """Prepare a run whose directory is there and which never trained. Raises MioError for anything wrong."""
-    recipe = build(read_toml(run.recipe), str(run.recipe))
+def begin(run: Run, report: Report = silent, devices: int = 0) -> Job:
+    """Prepare a run whose directory is there and which never trained, on as many `devices` or, for 0, on its recipe's.
+    Raises MioError for anything wrong."""
+    recipe = with_ranks(build(read_toml(run.recipe), str(run.recipe)), devices)
     job = prepare(recipe, lambda _: run, report, run.read_info().get("created"))
     text = job.recipe.dump()
     run.write_info(run.read_info(), text)  # whenever this is killed, the two files belong together
@@ -129,10 +131,16 @@ def _prepared(
         "adapted_layers": names,
         "reference": reference,
         "init_adapter": adapter_digest(initial) if initial else "",
-        "facts": _facts(recipe, backend, device.name, tokens, trainable, savings),
+        "facts": _facts(recipe, backend, _called(device, recipe), tokens, trainable, savings),
         "sessions": [session(backend, 0)],
     }
     return Job(run, recipe, model, tokens, info, savings, rehearsal, prompts=prompts, told=told)
+
+
+def _called(device: Device, recipe: Recipe) -> str:
+    """What it is trained on, in words: of several devices the first one's name."""
+    count = recipe.backend.devices
+    return f"{count} x {device.name}" if count > 1 else device.name
 
 
 def _facts(

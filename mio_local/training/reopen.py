@@ -12,6 +12,7 @@ from mio_local.memory.rehearsal import DoesNotFit, Rehearsal
 from mio_local.models.locate import model_folder
 from mio_local.process import without
 from mio_local.progress import Report, silent
+from mio_local.ranks.joining import with_ranks
 from mio_local.recipe import Recipe, build, read_toml
 from mio_local.runs.directory import Run
 from mio_local.runs.naming import in_places, missing, write_places
@@ -22,6 +23,8 @@ from mio_local.training.integrity import check_base, check_data, check_info, che
 from mio_local.training.job import Job, session
 from mio_local.training.prepare import begin
 from mio_local.training.trainable import adapt, load, try_out
+
+DEVICES = "devices"  # in run.json: how many it was trained on last
 
 
 def settled(run: Run, *, forced: bool = False) -> tuple[Recipe, dict[str, Any]]:
@@ -37,14 +40,17 @@ def settled(run: Run, *, forced: bool = False) -> tuple[Recipe, dict[str, Any]]:
     return recipe, info
 
 
-def reopen(run: Run, report: Report = silent, start: str = "", *, forced: bool = False) -> Job:
+def reopen(
+    run: Run, report: Report = silent, start: str = "", *, forced: bool = False, devices: int = 0
+) -> Job:  # fmt: skip
     """Prepare to go on with a run whose lock is held, from its last checkpoint, or the one called `start`. Raises
     MioError where it cannot go on exactly; `forced` goes on with events, and from a first loss, that are not what they
-    must be.
+    must be. With `devices` it goes on with as many, from here on; 0 is as before.
     """
     recipe, info = settled(run, forced=forced)
+    recipe = with_ranks(recipe, devices or info.get(DEVICES, 0))
     if info.get("waiting"):
-        job = begin(run, report)
+        job = begin(run, report, recipe.backend.devices)
         job.forced = forced
         return job
     if told := missing(run, recipe)[1]:
@@ -71,6 +77,7 @@ def reopen(run: Run, report: Report = silent, start: str = "", *, forced: bool =
     job = Job(run, recipe, model, tokens, info, savings, rehearsal, prompts=prompts, forced=forced)
     if saved:
         job.progress = checkpoint.load(saved[-1], model)
+    info[DEVICES] = recipe.backend.devices
     info["sessions"] = [*info.get("sessions", []), session(backend, job.progress.step)]
     run.write_info(info)
     return job

@@ -16,15 +16,19 @@ from mio_local.memory.fitting import allowed
 from mio_local.memory.rehearsal import Rehearsal
 from mio_local.models.weights import stored_weights
 from mio_local.progress import Report
+from mio_local.ranks.leader import load_on_ranks
 from mio_local.recipe import Recipe
 from mio_local.training.optimizations import Optimizations, settle
 
 
 def load(backend: Backend, recipe: Recipe, place: Path) -> Model:
-    """The base model on its device, which is held to the recipe's memory limit from here on."""
-    train, limit = recipe.train, recipe.backend.memory_limit
-    if limit not in ("auto", "none"):
-        backend.limit_memory(recipe.backend.device, allowed(recipe, ""))
+    """The base model on its device, or on each of its ranks', held to the recipe's memory limit from here on."""
+    train, given = recipe.train, recipe.backend.memory_limit
+    limit = allowed(recipe, "") if given not in ("auto", "none") else 0
+    if limit:
+        backend.limit_memory(recipe.backend.device, limit)
+    if recipe.backend.devices > 1:
+        return load_on_ranks(backend, recipe, place, limit)
     return backend.load(
         place, recipe.model, recipe.backend.device, grad_checkpoint=train.grad_checkpoint, seed=train.seed
     )

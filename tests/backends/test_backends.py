@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mio_local.errors import ModelError
-from mio_local.recipe import TrainSettings
+from mio_local.recipe import SpeedSettings, TrainSettings
 from tests.helpers.backends import (
     LORA,
     MIO,
@@ -192,9 +192,34 @@ def test_dropout_is_on_in_training_alone(backend, tiny_model):
     batch = batch_of(examples())
     model = started(backend, tiny_model, lora=LORA.model_copy(update={"dropout": 0.5}))
     reference = model.logps(batch, reference=True)
-    scored = [model.accumulate(batch, reference, MIO, 1.0).logps for _ in range(2)]
-    assert not np.array_equal(*scored)
+    scored = [model.accumulate(batch, reference, MIO, 1.0).logps]
+    assert not np.array_equal(scored[0], reference)
     assert np.array_equal(model.logps(batch, reference=False), reference)
+    model.apply(0.0)
+    scored += [model.accumulate(batch, reference, MIO, 1.0).logps]
+    assert not np.array_equal(*scored)  # another step, other masks
+
+
+@both
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_pair_drops_the_same_however_it_is_batched(backend, tiny_model, shared):
+    lora, pairs = LORA.model_copy(update={"dropout": 0.3}), examples()
+
+    def scored(passes):
+        model = started(backend, tiny_model, lora=lora)
+        if shared:
+            model.use(SpeedSettings())
+        found = {}
+        for numbers in passes:
+            batch = batch_of(pairs, numbers, shared=shared)
+            logps = model.accumulate(batch, model.logps(batch, reference=True), MIO, 1.0).logps.reshape(2, -1)
+            found |= {number: logps[:, place] for place, number in enumerate(numbers)}
+        return np.array([found[number] for number in range(len(pairs))]), model.apply(0.0)
+
+    together, norm = scored([range(len(pairs))])
+    apart, same = scored([[2, 0], [3], [1]])
+    np.testing.assert_allclose(apart, together, rtol=1e-5)
+    assert same == pytest.approx(norm, rel=1e-5)
 
 
 @both

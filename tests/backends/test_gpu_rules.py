@@ -49,7 +49,7 @@ def test_a_cpu_computes_in_float32():
 def test_one_of_several_processes_is_refused(name, monkeypatch, tiny_model, tiny_pairs):
     monkeypatch.setenv(name, "2")
     with pytest.raises(BackendError, match=rf"^{name}=2: a launcher started several processes"):
-        run(["train", "--model", str(tiny_model), "--data", str(tiny_pairs), "--device", "cpu"])
+        run(["bench", "--model", str(tiny_model), "--data", str(tiny_pairs), "--device", "cpu"])
     monkeypatch.setenv(name, "1")
     process.check_alone()
 

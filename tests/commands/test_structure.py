@@ -46,8 +46,11 @@ def test_no_two_modules_share_a_name() -> None:
     places: dict[str, list[str]] = defaultdict(list)
     for file in NAMED:
         places[file.stem].append(shown(file.parent))
-    halves = ["backends/mio_cuda", "backends/mio_mlx"]
-    assert {name: found for name, found in places.items() if len(found) > 1 and sorted(found) != halves} == {}
+    for name, found in list(places.items()):
+        inner = [place.partition("/mio_cuda")[2] or place.partition("/mio_mlx")[2] for place in found]
+        if sorted(found) == [f"backends/mio_cuda{inner[0]}", f"backends/mio_mlx{inner[0]}"]:
+            del places[name]
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
 def test_no_imports_form_a_ring() -> None:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mio_local import worker
+from mio_local.detached import worker
 from mio_local.runs.directory import Run
 from tests.helpers import fakes
 
@@ -59,7 +59,7 @@ def test_a_run_that_was_deleted_is_passed_over(folder, worked, capsys):
 
 
 def test_a_process_that_waits_has_loaded_no_library():
-    code = "import sys; from mio_local import worker; print(sorted(sys.modules))"
+    code = "import sys; from mio_local.detached import worker; print(sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not [name for name in ("numpy", "pydantic", "textual", "rich", "mlx", "torch") if f"'{name}'" in loaded]
 

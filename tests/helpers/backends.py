@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from mio_local.adapters.adapter import Adapter, SavedAdapter, choose_layers, draw_adapter
-from mio_local.backends import HAS_KERNELS, Backend, Model
+from mio_local.backends import Backend, Model
 from mio_local.data.collate import Batch, collate
 from mio_local.data.examples import Example
 from mio_local.objectives.losses import LOSSES, objective
-from mio_local.recipe import LoraSettings, ModelSettings, SpeedSettings, TrainSettings
+from mio_local.recipe import HAS_KERNELS, LoraSettings, ModelSettings, SpeedSettings, TrainSettings
 
 BACKENDS = ("mlx", "cuda")
 both = pytest.mark.parametrize("backend", BACKENDS)

@@ -64,7 +64,7 @@ def _saved_bytes(torch, blocks, dtype, settings):
     model.model.train()
     saved = torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value)
     placed = place(batch, None, model.device)
-    with model._scoring(batch), model._at(0, placed), saved:
+    with model._scoring(batch), model._at(0, placed, batch.seeds(0, 0)), saved:
         places = model.sharing.fed(placed.rows) if placed.rows else {}
         out = model.model(input_ids=placed.inputs, use_cache=False, **places).logits
     assert out.requires_grad

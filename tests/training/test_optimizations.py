@@ -5,10 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mio_local.backends import UNTOLD
 from mio_local.data.examples import Example
 from mio_local.errors import ModelError
-from mio_local.recipe import PLAIN, SpeedSettings
+from mio_local.recipe import PLAIN, UNTOLD, SpeedSettings
 from mio_local.training.optimizations import SCORED, settle
 from tests.helpers.backends import LORA, MIO, SIZES, TRAIN, batch_of, by_mlx, by_torch, gradients
 from tests.helpers.families import pairs_of

@@ -6,7 +6,7 @@ from typing import Any
 
 from mio_cuda.layers.norm import norms
 from mio_cuda.layers.rotary import rotating, turning
-from mio_local.backends import NONE_KNOWN
+from mio_local.recipe import NONE_KNOWN
 
 
 class FusedLayers:

@@ -80,7 +80,7 @@ class Fork:
         places = mx.tile(mx.arange(before, before + width), len(spans))
         with ExitStack() as stack:
             for dropout in dropouts:
-                stack.enter_context(dropout.apart(2 * row + (before > 0)))
+                stack.enter_context(dropout.apart(row, int(before > 0)))
             stack.enter_context(self._placed(places))
             return call(*(cut(x) for x in args), **{name: cut(x) for name, x in kwargs.items()})
 

@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=-1, help="where the run's new requests begin")
     parser.add_argument("--force", action="store_true", help="go on as `resume --force` does")
     parser.add_argument("--from", dest="start", default="", help="the checkpoint to go on from")
+    parser.add_argument("--devices", type=int, default=0, help="as `resume --devices` has it")
     parser.add_argument(TRUST, action="store_true", help="let remote code run that the recipe asks for")
     parser.add_argument("--judge", action="append", help="let that judge run, where it is code")
     parser.add_argument("run", type=Path)
@@ -42,7 +43,7 @@ def main() -> None:
             if run.read_status()["state"] == "queued" and not waited(run, arguments.requests):
                 return
             _with_blas(run.path)
-            work(run, arguments.requests, arguments.start, forced=arguments.force)
+            work(run, arguments.requests, arguments.start, forced=arguments.force, devices=arguments.devices)
     except (MioError, OSError) as error:
         print(one_line(error))
 
@@ -68,7 +69,7 @@ def _with_blas(path: Path) -> None:
     preload(threads=1 if small else 0)  # with several, a BLAS is slower on a small model
 
 
-def work(run: Run, begin: int = -1, start: str = "", *, forced: bool = False) -> None:
+def work(run: Run, begin: int = -1, start: str = "", *, forced: bool = False, devices: int = 0) -> None:
     """Prepare and train one run whose lock is held. `begin` is `Control`'s, the others are `reopen`'s."""
     control = Control(run.control, begin)
     told = 0.0
@@ -90,7 +91,7 @@ def work(run: Run, begin: int = -1, start: str = "", *, forced: bool = False) ->
             from mio_local.training.loop import train
             from mio_local.training.reopen import reopen
 
-            job = reopen(run, report, start, forced=forced)
+            job = reopen(run, report, start, forced=forced, devices=devices)
             if control.stop_asked():
                 raise Stopped
             kept = printing.follow(train(job, control), job.total_steps, printing.console())

@@ -1,0 +1,1 @@
+"""Several ranks by PyTorch's own collectives: NCCL on GPUs, gloo on CPUs."""

@@ -1,0 +1,191 @@
+"""Rank 0's model: each call is the other ranks' too, or is shared among them. The mathematics is that of one process:
+gradients are summed over the ranks before their norm is taken, and every rank takes the same step."""
+
+import atexit
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mio_local.adapters.adapter import Adapter, Slot
+from mio_local.backends import Backend, Memory, Model, Scored
+from mio_local.data.collate import Batch, joined
+from mio_local.data.loglikelihood import Row, Score
+from mio_local.errors import BackendError
+from mio_local.launched.rank_place import Collective
+from mio_local.objectives.losses import Objective
+from mio_local.ranks.link import Link
+from mio_local.ranks.rendezvous import lead
+from mio_local.ranks.shares import parts, spread
+from mio_local.recipe import LoraSettings, Recipe, SpeedSettings, TrainSettings
+from mio_local.sampling import Draws, Sampling, Told
+
+_led: dict[tuple[str, str, int], tuple[Link, Collective, str]] = {}  # a library's ranks come together once in a process
+
+
+def load_on_ranks(backend: Backend, recipe: Recipe, place: Path, limit: int) -> "RankedModel":
+    """The base model in `place` on each of the recipe's devices, within `limit` bytes of each where it is above 0."""
+    settings, train = recipe.backend, recipe.train
+    key = (backend.name, settings.device, settings.devices)
+    if key not in _led:
+        _led[key] = lead(backend, settings.device, settings.devices)
+        atexit.register(_led[key][0].close)
+    link, collective, device = _led[key]
+    for rank in link.others:
+        link.ask(rank, "load", place, recipe.model, train.grad_checkpoint, train.seed, limit)
+    own = link.guarded(lambda: backend.load(
+        place, recipe.model, device, grad_checkpoint=train.grad_checkpoint, seed=train.seed
+    ))  # fmt: skip
+    own.share(collective)
+    for rank in link.others:
+        link.answer(rank)
+    return RankedModel(own, link, collective)
+
+
+class RankedModel:
+    """`mio_local.backends.Model` on several ranks, of which this process is the first."""
+
+    def __init__(self, own: Model, link: Link, collective: Collective) -> None:
+        self.own, self.link, self.collective = own, link, collective
+        self.half = own.half
+        self.ranks = len(link.others) + 1
+        self.pairs = [0] * self.ranks  # that each rank was given to learn from
+        self._fed: tuple[Batch, list[Batch | None]] | None = None
+        self._others = Memory(0, 0)  # the most that another rank had in use
+
+    def add_lora(self, settings: LoraSettings, train: TrainSettings, names: Sequence[str]) -> list[Slot]:
+        return self._alike("add_lora", settings, train, names)
+
+    def use(self, speed: SpeedSettings) -> dict[str, str]:
+        return self._alike("use", speed)
+
+    def linear_layers(self) -> list[str]:
+        return self.own.linear_layers()
+
+    def left_out(self) -> dict[str, str]:
+        return self.own.left_out()
+
+    def set_adapter(self, adapter: Adapter, *, reference: bool = True) -> None:
+        self._alike("set_adapter", adapter, reference=reference)
+
+    def get_adapter(self) -> Adapter:
+        return self.own.get_adapter()
+
+    def save_adapter(self, folder: Path) -> None:
+        self.own.save_adapter(folder)
+
+    def share(self, collective: Collective) -> None:
+        raise BackendError("these ranks have their collective already")
+
+    def accumulate(self, batch: Batch, reference: np.ndarray, objective: Objective, scale: float) -> Scored:
+        given, first, references = self._feed(batch), 0, list[np.ndarray]()
+        for part in given:
+            size = part.size if part else 0
+            references.append(reference.reshape(batch.answers, -1)[:, first : first + size].ravel())
+            first += size
+        for rank, part in enumerate(given):
+            self.pairs[rank] += part.size if part else 0
+            if rank and part:
+                self.link.ask(rank, "accumulate", references[rank], objective, scale)
+        return self._joined(batch, lambda own: self.own.accumulate(own, references[0], objective, scale))
+
+    def rehearse(self, batch: Batch, objective: Objective) -> Scored:
+        self._ask("rehearse", self._feed(batch), objective)
+        return self._joined(batch, lambda own: self.own.rehearse(own, objective))
+
+    def apply(self, learning_rate: float) -> float:
+        for rank in self.link.others:
+            self.link.ask(rank, "apply", learning_rate)
+        norm = self.link.guarded(lambda: self.own.apply(learning_rate))
+        found = [self.link.answer(rank) for rank in self.link.others]
+        self._fed = None
+        self._others = Memory(*(max(getattr(memory, key) for _, memory in found) for key in ("active", "peak")))
+        if off := [other for other, _ in found if other != norm and not (np.isnan(other) and np.isnan(norm))]:
+            raise BackendError(f"the ranks do not agree on the gradient's norm: {norm:g} here, {off[0]:g} elsewhere")
+        return norm
+
+    def logps(self, batch: Batch, *, reference: bool) -> np.ndarray:
+        given = self._feed(batch)
+        self._ask("logps", given, reference)
+        own = given[0]
+        found = [] if own is None else [self.link.guarded(lambda: self.own.logps(own, reference=reference))]
+        found += [self.link.answer(rank) for rank, part in enumerate(given) if rank and part]
+        return joined(found, batch.answers)
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], max_tokens: int, stop: Sequence[int], *, reference: bool,
+        temperature: float = 0.0, seed: int = 0, ends: bool = False,
+    ) -> list[list[int]]:  # fmt: skip
+        more: dict[str, Any] = {"reference": reference, "temperature": temperature, "seed": seed, "ends": ends}
+        if temperature:  # what is drawn goes by the rows that are drawn together
+            return self.own.generate(prompts, max_tokens, stop, **more)
+        return self._shared("generate", prompts, (max_tokens, stop), more)
+
+    def draw(
+        self, prompts: Sequence[Sequence[int]], draws: Draws, stop: Sequence[int], told: Told, *, reference: bool
+    ) -> list[list[list[int]]]:
+        return self.own.draw(prompts, draws, stop, told, reference=reference)
+
+    def score(self, rows: Sequence[Row], *, reference: bool) -> list[Score]:
+        return self._shared("score", rows, (), {"reference": reference})
+
+    def stream(
+        self, prompt: Sequence[int], sampling: Sampling, stop: Sequence[int], told: Callable[[int], bool],
+        *, reference: bool,
+    ) -> None:  # fmt: skip
+        self.own.stream(prompt, sampling, stop, told, reference=reference)
+
+    def logits(self, ids: Sequence[int]) -> np.ndarray:
+        return self.own.logits(ids)
+
+    def release(self) -> None:
+        self._alike("release")
+
+    def save_state(self, folder: Path) -> None:
+        self.own.save_state(folder)
+
+    def restore_state(self, folder: Path) -> None:
+        state = {file.name: file.read_bytes() for file in folder.glob("state.*")}
+        self.link.all("restore", state, own=lambda: self.own.restore_state(folder))
+
+    def memory(self) -> Memory:
+        own = self.own.memory()
+        return Memory(max(own.active, self._others.active), max(own.peak, self._others.peak))
+
+    def _alike(self, what: str, *given: Any, **more: Any) -> Any:
+        """The same on all ranks; what it gives here."""
+        return self.link.all("call", what, given, more, own=lambda: getattr(self.own, what)(*given, **more))
+
+    def _shared(self, what: str, items: Sequence[Any], given: Sequence[Any], more: dict[str, Any]) -> list[Any]:
+        """Each rank's results for its share of the items, in their order."""
+        shares = [[items[number] for number in own] for own in spread(len(items), self.ranks)]
+        for rank, own in enumerate(shares):
+            if rank and own:
+                self.link.ask(rank, "shared", what, [own, *given], more)
+        found = self.link.guarded(lambda: getattr(self.own, what)(shares[0], *given, **more)) if shares[0] else []
+        return [*found, *(one for rank, own in enumerate(shares) if rank and own for one in self.link.answer(rank))]
+
+    def _feed(self, batch: Batch) -> list[Batch | None]:
+        """Each rank's part of the batch, which each has from here on: the policy's pass over what the reference just
+        scored is over the very same parts."""
+        if self._fed is None or self._fed[0] is not batch:
+            self._fed = batch, parts(batch, self.ranks)
+            for rank in self.link.others:
+                self.link.ask(rank, "feed", self._fed[1][rank])
+            for rank in self.link.others:
+                self.link.answer(rank)
+        return self._fed[1]
+
+    def _ask(self, what: str, given: Sequence[Batch | None], *more: Any) -> None:
+        for rank, part in enumerate(given):
+            if rank and part:
+                self.link.ask(rank, what, *more)
+
+    def _joined(self, batch: Batch, work: Callable[[Batch], Scored]) -> Scored:
+        """What all ranks found for their parts, once this one has done its own."""
+        given = self._feed(batch)
+        own = given[0]
+        found = [] if own is None else [self.link.guarded(lambda: work(own))]
+        found += [self.link.answer(rank) for rank, part in enumerate(given) if rank and part]
+        return Scored(sum(one.loss for one in found), joined([one.logps for one in found], batch.answers))
