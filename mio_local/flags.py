@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
@@ -90,6 +91,8 @@ def rule(field: Any) -> str:
         return "words, as a,b,c; in a recipe [\"a\", \"b\", \"c\"]"
     if get_origin(kind) is dict:
         return "pairs, as a=b,c=d; in a recipe {a = \"b\", c = \"d\"}"
+    if get_origin(kind) is UnionType:  # of a number and a word
+        return f"a whole number, or {get_args(get_args(kind)[1])[0]}"
     bounds = [
         words.format(getattr(bound, side)) for bound in field.metadata
         for side, words in (("ge", "{} or more"), ("gt", "above {}"), ("lt", "below {}")) if hasattr(bound, side)

@@ -4,7 +4,7 @@ Names of objectives are checked against their registry, so that adding one edits
 """
 
 import re
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -141,6 +141,17 @@ class LossSettings(Section):
         return self
 
 
+class PassSize(NamedTuple):
+    """The most that one forward pass takes: pairs, and tokens with their padding, 0 for any number."""
+
+    pairs: int
+    tokens: int = 0
+
+    def over(self, ranks: int) -> "PassSize":
+        """The most that so many ranks take together, each as much."""
+        return PassSize(self.pairs * ranks, self.tokens * ranks)
+
+
 class TrainSettings(Section):
     epochs: float = setting(1.0, "passes over the data; ignored when steps is given", "--epochs", gt=0)
     steps: int = setting(0, "optimiser steps; 0 counts them from epochs", "--steps", ge=0)
@@ -152,6 +163,10 @@ class TrainSettings(Section):
     sft_learning_rate: float = setting(1e-4, "peak learning rate of that run", "--sft-learning-rate", gt=0)
     batch_size: int = setting(4, "pairs in one forward pass", "--batch-size", ge=1)
     accumulate: int = setting(1, "forward passes in one optimiser step", "--accumulate", ge=1)
+    batch_tokens: int | Literal["auto"] = setting(
+        0, "cut the step's pairs, batch_size x accumulate, into passes of at most so many tokens, padding included; 0 "
+        "cuts by batch_size, auto takes what fits", "--batch-tokens",
+    )  # fmt: skip
     learning_rate: float = setting(1e-5, "peak learning rate (TRL's advice for LoRA is 1e-5)", "--learning-rate", gt=0)
     schedule: Literal["constant", "linear", "cosine"] = setting("cosine", "decay after the warm-up", "--schedule")
     warmup: float = setting(0.1, "warm-up: a share of the steps below 1, else a number of steps", "--warmup", ge=0)
@@ -182,10 +197,36 @@ class TrainSettings(Section):
     )
 
     @property
+    def step_pairs(self) -> int:
+        """Pairs of an optimiser step, however they are cut into passes."""
+        return self.batch_size * self.accumulate
+
+    @property
+    def pass_size(self) -> PassSize:
+        """The most that a forward pass takes. Until `auto` is found it is the least: one pair."""
+        if not self.batch_tokens:
+            return PassSize(self.batch_size)
+        return PassSize(self.step_pairs, 1 if self.batch_tokens == "auto" else self.batch_tokens)
+
+    @property
+    def cutting(self) -> str:
+        """The passes in words, where they are cut by tokens: the tail of a line."""
+        many = f"up to {self.batch_tokens:,} tokens" if self.batch_tokens != "auto" else "as many tokens as fit"
+        return f" in passes of {many}" if self.batch_tokens else ""
+
+    @property
     def stepping(self) -> str:
         """The optimiser in words, where it is not plain AdamW: the tail of a line."""
         ratio = f", LoRA+ ratio {self.loraplus_lr_ratio:g}" if self.loraplus_lr_ratio != 1 else ""
         return (f", {self.optimizer}" if self.optimizer != "adamw" else "") + ratio
+
+    @field_validator("batch_tokens", mode="before")
+    @classmethod
+    def _tokens(cls, value: Any) -> Any:
+        text = str(value).strip().lower()
+        if text != "auto" and not (text.isascii() and text.isdigit() and len(text) < 16):
+            raise ValueError("must be auto, or a number of tokens")
+        return text if text == "auto" else int(text)
 
     @field_validator("optimizer_args")
     @classmethod

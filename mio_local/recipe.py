@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import ValidationError, field_validator
 
 from mio_local.errors import RecipeError, one_line
-from mio_local.learning import LoraSettings, LossSettings, MakeSettings, Section, TrainSettings, setting
+from mio_local.learning import LoraSettings, LossSettings, MakeSettings, PassSize, Section, TrainSettings, setting
 from mio_local.storage.plain_files import read_plain
 from mio_local.validation import bytes_of, explained, shown, template_arguments
 
@@ -142,6 +142,11 @@ class Recipe(Section):
     backend: BackendSettings = BackendSettings()
     speed: SpeedSettings = SpeedSettings()
     make: MakeSettings = MakeSettings()
+
+    @property
+    def held_out_pass(self) -> PassSize:
+        """The most that a forward pass over held-out pairs takes."""
+        return PassSize(self.eval.batch_size) if self.eval.batch_size else self.train.pass_size
 
     def dump(self) -> str:
         """The recipe as TOML, every key written out with its help: reading it back gives an equal recipe."""

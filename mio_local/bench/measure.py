@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mio_local.backends import Model
-from mio_local.data.collate import Batch, collate
+from mio_local.data.collate import collate
 from mio_local.data.examples import Example
+from mio_local.data.stepping.passes import passes
+from mio_local.learning import PassSize
 from mio_local.models.shapes import Shape
 from mio_local.objectives.losses import objective
 from mio_local.recipe import LoraSettings, SpeedSettings
@@ -33,33 +35,38 @@ class Measured:
 
 def steps(
     model: Model, speed: SpeedSettings, groups: Sequence[Sequence[Example]], pad: int, work: Sequence[float],
-    *, reference: bool,
+    *, reference: bool, size: PassSize | None = None,
 ) -> Iterator[Measured]:  # fmt: skip
     """Take an optimiser step over each group of pairs, and yield all that was measured so far, the first few left out.
 
     `reference` computes the reference's log-probs in every step, as a first epoch does; else they are known before.
+    `size` is of a forward pass; None takes a group in one.
     """
+    shared = speed.share_prompt
     goal = objective("mio", 0.1, "sum")
     found = Measured([], [], [], [], 0)
     for number, group in enumerate(groups):
-        known = None if reference else model.logps(_batch(group, pad, speed), reference=True)
-        began = time.perf_counter()
-        batch = _batch(group, pad, speed)  # another object: what frozen blocks gave for the first one is not reused
-        ref = model.logps(batch, reference=True) if known is None else known
-        model.accumulate(batch, ref, goal, 1 / len(group))
+        cut = passes(group, range(len(group)), size or PassSize(len(group)), shared=shared)
+        known = [
+            None if reference else model.logps(collate(group, pairs, pad, shared=shared), reference=True)
+            for pairs in cut
+        ]
+        began, tokens = time.perf_counter(), 0
+        for pairs, ref in zip(cut, known, strict=True):
+            # another object: what frozen blocks gave for the first one is not reused
+            batch = collate(group, pairs, pad, shared=shared)
+            ref = model.logps(batch, reference=True) if ref is None else ref
+            model.accumulate(batch, ref, goal, 1 / len(group))
+            tokens += batch.real_tokens
         model.apply(1e-5)
         took = time.perf_counter() - began
         if number >= WARM_UP:
             found.seconds.append(took)
             found.pairs.append(len(group))
-            found.tokens.append(batch.real_tokens)
+            found.tokens.append(tokens)
             found.work.append(work[number])
         found = replace(found, peak=model.memory().peak)
         yield found
-
-
-def _batch(group: Sequence[Example], pad: int, speed: SpeedSettings) -> Batch:
-    return collate(group, range(len(group)), pad, shared=speed.share_prompt)
 
 
 def needed(shape: Shape, lora: LoraSettings, examples: Sequence[Example]) -> float:

@@ -143,7 +143,8 @@ def _measured(trial: Trial) -> Result:
     levers = settle(model, recipe.speed, [example for group in trial.groups for example in group], trial.pad)
     work = [measure.needed(shape, lora, group) if shape else 0.0 for group in trial.groups]
     last = None
-    steps = measure.steps(model, levers.speed, trial.groups, trial.pad, work, reference=trial.reference)
+    size = recipe.train.pass_size
+    steps = measure.steps(model, levers.speed, trial.groups, trial.pad, work, reference=trial.reference, size=size)
     for done, found in enumerate(steps, 1):
         _say(done=done)
         last = found

@@ -13,12 +13,14 @@ from mio_local.adapters.adapter import inherit, read_adapter
 from mio_local.backends import resolve_backend
 from mio_local.bench.measure import WARM_UP
 from mio_local.bench.trial import Result, Trial, run
-from mio_local.data.collate import Order
 from mio_local.data.examples import Example, by_length, pair_tokens
+from mio_local.data.stepping.step_order import Order
 from mio_local.errors import BackendError, RecipeError
 from mio_local.flags import flag_words, recipe_from
 from mio_local.flags import words as words_of
 from mio_local.memory.fitting import allowed
+from mio_local.memory.pass_tokens import by_estimate
+from mio_local.memory.rehearsal import Rehearsal
 from mio_local.progress import Report
 from mio_local.recipe import PLAIN, Recipe
 from mio_local.runs.directory import runs_folder
@@ -55,10 +57,13 @@ def main(arguments: argparse.Namespace) -> int:
     found: dict[str, Result | str] = {}
     with printing.preparing(out) as report:
         tokens, place, _ = tokenised(recipe, time.time(), report)
+        if recipe.train.batch_tokens == "auto":
+            room = Rehearsal.of(recipe, backend.name, device, place, tokens.train, tokens.held_out)
+            recipe = room.with_tokens(by_estimate(room, shared=recipe.speed.share_prompt)).recipe
         groups = groups_of(tokens.train, recipe, arguments.times)
         rows = [Row(LATER, recipe)]
         for number, row in enumerate(rows):
-            pad, size = tokens.chat.pad, row.recipe.train.batch_size
+            pad, size = tokens.chat.pad, row.recipe.train.pass_size.pairs
             trial = Trial(row.recipe, place, resized(groups, size), pad, row.reference, rate=row.name == LATER)
             try:
                 found[row.name] = measured(trial, f"{number + 1} of {max(len(rows), 2)}: {row.name}", report)
@@ -80,11 +85,12 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def groups_of(examples: Sequence[Example], recipe: Recipe, times: int) -> list[list[Example]]:
-    """The pairs of each step: the longest first, for the peak of memory, then batches of like lengths, as a run has."""
-    size = recipe.train.batch_size
-    order = Order.of(examples, size, 1, recipe.train.seed)
+    """The pairs of each step, of one pass where they are not cut by tokens: the longest first, for the peak of memory,
+    then batches of like lengths, as a run has."""
+    size = recipe.train.pass_size.pairs
+    order = Order.of(examples, size, recipe.train.seed)
     longest = [examples[number] for number in by_length(examples)[: -size - 1 : -1]]
-    return [longest] + [[examples[i] for i in order.step(k)[0]] for k in range(WARM_UP - 1 + times)]
+    return [longest] + [[examples[i] for i in order.pairs(k)] for k in range(WARM_UP - 1 + times)]
 
 
 def resized(groups: Sequence[Sequence[Example]], size: int) -> list[Sequence[Example]]:
@@ -97,8 +103,8 @@ def resized(groups: Sequence[Sequence[Example]], size: int) -> list[Sequence[Exa
 
 
 def beside(recipe: Recipe, first: Result | str, pairs: int) -> list[Row]:
-    """The recipe with one thing changed: each saving that it uses off, all of them, checkpointing, and a smaller batch
-    where the `pairs` of a step are more than that."""
+    """The recipe with one thing changed: each saving that it uses off, all of them, checkpointing, and smaller passes,
+    which are half a batch where the `pairs` of a step are more than that."""
     speed, train = recipe.speed, recipe.train
     used = first.on if isinstance(first, Result) else Optimizations(speed).on
     on = [lever for lever in used if lever in (*SCORED, "frozen_once")]
@@ -112,7 +118,9 @@ def beside(recipe: Recipe, first: Result | str, pairs: int) -> list[Row]:
         rows.append(Row("no savings", recipe.model_copy(update={"speed": PLAIN}), EARLY, reference=True))
     checkpoint = not train.grad_checkpoint
     rows.append(_trained(recipe, f"grad_checkpoint {'on' if checkpoint else 'off'}", grad_checkpoint=checkpoint))
-    if train.batch_size % 2 == 0 and pairs > train.batch_size // 2:
+    if tokens := train.pass_size.tokens // 2:
+        rows.append(_trained(recipe, f"batch_tokens {tokens}", batch_tokens=tokens))
+    elif train.batch_size % 2 == 0 and pairs > train.batch_size // 2:
         half, times = train.batch_size // 2, train.accumulate * 2
         rows.append(_trained(recipe, f"batch {half} x{times}", batch_size=half, accumulate=times))
     return rows

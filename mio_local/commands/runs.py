@@ -89,7 +89,7 @@ def show(arguments: argparse.Namespace) -> int:
         ("model", f"{recipe.model.name}  {text(info.get('model_revision'))}".rstrip()),
         ("data", recipe.data.source),
         ("adapter", f"{recipe.lora.words} on {adapted(info.get('adapted_layers'))}"),
-        ("training", f"batch {recipe.train.batch_size} x {recipe.train.accumulate}, "
+        ("training", f"batch {recipe.train.batch_size} x {recipe.train.accumulate}{recipe.train.cutting}, "
          f"learning rate {recipe.train.learning_rate:g} {recipe.train.schedule}{recipe.train.stepping}, "
          f"seed {recipe.train.seed}"),
         ("backend", f"{recipe.backend.name}, {recipe.backend.device}"),

@@ -1,18 +1,13 @@
-"""Tokenised pairs to padded arrays, and the order they are seen in. What is scored is decided here, nowhere else."""
+"""Tokenised pairs to padded arrays. What is scored is decided here, nowhere else."""
 
 import hashlib
-import math
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mio_local.arrays import padded
-from mio_local.data.examples import Example, by_length, lengths_of
-
-ORDER = "length of the whole pair"  # what `Order.of` sorts by; a run goes on in the order that it began with
-WINDOW = 32  # steps whose pairs are sorted by length together: little padding, and still a shuffled order
+from mio_local.data.examples import Example
 
 
 @dataclass(frozen=True)
@@ -236,52 +231,3 @@ def _rewards(examples: Sequence[Example], most: int) -> np.ndarray | None:
     for group, example in enumerate(examples):
         found[: len(example.rewards), group] = example.rewards
     return found
-
-
-def in_batches(examples: Sequence[Example], size: int, pad: int, *, shared: bool = False) -> list[Batch]:
-    """All pairs in batches of `size` of similar length, the same ones each time."""
-    near = by_length(examples)
-    return [collate(examples, near[i : i + size], pad, shared=shared) for i in range(0, len(near), size)]
-
-
-class Order:
-    """Which pairs make up step k: a pure function of (lengths, sizes, seed, k), so a resumed run sees the same ones.
-
-    Each epoch visits every pair once. Pairs are shuffled, sorted by length within windows of WINDOW steps, cut into
-    steps of batch_size * accumulate pairs, and the steps are shuffled. A step's pairs do not depend on how it is split
-    into forward passes, so accumulation equals the larger batch.
-    """
-
-    def __init__(self, lengths: Sequence[int], batch_size: int, accumulate: int, seed: int) -> None:
-        self.lengths = list(lengths)
-        self.batch_size = batch_size
-        self.group = batch_size * accumulate
-        self.seed = seed
-        self.steps_per_epoch = math.ceil(len(self.lengths) / self.group)
-        self._epoch = -1
-        self._steps: list[list[int]] = []
-
-    @classmethod
-    def of(cls, examples: Sequence[Example], batch_size: int, accumulate: int, seed: int) -> "Order":
-        """By the length of the rows that are fed where the prompt is shared: else padding would be twice as much."""
-        return cls(lengths_of(examples).sum(1).tolist(), batch_size, accumulate, seed)
-
-    def step(self, k: int) -> list[list[int]]:
-        """The forward passes of step k (from 0): lists of at most batch_size pair indices."""
-        epoch, position = divmod(k, self.steps_per_epoch)
-        if epoch != self._epoch:
-            self._epoch, self._steps = epoch, self._shuffled(epoch)
-        pairs = self._steps[position]
-        return [pairs[i : i + self.batch_size] for i in range(0, len(pairs), self.batch_size)]
-
-    def _shuffled(self, epoch: int) -> list[list[int]]:
-        rng = random.Random(f"{self.seed}/{epoch}")
-        order = list(range(len(self.lengths)))
-        rng.shuffle(order)
-        window = self.group * WINDOW
-        steps: list[list[int]] = []
-        for start in range(0, len(order), window):
-            near = sorted(order[start : start + window], key=lambda i: self.lengths[i])
-            steps += [near[i : i + self.group] for i in range(0, len(near), self.group)]
-        rng.shuffle(steps)
-        return steps

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from mio_local.backends import Model
-from mio_local.data.collate import in_batches
 from mio_local.data.examples import Example
 from mio_local.data.loglikelihood import Row
+from mio_local.data.stepping.passes import in_batches
 from mio_local.data.task_questions import Question, Rule
 from mio_local.data.template import Chat
 from mio_local.objectives.intervals import Interval, means, ratios, share
@@ -72,10 +72,9 @@ def preference(
     pad = chat.pad
     report("comparing with the plain path", 0, 0)
     levers = settle(model, recipe.speed.without(["frozen_once"]), examples, pad)
-    size = recipe.eval.batch_size or recipe.train.batch_size
     scored: list[PairLogps] = []
     done = 0
-    for batch in in_batches(examples, size, pad, shared=levers.speed.share_prompt):
+    for batch in in_batches(examples, recipe.held_out_pass, pad, shared=levers.speed.share_prompt):
         policy = model.logps(batch, reference=False)
         scored.append(as_pairs(batch, policy, model.logps(batch, reference=True)))
         done += batch.size

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mio_local.adapters.targets import matched
 from mio_local.adapters.terms import rank_of
 from mio_local.arrays import ALL, CPU_TOKENS, LANES, padded
-from mio_local.learning import is_pattern
+from mio_local.learning import PassSize, is_pattern
 from mio_local.models.shapes import BYTES, Shape
 from mio_local.process import cores, threads
 from mio_local.recipe import Recipe
@@ -68,11 +68,16 @@ class Plan:
         """Tokens fed for a group, padding included."""
         return self.length * (1 if self.shared else self.answers)
 
-    def fed(self, pairs: int) -> int:
-        """Tokens of a batch that go through the model at once: on a CPU those of the parts in all lanes,
-        as `Batch.split` says."""
+    def passing(self, size: PassSize) -> int:
+        """Tokens of the largest pass of that size, padding included: by tokens, shorter groups may fill it up."""
+        most = size.pairs * self.pair
+        return max(self.pair, min(size.tokens, most)) if size.tokens else most
+
+    def fed(self, tokens: int) -> int:
+        """Of a batch of so many tokens, those that go through the model at once: on a CPU those of the parts in all
+        lanes, as `Batch.split` says."""
         most = CPU_TOKENS if self.kind == "cpu" else ALL
-        return self.pair * min(pairs, self.lanes * max(1, most // self.lanes // self.pair))
+        return min(tokens, self.pair * self.lanes * max(1, most // self.lanes // self.pair))
 
     @property
     def lanes(self) -> int:
@@ -98,12 +103,12 @@ class Plan:
     @property
     def batch(self) -> int:
         """Tokens of a training batch that are fed at once."""
-        return self.fed(self.recipe.train.batch_size)
+        return self.fed(self.passing(self.recipe.train.pass_size))
 
     @property
     def held(self) -> int:
         """Tokens of a held-out batch that are fed at once."""
-        return self.fed(self.recipe.eval.batch_size or self.recipe.train.batch_size)
+        return self.fed(self.passing(self.recipe.held_out_pass))
 
     @property
     def adapted(self) -> Mapping[str, tuple[int, int]]:

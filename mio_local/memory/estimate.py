@@ -128,8 +128,7 @@ def adapter(plan: Plan) -> float:
 
 def summed(plan: Plan) -> bool:
     """Whether the gradient of a step is the sum of several passes'."""
-    train = plan.recipe.train
-    return train.accumulate > 1 or plan.batch < train.batch_size * plan.pair
+    return plan.batch < plan.recipe.train.step_pairs * plan.pair
 
 
 def logits(plan: Plan, fed: int, *, gradient: bool) -> float:
@@ -145,7 +144,7 @@ def frozen(plan: Plan) -> float:
     """Bytes of the whole batch's hidden state over the blocks that are not adapted, kept from the reference."""
     if not plan.recipe.speed.frozen_once or plan.adapted_blocks == plan.shape.blocks:
         return 0
-    return plan.recipe.train.batch_size * plan.pair * plan.shape.width * plan.activation
+    return plan.passing(plan.recipe.train.pass_size) * plan.shape.width * plan.activation
 
 
 def at_the_loss(plan: Plan) -> Moment:
@@ -179,7 +178,7 @@ def at_comparing(plan: Plan) -> Moment:
     if not (speed.share_prompt or speed.answer_head or speed.lean_adapter):
         return {}
     plain = replace(plan, recipe=plan.recipe.model_copy(update={"speed": PLAIN}), longest=half, answer=plan.answer // 2)
-    fed = plain.fed(2)
+    fed = plain.fed(2 * plain.pair)
     passing = fed * FORWARD[plan.backend].bytes(plan.shape, plain.seen)
     copies = adapter(plain) * 2 * FLOAT / (ADAPTER_COPIES * FLOAT + OPTIMIZERS[plan.recipe.train.optimizer].kept)
     return {"adapter": copies, "activations": passing, "logits": logits(plain, fed, gradient=False)}

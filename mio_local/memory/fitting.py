@@ -4,9 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+from mio_local.arrays import PAD_MULTIPLE
+from mio_local.learning import TrainSettings
 from mio_local.memory.estimate import estimate
 from mio_local.models.shapes import Shape
 from mio_local.recipe import Recipe
@@ -76,15 +79,29 @@ def fits(needed: int, free: int) -> Literal["yes", "tight", "no"]:
     return "tight" if needed > TIGHT * free else "yes"
 
 
+def _smaller(train: TrainSettings) -> Iterator[tuple[str, dict[str, int]]]:
+    """Smaller passes over the same pairs, the largest first: each in words, and the keys that change."""
+    tokens = train.pass_size.tokens
+    while (tokens := tokens // 2) >= PAD_MULTIPLE:
+        yield f"batch_tokens {train.batch_tokens} -> {tokens}", {"batch_tokens": tokens}
+    if train.batch_tokens:
+        return
+    for parts in range(2, min(train.batch_size, MOST_PARTS) + 1):
+        size, times = train.batch_size // parts, train.accumulate * parts
+        if train.batch_size % parts == 0:
+            words = f"batch {train.batch_size} -> {size} with accumulate x{times}"
+            yield words, {"batch_size": size, "accumulate": times}
+
+
 def remedy(
     shape: Shape, recipe: Recipe, longest: int, backend: str, kind: str, free: int, pair: int = 0, prompt: int = 0,
     answers: int = 2,
 ) -> str:  # fmt: skip
     """The smallest single change with which the run fits into `free` bytes, as `batch 4 -> 1 with accumulate x4`.
 
-    Empty where it fits as it is, and where no single change is enough. Smaller batches come first, as with accumulation
-    they train the same, though on a CPU, which takes a batch part by part, they may save nothing; then checkpointing,
-    which costs time; then shorter rows, which cut answers, but are longer than the longest prompt, of `prompt` tokens.
+    Empty where it fits as it is, and where no single change is enough. Smaller passes come first, as they train the
+    same, though on a CPU, which takes a batch part by part, they may save nothing; then checkpointing, which costs
+    time; then shorter rows, which cut answers, but are longer than the longest prompt, of `prompt` tokens.
     `longest`, `pair` and `answers` are as for the estimate; in shorter rows the answers are taken to keep their share.
     """
 
@@ -96,10 +113,9 @@ def remedy(
     train = recipe.train
     if fit("train"):
         return ""
-    for parts in range(2, min(train.batch_size, MOST_PARTS) + 1):
-        size, times = train.batch_size // parts, train.accumulate * parts
-        if train.batch_size % parts == 0 and fit("train", batch_size=size, accumulate=times):
-            return f"batch {train.batch_size} -> {size} with accumulate x{times}"
+    for words, keys in _smaller(train):
+        if fit("train", **keys):
+            return words
     if not train.grad_checkpoint and fit("train", grad_checkpoint=True):
         return "grad_checkpoint on"
     shortest = SHORTEST if recipe.data.long_prompt == "cut" else max(SHORTEST, prompt + 1)

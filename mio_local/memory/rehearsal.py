@@ -3,13 +3,14 @@ trace."""
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from mio_local.backends import Device, Model
 from mio_local.data.collate import collate
-from mio_local.data.examples import Example, by_length, lengths_of, longest
+from mio_local.data.examples import Example, lengths_of, longest
+from mio_local.data.stepping.passes import largest_passes
 from mio_local.errors import MioError, RecipeError, lacks_memory, one_line
 from mio_local.memory.estimate import estimate
 from mio_local.memory.fitting import allowed, remedy, resident
@@ -63,6 +64,11 @@ class Rehearsal:
             free += resident() if free else 0  # the estimate counts this process whole
         return cls(recipe, backend, device.kind, place, train, held_out, free)
 
+    def with_tokens(self, tokens: int) -> "Rehearsal":
+        """The same with passes of at most so many tokens."""
+        train = self.recipe.train.model_copy(update={"batch_tokens": tokens})
+        return replace(self, recipe=self.recipe.model_copy(update={"train": train}))
+
     @property
     def bound(self) -> str:
         """The recipe's memory limit: auto, none, or GB."""
@@ -108,19 +114,16 @@ class Rehearsal:
         return DoesNotFit(f"{need}, and {have}: {self.advice(bound)}{anyway}")
 
     def rehearse(self, model: Model, pad: int, *, shared: bool) -> None:
-        """A step over the longest pairs and the scoring of the longest held-out ones, where memory may run out or has a
-        limit. Raises DoesNotFit where they take more than that."""
+        """A pass over the longest pairs, or the most tokens, and the scoring of such held-out ones, where memory may
+        run out or has a limit. Raises DoesNotFit where they take more than that."""
         limited = self.bound not in ("auto", "none")
         if self.kind == "cpu" and not limited:
             return
-        loss, size = self.recipe.loss, self.recipe.train.batch_size
-        pairs = [self.train[number] for number in by_length(self.train)[-size:]]
-        goal = objective_of(loss)
-        model.rehearse(collate(pairs, range(len(pairs)), pad, shared=shared), goal)
-        if held := [
-            self.held_out[number] for number in by_length(self.held_out)[-(self.recipe.eval.batch_size or size) :]
-        ]:
-            model.logps(collate(held, range(len(held)), pad, shared=shared), reference=False)
+        goal, ranks = objective_of(self.recipe.loss), self.recipe.backend.devices
+        for pairs in largest_passes(self.train, self.recipe.train.pass_size.over(ranks), shared=shared):
+            model.rehearse(collate(self.train, pairs, pad, shared=shared), goal)
+        for pairs in largest_passes(self.held_out, self.recipe.held_out_pass.over(ranks), shared=shared):
+            model.logps(collate(self.held_out, pairs, pad, shared=shared), reference=False)
         peak = model.memory().peak
         model.release()
         if self.bound != "none" and self.free and peak > self.free:

@@ -194,8 +194,8 @@ def _facts(recipe: Recipe, facts: dict[str, Any]) -> list[tuple[str, str]]:
          + ("log-probs summed over an answer" if loss.reduction == "sum" else "log-probs per token")),
         ("adapter", lora.words
          + (f", {count:,} weights" if isinstance(count, int) else "")),
-        ("training", f"batch {train.batch_size} × {train.accumulate}, learning rate {train.learning_rate:g} "
-         f"{train.schedule}{train.stepping}, seed {train.seed}"),
+        ("training", f"batch {train.batch_size} × {train.accumulate}{train.cutting}, "
+         f"learning rate {train.learning_rate:g} {train.schedule}{train.stepping}, seed {train.seed}"),
         ("backend", f"{recipe.backend.name}, {text(facts.get('device', recipe.backend.device))}"),
     ]  # fmt: skip
 

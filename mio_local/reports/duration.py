@@ -18,8 +18,9 @@ from mio_local.runs.fields import number
 from mio_local.runs.history import History
 
 AFTER_STEP = ("eval", "sample", "text", "task")  # what an evaluation writes
-SLOWER = ("train.batch_size", "train.accumulate", "train.grad_checkpoint", "data.max_tokens", "lora.rank",
-          "lora.layers", "lora.targets", "lora.dora", "lora.dropout", "speed", "eval", "loss.name")  # fmt: skip
+SLOWER = ("train.batch_size", "train.accumulate", "train.batch_tokens", "train.grad_checkpoint", "data.max_tokens",
+          "lora.rank", "lora.layers", "lora.targets", "lora.dora", "lora.dropout", "speed", "eval",
+          "loss.name")  # fmt: skip
 
 
 @dataclass(frozen=True)

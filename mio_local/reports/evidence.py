@@ -79,7 +79,7 @@ def evidence(history: History) -> Evidence | None:
     recipe, held_out, until = history.recipe, bool(evals), judged_until(history)
     last = history.last("eval")
     steps = list(islice((event for event in reversed(history.of("step")) if event["step"] <= until), BATCHES))
-    pairs = len(steps) * recipe.train.batch_size * recipe.train.accumulate
+    pairs = len(steps) * recipe.train.step_pairs
     batches = {key: _of_batches(steps, key, pairs) for key in OF_BATCHES}
     right = Share(one.value, pairs) if (one := batches["rewards/accuracies"]) and 0 <= one.value <= 1 else None
     tasks = [one for event in history.of("task") if (one := _share(event, "accuracy", "questions"))]

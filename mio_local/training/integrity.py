@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mio_local.adapters.adapter import SavedAdapter, read_adapter
-from mio_local.data.collate import ORDER
+from mio_local.data.stepping.step_order import ORDER
 from mio_local.errors import MioError, RunError
 from mio_local.models.locate import weights_sizes
 from mio_local.progress import Report, silent

@@ -14,8 +14,10 @@ import numpy as np
 
 from mio_local import __version__
 from mio_local.backends import Backend, Model
-from mio_local.data.collate import Batch, Order, collate, in_batches
+from mio_local.data.collate import Batch, collate
 from mio_local.data.examples import Example
+from mio_local.data.stepping.passes import in_batches
+from mio_local.data.stepping.step_order import Order
 from mio_local.data.task_questions import Question, read_tasks
 from mio_local.data.template import Chat
 from mio_local.data.tokenise import Tokens
@@ -101,7 +103,7 @@ class Job:
     def order(self) -> Order:
         """The order of the training pairs."""
         train = self.recipe.train
-        return Order.of(self.examples, train.batch_size, train.accumulate, train.seed)
+        return Order.of(self.examples, train.step_pairs, train.seed)
 
     @property
     def total_steps(self) -> int:
@@ -118,7 +120,7 @@ def batch_of(job: Job, examples: Sequence[Example], pairs: Sequence[int]) -> Bat
 
 def held_out_batches(job: Job) -> list[Batch]:
     """The held-out pairs in fixed batches of similar length, the same at every evaluation."""
-    size = job.recipe.eval.batch_size or job.recipe.train.batch_size
+    size = job.recipe.held_out_pass.over(job.recipe.backend.devices)
     return in_batches(job.held_out, size, job.pad, shared=job.savings.speed.share_prompt)
 
 

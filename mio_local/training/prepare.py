@@ -11,7 +11,7 @@ from typing import Any
 
 from mio_local.adapters.adapter import inherit, read_adapter
 from mio_local.backends import Backend, Device, resolve_backend
-from mio_local.data.collate import ORDER
+from mio_local.data.stepping.step_order import ORDER
 from mio_local.data.tokenise import Tokens
 from mio_local.memory.rehearsal import Rehearsal
 from mio_local.models.locate import pinned, weights_sizes
@@ -112,7 +112,8 @@ def _prepared(
         told = exit_lines(recipe, closed(recipe, place, names, left_out), names, left_out)
         trainable = adapt(model, recipe, names, initial)
         check_finite(model, tokens, place)
-        savings = try_out(model, recipe, tokens, rehearsal, report)
+        savings, rehearsal = try_out(model, recipe, tokens, rehearsal, report)
+        recipe = recipe.model_copy(update={"train": rehearsal.recipe.train})
     reference = ""
     if savings.speed.reference_cache:
         reference = reference_name(recipe, backend, device, place, initial, savings.on, report)

@@ -71,7 +71,7 @@ def reopen(
         with rehearsal.guarded():
             model = load(backend, recipe, place)
             adapt(model, recipe, info["adapted_layers"], initial)
-            savings = try_out(model, recipe, tokens, rehearsal, report)
+            savings, _ = try_out(model, recipe, tokens, rehearsal, report)
     except DoesNotFit as error:
         raise RunError(f"run {run.name}: {error}; a resumed run keeps its settings: free some, or start anew") from None
     job = Job(run, recipe, model, tokens, info, savings, rehearsal, prompts=prompts, forced=forced)

@@ -13,6 +13,7 @@ from mio_local.data.examples import by_length
 from mio_local.data.tokenise import Tokens
 from mio_local.errors import ModelError
 from mio_local.memory.fitting import allowed
+from mio_local.memory.pass_tokens import largest
 from mio_local.memory.rehearsal import Rehearsal
 from mio_local.models.weights import stored_weights
 from mio_local.progress import Report
@@ -67,12 +68,17 @@ def check_finite(model: Model, tokens: Tokens, place: Path) -> None:
     raise ModelError(f"{place}: its log-probs are no finite numbers; try --dtype float32")
 
 
-def try_out(model: Model, recipe: Recipe, tokens: Tokens, rehearsal: Rehearsal, report: Report) -> Optimizations:
+def try_out(
+    model: Model, recipe: Recipe, tokens: Tokens, rehearsal: Rehearsal, report: Report
+) -> tuple[Optimizations, Rehearsal]:
     """The savings that the model uses from here on, once the longest pairs went through it with them where memory may
-    run out or has a limit."""
+    run out or has a limit; and the rehearsal, with the number of tokens in a pass where that was to be found."""
     pad = tokens.chat.pad
     report("comparing with the plain path", 0, 0)
     savings = settle(model, recipe.speed, tokens.train, pad)
     report("trying the longest pairs", 0, 0)
-    rehearsal.rehearse(model, pad, shared=savings.speed.share_prompt)
-    return savings
+    shared = savings.speed.share_prompt
+    if recipe.train.batch_tokens == "auto":
+        return savings, rehearsal.with_tokens(largest(rehearsal, model, pad, shared=shared))
+    rehearsal.rehearse(model, pad, shared=shared)
+    return savings, rehearsal

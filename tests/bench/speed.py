@@ -33,7 +33,8 @@ def measure(backend: str, folder: Path, options: dict[str, Any]) -> dict[str, An
     reference (computed in every step), products (of large matrices after each step, in eights)."""
     from mio_local.adapters.adapter import choose_layers, draw_adapter
     from mio_local.bench.measure import needed, steps
-    from mio_local.data.collate import Order, collate
+    from mio_local.data.collate import collate
+    from mio_local.data.stepping.step_order import Order
     from mio_local.models.shapes import read_shape
     from mio_local.recipe import PLAIN, SpeedSettings, build
 
@@ -60,8 +61,8 @@ def measure(backend: str, folder: Path, options: dict[str, Any]) -> dict[str, An
     if "answer" in options:
         groups = [examples[i : i + batch] for i in range(0, batch * count, batch)]
     else:
-        order = Order.of(examples, batch, 1, 0)
-        groups = [[examples[i] for i in order.step(k)[0]] for k in range(count)]
+        order = Order.of(examples, batch, 0)
+        groups = [[examples[i] for i in order.pairs(k)] for k in range(count)]
     # transformers leaves the weights where the file is mapped: they count once they are read
     model.logps(collate(examples[:1], [0], 0, shared=speed.share_prompt), reference=False)
     before = model.memory()

@@ -49,6 +49,8 @@ def test_one_thing_is_changed_at_a_time() -> None:
     assert by_name["batch 2 x2"].recipe.train.accumulate == 2
     assert by_name["batch 2 x2"].changes == ("--batch-size", "2", "--accumulate", "2")
     assert [row.name for row in beside(made, result(), 2)] == names[:-1]  # half a batch would be the same steps
+    tokens = beside(recipe(batch_tokens=600, accumulate=2), result(), 8)[-1]
+    assert (tokens.name, tokens.changes) == ("batch_tokens 300", ("--batch-tokens", "300"))
     odd = beside(recipe(batch_size=3, grad_checkpoint=True), "memory ran out", 3)
     assert odd[-1].name == "grad_checkpoint off"
     assert odd[-1].changes == ("--no-grad-checkpoint",)
@@ -64,6 +66,8 @@ def test_the_longest_pairs_are_measured_first() -> None:
     assert sorted(len(e.prompt) + len(e.chosen) + len(e.rejected) for e in halves[0]) == tokens[-2:]
     assert {id(e) for group in halves for e in group} == {id(e) for group in groups for e in group}
     assert resized(groups, 4) == groups
+    steps = groups_of(PAIRS, recipe(accumulate=2, batch_tokens=100), times=3)
+    assert [len(group) for group in steps] == [8] * (WARM_UP + 3)  # whole steps, which a trial cuts into passes
 
 
 def advice(capsys: Any, free: int = 0, **changed: Result | str) -> str:

@@ -1,16 +1,13 @@
-"""Batches written out by hand, and the order of a run's pairs."""
+"""Batches written out by hand."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from mio_local.arrays import PAD_MULTIPLE
-from mio_local.data.collate import Order, collate, joined, padded
+from mio_local.data.collate import collate, joined, padded
 from mio_local.data.examples import Example
-from mio_local.recipe import build
-from mio_local.training.job import Job
 
 
 def example(prompt, chosen, rejected, *others):
@@ -203,84 +200,3 @@ def test_few_shapes_and_little_growth():
     for low in (2**k for k in range(4, 13)):
         assert len({length for length in found if low < length <= 2 * low}) <= 8
     assert found == sorted(found)
-
-
-KINDS = {  # medians of prompt and answers, and the spread of their logarithms
-    "short questions": (60, 120, 0.6), "chats": (300, 250, 0.8), "summaries": (700, 60, 0.4),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("batch", "accumulate"), [(4, 1), (4, 4), (16, 1)])
-def test_padding_stays_under_a_tenth(kind, batch, accumulate):
-    """Log-normal lengths cut at 1024, prompts shared, in the order that the trainer takes."""
-    prompt, answer, spread = KINDS[kind]
-    rng = np.random.default_rng(5)
-    draw = lambda middle: np.minimum(rng.lognormal(np.log(middle), spread, 1000), 1000).astype(int) + 2  # noqa: E731
-    lengths = np.stack([draw(prompt), draw(answer), draw(answer)], axis=1)
-    examples = [example(*([1] * n for n in row)) for row in lengths]
-    recipe = build({"train": {"batch_size": batch, "accumulate": accumulate}}, "test")
-    order = Job.order.func(SimpleNamespace(recipe=recipe, examples=examples))
-    fed = sum(collate(examples, part, 0, shared=True).inputs.size
-              for k in range(order.steps_per_epoch) for part in order.step(k))  # fmt: skip
-    assert 1 - (lengths.sum() - 2 * len(lengths)) / fed < 0.1
-
-
-LENGTHS = np.random.default_rng(3).integers(5, 400, 1000).tolist()
-
-
-@pytest.mark.parametrize(("n", "batch", "accumulate"), [(1000, 4, 2), (1000, 7, 1), (10, 4, 1), (3, 8, 2), (1, 1, 1)])
-def test_each_epoch_is_a_permutation(n, batch, accumulate):
-    order = Order(LENGTHS[:n], batch, accumulate, seed=0)
-    assert order.steps_per_epoch == -(-n // (batch * accumulate))
-    epochs = []
-    for epoch in range(2):
-        steps = [order.step(epoch * order.steps_per_epoch + k) for k in range(order.steps_per_epoch)]
-        assert all(len(part) <= batch for step in steps for part in step)
-        assert all(1 <= len(step) <= accumulate for step in steps)
-        epochs.append([pair for step in steps for part in step for pair in part])
-        assert sorted(epochs[-1]) == list(range(n))
-    assert n < 10 or epochs[0] != epochs[1]
-
-
-def test_a_resumed_run_sees_the_same_pairs():
-    """Step k does not depend on which steps were asked for before it."""
-    straight, jumping = Order(LENGTHS, 4, 2, seed=5), Order(LENGTHS, 4, 2, seed=5)
-    expected = [straight.step(k) for k in range(400)]
-    for k in (399, 0, 130, 124, 125, 126, 7):  # 125 steps an epoch
-        assert jumping.step(k) == expected[k] == Order(LENGTHS, 4, 2, seed=5).step(k)
-
-
-def test_seed_chooses_the_order():
-    one, two = (Order(LENGTHS, 4, 1, seed=seed) for seed in (0, 1))
-    assert [one.step(k) for k in range(5)] != [two.step(k) for k in range(5)]
-
-
-@pytest.mark.parametrize("batch", [1, 2, 4, 8])
-def test_accumulation_splits_the_same_pairs(batch):
-    """8 pairs a step, however they are cut into forward passes."""
-    whole, split = Order(LENGTHS, 8, 1, seed=0), Order(LENGTHS, batch, 8 // batch, seed=0)
-    for k in range(2 * whole.steps_per_epoch):
-        assert [pair for part in split.step(k) for pair in part] == whole.step(k)[0]
-
-
-def test_sorting_by_length_saves_padding():
-    """Lengths uniform in 5..400, 8 a batch. Shuffled, a batch is padded to about 8/9 of the range: nearly half is
-    padding. Sorted within windows, a batch spans a small part of it."""
-    order = Order(LENGTHS, 8, 1, seed=0)
-    steps = [order.step(k)[0] for k in range(order.steps_per_epoch)]
-    plain = np.random.default_rng(0).permutation(len(LENGTHS)).reshape(-1, 8).tolist()
-
-    def waste(batches):
-        padded = sum(max(LENGTHS[i] for i in batch) * len(batch) for batch in batches)
-        return 1 - sum(LENGTHS) / padded
-
-    assert waste(plain) > 0.35
-    assert waste(steps) < 0.05
-
-
-def test_lengths_stay_mixed_over_the_epoch():
-    """Steps are shuffled after sorting: no run from short to long."""
-    order = Order(LENGTHS, 8, 1, seed=0)
-    means = [np.mean([LENGTHS[i] for i in order.step(k)[0]]) for k in range(order.steps_per_epoch)]
-    assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.3

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mio_local.data.collate import Order
 from mio_local.data.examples import Example
+from mio_local.data.stepping.step_order import Order
 from mio_local.errors import RunError
 from mio_local.making.answered import Asked, Judge
 from mio_local.making.make import Maker
@@ -93,8 +93,8 @@ class Rounds(Supply):
     def epoch(self) -> float:
         return self.progress.round + self.progress.round_step / max(1, self._here)
 
-    def passes(self) -> list[list[int]]:
-        return self.order.step(self.progress.round_step)
+    def pairs(self) -> list[int]:
+        return self.order.pairs(self.progress.round_step)
 
     def taken(self) -> None:
         self.progress.step += 1
@@ -168,7 +168,7 @@ class Rounds(Supply):
         is_new = not progress.round_step
         progress.made, self._examples = digest, examples
         train = recipe.train
-        self._order = Order.of(examples, train.batch_size, train.accumulate, train.seed + progress.round)
+        self._order = Order.of(examples, train.step_pairs, train.seed + progress.round)
         if recipe.loss.reference == "previous":
             self.reference = Reference(self.job.model, Store(file=self._file(progress.round).with_suffix(".bin")))
         if is_new:

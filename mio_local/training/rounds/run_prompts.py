@@ -69,7 +69,7 @@ def round_size(recipe: Recipe, prompts: int) -> int:
     else all."""
     train = recipe.train
     on_policy = LOSSES[recipe.loss.name].needs == "samples"
-    return recipe.make.per_round or (train.batch_size * train.accumulate if on_policy else prompts)
+    return recipe.make.per_round or (train.step_pairs if on_policy else prompts)
 
 
 def most_steps(recipe: Recipe, prompts: int) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 
 from mio_local.data.collate import collate
 from mio_local.data.examples import Example
+from mio_local.data.stepping.passes import passes
 from mio_local.training.job import Job
 from mio_local.training.reference import Reference
 
@@ -30,10 +31,10 @@ def divergence(job: Job, reference: Reference, examples: Sequence[Example]) -> f
     made = mismatched(examples)
     if not made:
         return 0.0
-    total, size = 0.0, job.recipe.train.batch_size
-    for first in range(0, len(made), size):
-        pairs = range(first, min(first + size, len(made)))
-        batch = collate(made, pairs, job.pad, shared=job.savings.speed.share_prompt)
+    total, shared = 0.0, job.savings.speed.share_prompt
+    size = job.recipe.train.pass_size.over(job.recipe.backend.devices)
+    for pairs in passes(made, range(len(made)), size, shared=shared):
+        batch = collate(made, pairs, job.pad, shared=shared)
         ratio = job.model.logps(batch, reference=False) - reference.logps(batch, made)
         ratio = ratio[: batch.size]
         if job.recipe.loss.reduction == "mean":

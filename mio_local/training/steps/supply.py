@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from mio_local.data.collate import Order
 from mio_local.data.examples import Example
+from mio_local.data.stepping.passes import passes
+from mio_local.data.stepping.step_order import Order
 from mio_local.runs.events import Event
 from mio_local.training.job import Job
 from mio_local.training.reference import Reference
@@ -19,7 +20,7 @@ class Supply:
 
     @property
     def examples(self) -> Sequence[Example]:
-        """What the numbers of `passes` are of."""
+        """What the numbers of `pairs` are of."""
         return self.job.examples
 
     @property
@@ -57,9 +58,15 @@ class Supply:
         """How often the pairs were seen."""
         return self.progress.step / self.order.steps_per_epoch
 
+    def pairs(self) -> list[int]:
+        """The pairs of the next step."""
+        return self.order.pairs(self.progress.step)
+
     def passes(self) -> list[list[int]]:
         """The forward passes of the next step."""
-        return self.order.step(self.progress.step)
+        shared, recipe = self.job.savings.speed.share_prompt, self.job.recipe
+        size = recipe.train.pass_size.over(recipe.backend.devices)
+        return passes(self.examples, self.pairs(), size, shared=shared)
 
     def taken(self) -> None:
         """The step was taken."""

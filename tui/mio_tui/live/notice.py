@@ -119,7 +119,9 @@ def memory_advice(reason: str, history: History | None) -> str:
         return ""
     train, tokens = history.recipe.train, history.recipe.data.max_tokens
     ways: list[str] = []
-    if train.batch_size > 1:
+    if isinstance(train.batch_tokens, int) and train.batch_tokens > 1:
+        ways.append(f"batch tokens {train.batch_tokens} → {train.batch_tokens // 2}")
+    elif train.batch_size > 1:
         less = train.batch_size // 2
         ways.append(f"batch {train.batch_size} → {less} with accumulate {train.accumulate} → {train.accumulate * 2}")
     if not train.grad_checkpoint:
