@@ -13,7 +13,10 @@ from mio_local.recipe import Recipe
 
 FLOAT = 4  # bytes: the adapter, and the logits that are scored
 
-DELTA_CHUNK = 64  # tokens that MLX's rule goes over at once
+DELTA_CHUNK = 64  # tokens that a gated delta rule goes over at once
+# What such a rule keeps for the backward pass: float32 numbers per token and head, in units of a key's width, a
+# value's, a chunk's length, and a state a chunk. PyTorch: without flash-linear-attention, counted on its meta device.
+RULE = {"mlx": (2, 1, 0, 1), "cuda": (8.5, 4, 5, 1)}
 INPUT_OF = {
     "self_attn.k_proj": "self_attn.q_proj", "self_attn.v_proj": "self_attn.q_proj", "mlp.up_proj": "mlp.gate_proj",
 }  # fmt: skip
@@ -99,6 +102,12 @@ class Plan:
     def activation(self) -> int:
         """Bytes of a number that one layer hands to the next."""
         return BYTES[self.dtype]
+
+    @property
+    def temporary(self) -> int:
+        """Bytes of a number that a block makes and drops: PEFT's adapters and transformers' norms have float32 ones."""
+        own = self.lean and (self.backend == "mlx" or self.recipe.speed.fused_layers)
+        return self.activation if own else FLOAT
 
     @property
     def batch(self) -> int:
@@ -198,14 +207,16 @@ def kept(plan: Plan) -> float:
         every = plan.backend == "cuda" and not plan.recipe.speed.frozen_once
         blocks = shape.blocks if every else plan.adapted_blocks
         return blocks * shape.width * plan.activation
-    scores = shape.heads * plan.seen * plan.activation if squares(plan) else 0
-    return plan.adapted_blocks * (block(plan) - shape.light / shape.blocks * (scores - _delta_rule(plan)))
+    return plan.adapted_blocks * (block(plan) + shape.light / shape.blocks * lighter(plan))
 
 
-def _delta_rule(plan: Plan) -> float:
-    """Bytes per token that MLX keeps of a gated delta rule: queries, keys and values by head, and a state a chunk."""
+def lighter(plan: Plan) -> float:
+    """Bytes per token that a block with a gated delta rule, or a short convolution, keeps beyond one that attends."""
     heads, keys, values = plan.shape.delta
-    return FLOAT * heads * (2 * keys + values + keys * values / DELTA_CHUNK) if plan.backend == "mlx" else 0
+    widths = (keys, values, DELTA_CHUNK, keys * values / DELTA_CHUNK)
+    rule = FLOAT * heads * sum(count * width for count, width in zip(RULE[plan.backend], widths, strict=True))
+    scores = plan.shape.heads * plan.seen * plan.activation if squares(plan) else 0
+    return rule * (1 if plan.backend == "mlx" else plan.spread) - scores
 
 
 def block(plan: Plan) -> float:

@@ -12,7 +12,7 @@ import math
 import sys
 from dataclasses import dataclass, replace
 
-from mio_local.memory.activations import FLOAT, Plan, block, kept, kept_by_block, squares
+from mio_local.memory.activations import FLOAT, Plan, block, kept, kept_by_block, lighter, squares
 from mio_local.models.shapes import Shape
 from mio_local.objectives.optimizers import OPTIMIZERS
 from mio_local.recipe import PLAIN, Recipe
@@ -38,7 +38,7 @@ MALLOC_MAPS = 32 << 20  # glibc maps larger blocks one by one and gives them bac
 
 @dataclass(frozen=True)
 class Buffers:
-    """Float32 numbers per token, in units of each width; `squares` are the attention scores of all heads."""
+    """Numbers per token, in units of each width; `squares` are the attention scores of all heads."""
 
     width: float
     mlp: float
@@ -46,11 +46,12 @@ class Buffers:
     keys: float
     squares: float = 0
 
-    def bytes(self, shape: Shape, seen: float) -> float:
-        """Bytes per token, of which each head has `seen` scores."""
+    def bytes(self, plan: Plan) -> float:
+        """Bytes per token."""
+        shape = plan.shape
         inner = self.mlp * shape.mlp * shape.active
         plain = self.width * shape.width + inner + self.queries * shape.queries + self.keys * shape.keys
-        return FLOAT * (plain + self.squares * shape.heads * seen)
+        return plan.temporary * (plain + self.squares * shape.heads * plan.seen)
 
 
 # What one block needs for a moment, beside what is kept for the backward pass. MLX queues up to a hundred operations
@@ -150,15 +151,17 @@ def frozen(plan: Plan) -> float:
 def at_the_loss(plan: Plan) -> Moment:
     """The turn from the forward to the backward pass: all that is kept, and the logits."""
     # PyTorch has given the blocks' temporaries back by then; MLX has not
-    passing = FORWARD["mlx"].bytes(plan.shape, plan.seen) if plan.backend == "mlx" else 0
+    passing = FORWARD["mlx"].bytes(plan) if plan.backend == "mlx" else 0
     activations = plan.batch * (kept(plan) + passing) + frozen(plan)
     return {"activations": activations, "logits": logits(plan, plan.batch, gradient=True)}
 
 
 def in_a_block(plan: Plan) -> Moment:
-    """The backward pass of the last block, which is run again first where it is checkpointed."""
-    again = block(plan) if plan.recipe.train.grad_checkpoint else 0
-    passing = BACKWARD[plan.backend].bytes(plan.shape, plan.seen)
+    """The backward pass of the last block, or of a light one that keeps more; where it is checkpointed, it is run again
+    first."""
+    more = max(lighter(plan), 0) if plan.shape.light else 0
+    again = block(plan) + more if plan.recipe.train.grad_checkpoint else 0
+    passing = BACKWARD[plan.backend].bytes(plan)
     if squares(plan) and plan.backend == "cuda":
         passing += 2 * plan.shape.heads * plan.seen * FLOAT
     return {"activations": plan.batch * (kept(plan) + again + passing) + frozen(plan) + matrices(plan)}
@@ -166,7 +169,7 @@ def in_a_block(plan: Plan) -> Moment:
 
 def at_scoring(plan: Plan) -> Moment:
     """Held-out pairs, or the reference: one forward pass without gradient."""
-    passing = FORWARD[plan.backend].bytes(plan.shape, plan.seen)
+    passing = FORWARD[plan.backend].bytes(plan)
     return {"activations": plan.held * passing, "logits": logits(plan, plan.held, gradient=False)}
 
 
@@ -179,7 +182,7 @@ def at_comparing(plan: Plan) -> Moment:
         return {}
     plain = replace(plan, recipe=plan.recipe.model_copy(update={"speed": PLAIN}), longest=half, answer=plan.answer // 2)
     fed = plain.fed(2 * plain.pair)
-    passing = fed * FORWARD[plan.backend].bytes(plan.shape, plain.seen)
+    passing = fed * FORWARD[plan.backend].bytes(plain)
     copies = adapter(plain) * 2 * FLOAT / (ADAPTER_COPIES * FLOAT + OPTIMIZERS[plan.recipe.train.optimizer].kept)
     return {"adapter": copies, "activations": passing, "logits": logits(plain, fed, gradient=False)}
 

@@ -20,6 +20,10 @@ REQUIRED = (
     ("num_hidden_layers", "n_layer", "num_layers"),
     ("num_attention_heads", "n_head"),
 )
+# What published configs of a kind leave out, as transformers and mlx-lm fill it in
+LEFT_OUT = {
+    "gemma3_text": {"vocab_size": 262208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256},
+}
 GATE = re.compile(r"gate|\.w3\.|\.v1\.|input_linear|ff_proj")  # in the names of weights that hold an MLP's gate
 DELTA = ("linear_num_value_heads", "linear_key_head_dim", "linear_value_head_dim")
 HEADER_LIMIT = 100_000_000  # bytes; the format's own limit
@@ -131,9 +135,11 @@ def shape_from_config(config: Mapping[str, Any], weight_bytes: int, dtype: str =
     """
     text = config.get("text_config")
     text = text if isinstance(text, dict) else config
+    text = LEFT_OUT.get(str(text.get("model_type")), {}) | dict(text)
     vocabulary, width, blocks, heads = (_number(text, names, source) for names in REQUIRED)
     experts = _optional(text, ("num_experts", "num_local_experts", "n_routed_experts"), 1, source)
-    inner = ("intermediate_size", "n_inner", "ffn_dim")
+    widths = ("intermediate_size", "n_inner", "ffn_dim")
+    inner = _optional(text, ("moe_intermediate_size", *widths) if experts > 1 else widths, 4 * width, source)
     dtype = dtype or str(text.get("dtype") or text.get("torch_dtype") or config.get("torch_dtype") or "bfloat16")
     quantised = config.get("quantization") or config.get("quantization_config") or {}
     shape = Shape(
@@ -143,7 +149,7 @@ def shape_from_config(config: Mapping[str, Any], weight_bytes: int, dtype: str =
         heads=heads,
         kv_heads=_optional(text, ("num_key_value_heads",), heads, source),
         head_dim=_optional(text, ("head_dim",), width // heads, source),
-        mlp=_optional(text, ("moe_intermediate_size", *inner) if experts > 1 else inner, 4 * width, source),
+        mlp=_adjusted(text, inner, source),
         experts=experts,
         active=_optional(text, ("num_experts_per_tok", "top_k_experts"), 1, source) if experts > 1 else 1,
         tied=bool(text.get("tie_word_embeddings", config.get("tie_word_embeddings", True))),
@@ -161,6 +167,14 @@ def shape_from_config(config: Mapping[str, Any], weight_bytes: int, dtype: str =
     # no config says it: the files have no room for gates, though for all the rest
     bare_mlp = experts == 1 and 0.8 * bare < parameters < bare + 0.5 * gates
     return replace(shape, parameters=parameters, gated=not bare_mlp)
+
+
+def _adjusted(text: Mapping[str, Any], inner: int, source: str) -> int:
+    """The inner width that LFM2 makes of the one in its config: two thirds of it, in whole steps."""
+    if not text.get("block_auto_adjust_ff_dim"):
+        return inner
+    step = _optional(text, ("block_multiple_of",), 1, source)
+    return -(-(2 * inner // 3) // step) * step
 
 
 def _light(text: Mapping[str, Any], blocks: int) -> int:

@@ -1,13 +1,16 @@
 """What the blocks keep for the backward pass, against what PyTorch's graph keeps and MLX's peaks."""
 
 import importlib
+import inspect
 import json
 
 import pytest
 
 from mio_local.data.collate import collate
 from mio_local.data.examples import Example
+from mio_local.memory.activations import DELTA_CHUNK, RULE
 from mio_local.models.shapes import shape_from_config
+from tests.helpers.backends import BACKENDS
 from tests.helpers.estimates import OFF, parts, recipe
 
 
@@ -82,6 +85,40 @@ HYBRIDS = {
              "block_dim": 64, "block_ff_dim": 160, "block_multiple_of": 8, "block_ffn_dim_multiplier": 1.0,
              "block_auto_adjust_ff_dim": False},
 }  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("keys", "values"), [(128, 128), (64, 128), (128, 64)])
+def test_torch_keeps_what_its_delta_rule_keeps(keys, values):
+    """Against what autograd saves of transformers' own rule on the meta device, 8 heads and 1,024 tokens in 16 bits; a
+    tenth more than what is alive after it is counted."""
+    torch = pytest.importorskip("torch")
+    rule = importlib.import_module("transformers.models.qwen3_5.modeling_qwen3_5").torch_chunk_gated_delta_rule
+    sizes = (4, keys), (4, keys), (8, values), (8,), (8,)
+    given = [torch.empty(1, 1024, *size, device="meta", dtype=torch.bfloat16, requires_grad=True) for size in sizes]
+    found = {}
+
+    def pack(value):
+        found[value.untyped_storage()._cdata] = value.untyped_storage()  # held, as another may be put in its place
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+        inspect.unwrap(rule)(*given, use_qk_l2norm_in_kernel=True)
+    sizes = (keys, values, DELTA_CHUNK, keys * values / DELTA_CHUNK)
+    counted = 4 * 8 * 1024 * sum(count * size for count, size in zip(RULE["cuda"], sizes, strict=True))
+    assert counted / sum(one.nbytes() for one in found.values()) == pytest.approx(1.08, abs=0.04)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_block_with_a_delta_rule_is_the_peak_where_it_keeps_more(backend):
+    """In PyTorch; in MLX, attention keeps its scores."""
+    text = {**SMALL, "num_hidden_layers": 4, "full_attention_interval": 4}
+    rule = {"linear_num_value_heads": 4, "linear_key_head_dim": 16, "linear_value_head_dim": 16}
+    plain, light = (
+        parts(backend, longest=512, shape=shape_from_config(config, 4), train__grad_checkpoint=True)["activations"]
+        for config in (text, {**text, **rule})
+    )
+    assert (light > plain) == (backend == "cuda")
 
 
 @pytest.mark.slow

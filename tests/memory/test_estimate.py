@@ -43,6 +43,16 @@ def test_a_wide_tiny_model_peaks_where_the_estimate_says(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("checkpoint", [True, False])
+def test_sixteen_bits_peak_where_the_estimate_says(checkpoint, tmp_path):
+    """MLX computes a block in the model's own type: with what it makes in float32 the estimate was 32 % over."""
+    backend_of("mlx")
+    folder = write_tiny_model(tmp_path / "wide", width=256, blocks=8)
+    seen = in_process("mlx", folder, 2, 257, checkpoint, "model.dtype=bfloat16")
+    assert abs(off_by(seen)) < 0.25, seen
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("told", ["1", "none"])
 def test_the_estimate_counts_as_many_parts_side_by_side_as_torch_has(told):
     """In a process of its own, as PyTorch reads OMP_NUM_THREADS when it is imported."""
@@ -226,6 +236,18 @@ def test_two_pairs_are_compared_with_the_plain_path(backend):
     every, some = LOGITS[backend]
     assert found["logits"] == pytest.approx((every * 4 * 64 + (some - 1) * 4 * 32) * 512_000 * 4)
     assert found["adapter"] < parts(backend, longest=129, shape=shape, pair=129 + 64, **small, **OFF)["adapter"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_a_block_makes_is_of_the_models_type_where_the_savings_are_on(backend):
+    """With PEFT's own adapters, what a block makes and drops is in float32."""
+    one = {"train__batch_size": 4, "train__grad_checkpoint": True, "speed__answer_head": False}
+    lean, wide, casts = (
+        parts(backend, shape=shape_from_config({**LLAMA, "vocab_size": 64}, 10**9), **one, **more)["activations"]
+        for more in ({}, {"model__dtype": "float32"}, {"speed__lean_adapter": False})
+    )
+    assert lean < casts
+    assert wide >= 2 * lean  # CUDA keeps scores too in float32, where heads share keys
 
 
 def test_a_cpu_holds_both_types_while_it_casts():

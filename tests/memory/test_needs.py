@@ -26,7 +26,7 @@ def recipe(tokens: int = 1024) -> Recipe:
 
 
 def test_before_the_data_is_chosen_the_figure_is_a_bound(card: ModelCard) -> None:
-    unknown, known, full = (needs(card, recipe(), longest) for longest in (0, 40, 1024))
+    unknown, known, full = (needs(card, recipe(), *given) for given in ((0,), (40,), (1024, 2 * 1023 + 1)))
     assert unknown.total == full.total > 5 * known.total
     assert "at most" in unknown.line
     assert "data not yet chosen" in unknown.line

@@ -82,7 +82,8 @@ def needs(card: ModelCard, recipe: Recipe, longest: int, pair: int = 0, answers:
     """The estimate for a model; `longest` is the tokens of the longest prompt and answer, `pair` of the longest prompt
     with all its `answers`, 0 where they are unknown."""
     tokens = min(longest or recipe.data.max_tokens, recipe.data.max_tokens)
-    pair = pair * tokens // longest if longest else 0
+    # a bound is of answers that each fill a row beside a prompt of one token
+    pair = pair * tokens // longest if longest else answers * (tokens - 1) + 1
     backend, kind = place(recipe)
     free = allowed(recipe, kind)
     try:
