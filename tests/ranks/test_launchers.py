@@ -2,7 +2,6 @@
 
 import os
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -11,26 +10,8 @@ from mio_local.launched.launchers import launcher, place_of
 from mio_local.ranks import joining
 from mio_local.ranks.joining import with_ranks
 from mio_local.recipe import build
-from tests.helpers.ranks.ranked_runs import check_same_curve, mixed_pairs, tables, trained
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "10.0.0.1"}
-
-
-def program(name: str) -> str:
-    """A program beside this Python."""
-    return str(Path(sys.executable).parent / name)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("backend", "words"), [
-    ("cuda", (program("torchrun"), "--nproc-per-node", "2")),
-    ("mlx", (program("mlx.launch"), "-n", "2", "--", sys.executable)),
-])  # fmt: skip
-def test_a_launcher_starts_the_ranks(tmp_path, tiny_model, backend, words):
-    recipe = tables(tiny_model, mixed_pairs(tmp_path / "pairs.jsonl"), backend)
-    ranked = trained(tmp_path, "launched", recipe, launcher=words)
-    assert ranked.read_info()["facts"]["device"] == "2 x CPU"
-    check_same_curve(ranked, trained(tmp_path, "alone", recipe))
 
 
 def test_what_torchrun_says_is_read(monkeypatch):

@@ -13,7 +13,8 @@ from mio_local.recipe import build
 from mio_local.runs.directory import Run
 from tests.helpers.fakes import read_events
 
-CLOSE = {"rtol": 1e-5, "atol": 1e-6}
+LOSS = {"rtol": 0, "atol": 1e-6}
+CLOSE = {"rtol": 1e-4, "atol": 1e-4}  # sums of hundreds of nats in float32, and their differences
 OF_TIES = ("rewards/accuracies", "length/")  # shares of pairs above 0, where policy and reference are equal to rounding
 
 
@@ -83,6 +84,7 @@ def check_same_curve(run: Run, other: Run) -> None:
     for event, same in zip(events, others, strict=True):
         for key, value in event.items():
             if isinstance(value, float) and not key.startswith(("time", "perf/", *OF_TIES)):
-                np.testing.assert_allclose(same[key], value, **CLOSE, err_msg=f"{event['step']} {key}")
+                near = LOSS if key == "loss" else CLOSE
+                np.testing.assert_allclose(same[key], value, **near, err_msg=f"{event['step']} {key}")
             elif key in ("text", "answer", "num_tokens", "pairs"):
                 assert same[key] == value
