@@ -1,7 +1,6 @@
-"""Speed and memory of training steps: the app against its peers, each saving on and off, long prompts, large
-vocabularies, and how cost grows. Needs ../shared; every measurement runs in a process of its own.
+"""Speed and memory of training steps: each saving on and off, long prompts, large vocabularies, and how cost grows.
+Needs ../shared; every measurement runs in a process of its own. Other trainers: `tuners/compare.py`.
 
-    python tests/bench/speed.py peers [ROUNDS]     # mlx-lm-lora and TRL in turn with the app
     python tests/bench/speed.py prompts            # prompts four times as long as the answers
     python tests/bench/speed.py vocabulary         # 152,000 against 32,000
     python tests/bench/speed.py again              # the reference's share of a second run
@@ -132,22 +131,6 @@ def megabytes(size: float) -> str:
     return f"{size / 1e6:,.0f}"
 
 
-def peers(place: Path, rounds: int = 2) -> None:
-    """The app and each peer in turn: pairs per second, and peak memory (MLX: of its arrays, the model included;
-    PyTorch: of the process, beyond the model)."""
-    from tests.bench.peers import peer
-
-    folder = make_model("27m", place)
-    print("backend  round  peer pairs/s   app pairs/s  ratio   peer MB    app MB  share")
-    for backend, name in (("mlx", "mlx-lm-lora"), ("cuda", "trl")):
-        for number in range(rounds):
-            theirs, ours = peer(name, folder), app(backend, folder)
-            beyond = [found["peak"] - (found["model"] if backend == "cuda" else 0) for found in (theirs, ours)]
-            print(f"{backend:7} {number + 1:6} {theirs['pairs_per_second']:13.2f} {ours['pairs_per_second']:13.2f} "
-                  f"{ours['pairs_per_second'] / theirs['pairs_per_second']:6.2f} {megabytes(beyond[0]):>9} "
-                  f"{megabytes(beyond[1]):>9} {beyond[1] / beyond[0]:6.0%}", flush=True)
-
-
 def prompts(place: Path, rounds: int = 1) -> None:
     """Prompts of 256 tokens, answers of 64: the plain path, all savings but the shared prompt, and all."""
     folder = make_model("27m", place)
@@ -227,13 +210,12 @@ def growth(place: Path) -> None:
 
 def main() -> None:
     """One table, or one measurement as JSON."""
-    what, *rest = sys.argv[1:] or ["peers"]
+    what, *rest = sys.argv[1:] or ["prompts"]
     if what == "measure":
         backend, folder, options = rest
         print(json.dumps(measure(backend, Path(folder), json.loads(options))))
         return
-    tables = {"peers": peers, "prompts": prompts, "vocabulary": vocabulary, "again": again,
-              "share": share, "growth": growth}  # fmt: skip
+    tables = {"prompts": prompts, "vocabulary": vocabulary, "again": again, "share": share, "growth": growth}
     with tempfile.TemporaryDirectory() as place:
         tables[what](Path(os.environ.get("MIO_BENCH_MODELS", place)), *map(int, rest))
 

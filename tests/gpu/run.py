@@ -186,7 +186,7 @@ def peers(suite: Suite) -> Iterator[str]:
             def measured(size: str = size) -> Row:
                 place, steps = write(size, suite.place), "3" if suite.small else "8"
                 words = ["measure", name, str(place), "--device", suite.device, "--steps", steps, "--made"]
-                theirs = json.loads(_last([sys.executable, str(ROOT / "tests/bench/peers.py"), *words]))
+                theirs = json.loads(_last([sys.executable, str(ROOT / "tests/bench/tuners/compare.py"), *words]))
                 ours = suite.ask("step", size, steps=int(steps) + 2, reference=True)
                 first, second = theirs["pairs_per_second"], ours["pairs_per_second"]
                 return f"{first:.2f}", f"{second:.2f}", f"{second / first:.2f}"
