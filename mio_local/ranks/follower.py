@@ -35,12 +35,8 @@ class Follower:
         self.model = self.backend.load(folder, settings, self.device, grad_checkpoint=grad_checkpoint, seed=seed)
         self.model.share(self.collective)
 
-    def call(self, what: str, given: Sequence[Any], more: Mapping[str, Any]) -> None:
-        """Do as rank 0's model does."""
-        getattr(self.model, what)(*given, **more)
-
-    def shared(self, what: str, given: Sequence[Any], more: Mapping[str, Any]) -> Any:
-        """A share of what takes several prompts or rows."""
+    def call(self, what: str, given: Sequence[Any], more: Mapping[str, Any]) -> Any:
+        """What the model gives: for the same as rank 0's, or for a share of several prompts or rows."""
         return getattr(self.model, what)(*given, **more)
 
     def feed(self, part: Batch | None) -> None:
@@ -69,10 +65,6 @@ class Follower:
             for name, content in state.items():
                 write_atomically(Path(folder) / name, content, PRIVATE)
             self._model.restore_state(Path(folder))
-
-    def time_sum(self, count: int) -> float:
-        """As the collective's."""
-        return self.collective.time_sum(count)
 
     @property
     def _model(self) -> Model:

@@ -32,25 +32,24 @@ def load_on_ranks(backend: Backend, recipe: Recipe, place: Path, limit: int) -> 
         _led[key] = lead(backend, settings.device, settings.devices)
         atexit.register(_led[key][0].close)
     link, collective, device = _led[key]
-    for rank in link.others:
-        link.ask(rank, "load", place, recipe.model, train.grad_checkpoint, train.seed, limit)
-    own = link.guarded(lambda: backend.load(
-        place, recipe.model, device, grad_checkpoint=train.grad_checkpoint, seed=train.seed
-    ))  # fmt: skip
-    own.share(collective)
-    for rank in link.others:
-        link.answer(rank)
-    return RankedModel(own, link, collective)
+    asked = ("load", place, recipe.model, train.grad_checkpoint, train.seed, limit)
+
+    def load() -> Model:
+        own = backend.load(place, recipe.model, device, grad_checkpoint=train.grad_checkpoint, seed=train.seed)
+        own.share(collective)
+        return own
+
+    own = link.exchange(dict.fromkeys(link.others, asked), load)[0]
+    return RankedModel(own, link)
 
 
 class RankedModel:
     """`mio_local.backends.Model` on several ranks, of which this process is the first."""
 
-    def __init__(self, own: Model, link: Link, collective: Collective) -> None:
-        self.own, self.link, self.collective = own, link, collective
+    def __init__(self, own: Model, link: Link) -> None:
+        self.own, self.link = own, link
         self.half = own.half
         self.ranks = len(link.others) + 1
-        self.pairs = [0] * self.ranks  # that each rank was given to learn from
         self._fed: tuple[Batch, list[Batch | None]] | None = None
         self._others = Memory(0, 0)  # the most that another rank had in use
 
@@ -79,39 +78,32 @@ class RankedModel:
         raise BackendError("these ranks have their collective already")
 
     def accumulate(self, batch: Batch, reference: np.ndarray, objective: Objective, scale: float) -> Scored:
-        given, first, references = self._feed(batch), 0, list[np.ndarray]()
-        for part in given:
-            size = part.size if part else 0
-            references.append(reference.reshape(batch.answers, -1)[:, first : first + size].ravel())
-            first += size
-        for rank, part in enumerate(given):
-            self.pairs[rank] += part.size if part else 0
-            if rank and part:
-                self.link.ask(rank, "accumulate", references[rank], objective, scale)
-        return self._joined(batch, lambda own: self.own.accumulate(own, references[0], objective, scale))
+        given = self._feed(batch)
+        ends = np.cumsum([part.size if part else 0 for part in given])[:-1]
+        references = [rows.ravel() for rows in np.split(reference.reshape(batch.answers, -1), ends, axis=1)]
+        asked = [("accumulate", own, objective, scale) for own in references]
+        return _summed(batch, self._parts(given, asked, lambda own: self.own.accumulate(
+            own, references[0], objective, scale
+        )))  # fmt: skip
 
     def rehearse(self, batch: Batch, objective: Objective) -> Scored:
-        self._ask("rehearse", self._feed(batch), objective)
-        return self._joined(batch, lambda own: self.own.rehearse(own, objective))
+        asked = [("rehearse", objective)] * self.ranks
+        return _summed(batch, self._parts(self._feed(batch), asked, lambda own: self.own.rehearse(own, objective)))
+
+    def logps(self, batch: Batch, *, reference: bool) -> np.ndarray:
+        asked = [("logps", reference)] * self.ranks
+        found = self._parts(self._feed(batch), asked, lambda own: self.own.logps(own, reference=reference))
+        return joined(found, batch.answers)
 
     def apply(self, learning_rate: float) -> float:
-        for rank in self.link.others:
-            self.link.ask(rank, "apply", learning_rate)
-        norm = self.link.guarded(lambda: self.own.apply(learning_rate))
-        found = [self.link.answer(rank) for rank in self.link.others]
-        self._fed = None
+        asked = dict.fromkeys(self.link.others, ("apply", learning_rate))
+        given = self.link.exchange(asked, lambda: self.own.apply(learning_rate), together=True)
+        norm, self._fed = given.pop(0), None
+        found = list(given.values())
         self._others = Memory(*(max(getattr(memory, key) for _, memory in found) for key in ("active", "peak")))
         if off := [other for other, _ in found if other != norm and not (np.isnan(other) and np.isnan(norm))]:
             raise BackendError(f"the ranks do not agree on the gradient's norm: {norm:g} here, {off[0]:g} elsewhere")
         return norm
-
-    def logps(self, batch: Batch, *, reference: bool) -> np.ndarray:
-        given = self._feed(batch)
-        self._ask("logps", given, reference)
-        own = given[0]
-        found = [] if own is None else [self.link.guarded(lambda: self.own.logps(own, reference=reference))]
-        found += [self.link.answer(rank) for rank, part in enumerate(given) if rank and part]
-        return joined(found, batch.answers)
 
     def generate(
         self, prompts: Sequence[Sequence[int]], max_tokens: int, stop: Sequence[int], *, reference: bool,
@@ -147,7 +139,7 @@ class RankedModel:
 
     def restore_state(self, folder: Path) -> None:
         state = {file.name: file.read_bytes() for file in folder.glob("state.*")}
-        self.link.all("restore", state, own=lambda: self.own.restore_state(folder))
+        self.link.exchange(dict.fromkeys(self.link.others, ("restore", state)), lambda: self.own.restore_state(folder))
 
     def memory(self) -> Memory:
         own = self.own.memory()
@@ -155,37 +147,32 @@ class RankedModel:
 
     def _alike(self, what: str, *given: Any, **more: Any) -> Any:
         """The same on all ranks; what it gives here."""
-        return self.link.all("call", what, given, more, own=lambda: getattr(self.own, what)(*given, **more))
+        asked = dict.fromkeys(self.link.others, ("call", what, given, more))
+        return self.link.exchange(asked, lambda: getattr(self.own, what)(*given, **more))[0]
 
     def _shared(self, what: str, items: Sequence[Any], given: Sequence[Any], more: dict[str, Any]) -> list[Any]:
         """Each rank's results for its share of the items, in their order."""
         shares = [[items[number] for number in own] for own in spread(len(items), self.ranks)]
-        for rank, own in enumerate(shares):
-            if rank and own:
-                self.link.ask(rank, "shared", what, [own, *given], more)
-        found = self.link.guarded(lambda: getattr(self.own, what)(shares[0], *given, **more)) if shares[0] else []
-        return [*found, *(one for rank, own in enumerate(shares) if rank and own for one in self.link.answer(rank))]
+        asked = {rank: ("call", what, [own, *given], more) for rank, own in enumerate(shares) if rank and own}
+        own = (lambda: getattr(self.own, what)(shares[0], *given, **more)) if shares[0] else None
+        return [one for found in self.link.exchange(asked, own).values() for one in found]
 
     def _feed(self, batch: Batch) -> list[Batch | None]:
         """Each rank's part of the batch, which each has from here on: the policy's pass over what the reference just
         scored is over the very same parts."""
         if self._fed is None or self._fed[0] is not batch:
             self._fed = batch, parts(batch, self.ranks)
-            for rank in self.link.others:
-                self.link.ask(rank, "feed", self._fed[1][rank])
-            for rank in self.link.others:
-                self.link.answer(rank)
+            self.link.exchange({rank: ("feed", self._fed[1][rank]) for rank in self.link.others})
         return self._fed[1]
 
-    def _ask(self, what: str, given: Sequence[Batch | None], *more: Any) -> None:
-        for rank, part in enumerate(given):
-            if rank and part:
-                self.link.ask(rank, what, *more)
-
-    def _joined(self, batch: Batch, work: Callable[[Batch], Scored]) -> Scored:
-        """What all ranks found for their parts, once this one has done its own."""
-        given = self._feed(batch)
+    def _parts(
+        self, given: Sequence[Batch | None], asked: Sequence[Sequence[Any]], work: Callable[[Batch], Any]
+    ) -> list[Any]:  # fmt: skip
+        """What the ranks that have a part found for it, in order: the others as `asked`, this one by `work`."""
         own = given[0]
-        found = [] if own is None else [self.link.guarded(lambda: work(own))]
-        found += [self.link.answer(rank) for rank, part in enumerate(given) if rank and part]
-        return Scored(sum(one.loss for one in found), joined([one.logps for one in found], batch.answers))
+        others = {rank: asked[rank] for rank, part in enumerate(given) if rank and part}
+        return list(self.link.exchange(others, None if own is None else lambda: work(own)).values())
+
+
+def _summed(batch: Batch, found: Sequence[Scored]) -> Scored:
+    return Scored(sum(one.loss for one in found), joined([one.logps for one in found], batch.answers))

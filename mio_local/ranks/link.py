@@ -11,8 +11,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
 from typing import Any
@@ -57,43 +58,56 @@ class Link:
         self._closed = threading.Event()
         threading.Thread(target=self._watch, name="ranks", daemon=True).start()
 
-    def ask(self, rank: int, what: str, *given: Any) -> None:
-        """Let a rank begin with something."""
+    def exchange(
+        self, asked: Mapping[int, Sequence[Any]], own: Callable[[], Any] | None = None, *, together: bool = False
+    ) -> dict[int, Any]:  # fmt: skip
+        """Let ranks do what they are asked, as (what, *given), and this one `own` meanwhile; by rank, what it gave.
+
+        All are heard before a failure is raised, so that none answers a later question with an earlier one's. Where
+        they wait for each other, `together`, they would wait for ever: then what fails here is raised at once, and is
+        the run's end. Raises RankLost; MemoryError and BackendError for what another rank raised.
+        """
+        for rank, (what, *given) in asked.items():
+            self._ask(rank, what, given)
+        found, failures = dict[int, Any](), list[Exception]()
+        works = {0: lambda: self._guarded(own)} if own else {}
+        for rank, work in (works | {rank: partial(self._answer, rank) for rank in asked}).items():
+            try:
+                found[rank] = work()
+            except Exception as error:
+                if isinstance(error, RankLost) or (together and not rank):
+                    raise
+                failures.append(error)
+        if failures:
+            raise failures[0]
+        return found
+
+    def _ask(self, rank: int, what: str, given: Sequence[Any]) -> None:
         try:
             self.others[rank].asks.send((what, given))
         except OSError as error:
-            raise self.explained(error) from None
+            raise self._explained(error) from None
 
-    def answer(self, rank: int) -> Any:
-        """What came of what a rank was asked last. Raises RankLost; MemoryError and BackendError for what it raised."""
+    def _answer(self, rank: int) -> Any:
         try:
             value, failure, memory = self.others[rank].asks.recv()
         except (OSError, EOFError) as error:
-            raise self.explained(error) from None
+            raise self._explained(error) from None
         if failure:
             raise (MemoryError if memory else BackendError)(f"{self.others[rank].words}: {failure}")
         return value
 
-    def all(self, what: str, *given: Any, own: Callable[[], Any]) -> Any:
-        """Let every rank do the same, this one by `own`; what that gives."""
-        for rank in self.others:
-            self.ask(rank, what, *given)
-        found = self.guarded(own)
-        for rank in self.others:
-            self.answer(rank)
-        return found
-
-    def guarded(self, work: Callable[[], Any]) -> Any:
+    def _guarded(self, work: Callable[[], Any]) -> Any:
         """`work`, whose failure is explained by a rank that is gone, where one is."""
         try:
             return work()
         except Exception as error:
             if lacks_memory(error) or isinstance(error, BackendError):
                 raise
-            found = self.explained(error)
+            found = self._explained(error)
             raise (found if isinstance(found, RankLost) else error) from error
 
-    def explained(self, error: BaseException) -> BackendError:
+    def _explained(self, error: BaseException) -> BackendError:
         """The rank that is gone, which another thread may learn a moment later; else the error itself."""
         end = time.monotonic() + LEFT
         while not self.lost and time.monotonic() < end:

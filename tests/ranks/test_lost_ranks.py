@@ -15,8 +15,9 @@ from mio_local.runs.directory import Run
 from tests.helpers.backends import need_library
 from tests.helpers.fakes import read_events
 from tests.helpers.ranks.ranked_runs import begun, check_same_curve, mixed_pairs, resumed, tables, trained
+from tests.helpers.some import fast
 
-DEATHS = [("mlx", 1)]
+DEATHS = [(backend, rank) for backend in installed() for rank in (0, 1)]
 
 
 def ranks_of(process: subprocess.Popen[str]) -> list[int]:
@@ -56,7 +57,7 @@ def pairs(tmp_path: Path) -> Path:
     return mixed_pairs(tmp_path / "pairs.jsonl")
 
 
-@pytest.mark.parametrize("case", DEATHS, ids=lambda case: f"{case[0]}-{case[1]}")
+@pytest.mark.parametrize("case", fast(DEATHS, [("mlx", 1)]), ids=lambda case: f"{case[0]}-{case[1]}")
 def test_a_rank_that_is_killed(tmp_path, tiny_model, pairs, case):
     backend, rank = case
     need_library(backend)
