@@ -19,9 +19,10 @@ from mio_local.adapters.merge import ExpertPlace
 from mio_local.data.collate import Batch
 from mio_local.data.loglikelihood import Row, Score
 from mio_local.errors import BackendError, nearest, one_line
+from mio_local.launched.launchers import check_alone
 from mio_local.launched.rank_place import Collective, Place
 from mio_local.objectives.losses import Objective
-from mio_local.process import check_alone, installing, uncollected
+from mio_local.process import installing, uncollected
 from mio_local.recipe import LoraSettings, ModelSettings, Recipe, SpeedSettings, TrainSettings
 from mio_local.sampling import Draws, Sampling, Told
 

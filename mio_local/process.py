@@ -156,14 +156,6 @@ def most_resident() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
 
 
-def check_alone(devices: int = 1) -> None:
-    """Raise BackendError where a launcher started several of this process, and not to train on as many devices."""
-    for name in ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"):
-        if (value := os.environ.get(name, "")).isdigit() and int(value) not in (1, devices):
-            raise BackendError(f"{name}={value}: a launcher started several processes, which train alone can "
-                               "share a run")  # fmt: skip
-
-
 def check_address_space(folder: Path) -> None:
     """Raise BackendError where `ulimit -v` leaves no room for the weights in `folder`: a native library that is refused
     memory on a thread of its own ends the process without a word, or hangs."""

@@ -75,7 +75,7 @@ class CudaModel:
         self.int8 = [module for module in self.model.modules() if hasattr(module, "init_8bit_state")]
         self.optimizer = Updates(train, self.parameters)
         base = self.model.get_base_model()
-        # side by side, dropout would draw in another order each time, and the activations of several parts be alive
+        # side by side, the activations of several parts would be alive, and with dropout their masks
         single = self.device.type != "cpu" or settings.dropout > 0 or self.grad_checkpoint
         self.lanes = Lanes(single=single or changing(base))
         self.head, self.fused = Head(base, self.device, self.lanes.count), FusedLayers(base)

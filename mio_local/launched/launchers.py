@@ -8,12 +8,13 @@ from mio_local.errors import BackendError
 from mio_local.launched.rank_place import Place
 
 TORCHRUN, MLX, MPI = "WORLD_SIZE", "MLX_RANK", "OMPI_COMM_WORLD_SIZE"
+PMI = "PMI_SIZE"  # of an MPI that says no more
 LIBRARY = {TORCHRUN: "cuda", MLX: "mlx", MPI: "mlx"}  # the backend whose launcher sets it
 
 
 def launcher() -> str:
     """The variable by which a launcher tells of several ranks; "" where this process is the only one."""
-    return next((name for name in LIBRARY if name in os.environ and _size(name) > 1), "")
+    return next((name for name in LIBRARY if _size(name) > 1), "")
 
 
 def place_of(name: str) -> Place:
@@ -35,8 +36,18 @@ def place_of(name: str) -> Place:
                            "or mlx.launch, or one process with --devices") from None  # fmt: skip
 
 
+def check_alone(devices: int = 1) -> None:
+    """Raise BackendError where a launcher started several of this process, and not to train on as many devices."""
+    for name in (*LIBRARY, PMI):
+        if _size(name) not in (1, devices):
+            raise BackendError(f"{name}={os.environ[name]}: a launcher started several processes, which train alone "
+                               "can share a run")  # fmt: skip
+
+
 def _size(name: str) -> int:
     """How many ranks the launcher of `name` started; 1 where it does not tell."""
+    if name not in os.environ:
+        return 1
     if name == MLX and (hosts := _hosts()):
         return len(hosts)
     value = os.environ.get("MLX_WORLD_SIZE" if name == MLX else name, "")

@@ -20,12 +20,6 @@ class Place:
 class Collective(Protocol):
     """All ranks call the same methods in the same order. Models sum their gradients by the backend's own."""
 
-    seconds: float  # spent in sums so far
-
     def announce(self, words: bytes) -> bytes:
         """What rank 0 says, on every rank: ANNOUNCED bytes at most."""
-        ...
-
-    def time_sum(self, count: int) -> float:
-        """Seconds that a sum of `count` float32 over all ranks takes."""
         ...

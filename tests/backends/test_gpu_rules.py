@@ -12,6 +12,7 @@ from mio_local import process
 from mio_local.backends import Device, resolve_backend
 from mio_local.cli import run, value_of
 from mio_local.errors import BackendError
+from mio_local.launched import launchers
 from mio_local.objectives.optimizers import OPTIMIZERS
 from mio_local.recipe import ModelSettings, SpeedSettings, TrainSettings, build
 from tests.helpers.backends import both, move, noisy, start
@@ -51,7 +52,7 @@ def test_one_of_several_processes_is_refused(name, monkeypatch, tiny_model, tiny
     with pytest.raises(BackendError, match=rf"^{name}=2: a launcher started several processes"):
         run(["bench", "--model", str(tiny_model), "--data", str(tiny_pairs), "--device", "cpu"])
     monkeypatch.setenv(name, "1")
-    process.check_alone()
+    launchers.check_alone()
 
 
 @both
@@ -75,7 +76,7 @@ def test_a_beginning_of_no_gradient_leaves_no_trace(name):
     from mio_cuda.optimizer import Updates, available
 
     if name not in available():
-        pytest.skip("not installed")
+        pytest.skip(f"the package of {name} is not installed")
 
     def stepped(begin):
         torch.manual_seed(0)

@@ -1,7 +1,6 @@
 """Sums over the ranks of a run by mlx.core.distributed."""
 
 import os
-import time
 from typing import Any
 
 import mlx.core as mx
@@ -11,14 +10,11 @@ from mlx.utils import tree_flatten, tree_unflatten
 from mio_local.errors import BackendError, one_line
 from mio_local.launched.rank_place import ANNOUNCED, Place
 
-TIMES = 5  # sums of which the fastest is told
-
 
 class MlxCollective:
     """`mio_local.launched.rank_place.Collective` by MLX's ring, JACCL or MPI, found by what mlx.launch sets."""
 
     def __init__(self, place: Place) -> None:
-        self.seconds = 0.0
         kind = "ring" if "MLX_HOSTFILE" in os.environ else "jaccl" if "MLX_JACCL_COORDINATOR" in os.environ else "any"
         try:
             self.group = mx.distributed.init(strict=True, backend=kind)
@@ -36,26 +32,13 @@ class MlxCollective:
 
     def sum(self, tree: Any) -> Any:
         """A tree of arrays, each summed over the ranks: one float32 message for all of them."""
-        began = time.perf_counter()
         leaves: list[tuple[str, mx.array]] = tree_flatten(tree)  # type: ignore[assignment]
         whole = self._summed(mx.concatenate([value.astype(mx.float32).reshape(-1) for _, value in leaves]))
         ends = np.cumsum([value.size for _, value in leaves])[:-1].tolist()
         parts = mx.split(whole, ends) if ends else [whole]
         found = [(name, part.reshape(value.shape)) for (name, value), part in zip(leaves, parts, strict=True)]
         mx.eval(found)
-        self.seconds += time.perf_counter() - began
         return tree_unflatten(found)
-
-    def time_sum(self, count: int) -> float:
-        times = list[float]()
-        for _ in range(TIMES):
-            whole = mx.zeros(count)
-            mx.eval(whole)
-            self._summed(mx.zeros(1))  # all are here
-            began = time.perf_counter()
-            self._summed(whole)
-            times.append(time.perf_counter() - began)
-        return min(times)
 
     def _summed(self, values: mx.array) -> mx.array:
         found = mx.distributed.all_sum(values, group=self.group, stream=mx.Device(mx.cpu))
