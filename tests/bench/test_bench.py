@@ -128,7 +128,7 @@ def test_a_trial_runs_in_a_process_of_its_own(backend: str, tiny_model: Path) ->
     assert isinstance(found, Result), found
     assert steps == [(done, WARM_UP + 2) for done in range(1, WARM_UP + 3)]
     assert "share_prompt" in found.on
-    assert set(found.refused) == {"frozen_once"}
+    assert set(found.refused) == {"frozen_once"} | ({"fused_layers"} if backend == "mlx" else set())
     tokens = [sum(2 * len(e.prompt) + len(e.chosen) + len(e.rejected) for e in group) for group in groups[WARM_UP:]]
     assert min(tokens) / 4 * 0.99 < found.tokens / found.pairs < max(tokens) / 4 * 1.01
     assert 0 < found.work < found.matrix_rate
