@@ -114,7 +114,7 @@ class SpeedSettings(Section):
     share_prompt: bool = setting(True, "feed each prompt once for both answers, where that is exact for the model")
     answer_head: bool = setting(True, "compute logits of the answers' tokens only, part by part")
     lean_adapter: bool = setting(True, "LoRA in the model's own type, without copies of its input")
-    fused_layers: bool = setting(True, "norms and rotary embeddings in fewer operations (PyTorch)")
+    fused_layers: bool = setting(True, "norms, rotary embeddings and log-probs in fewer operations (PyTorch)")
     frozen_once: bool = setting(True, "run the blocks under the lowest adapted one once for policy and reference")
     reference_cache: bool = setting(True, "keep the reference's log-probs on disk for later epochs and runs")
 

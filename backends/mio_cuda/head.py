@@ -6,7 +6,8 @@ logits live on, and none are computed twice.
 """
 
 import copy
-from collections.abc import Sequence
+import importlib.util
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ class _AnswerLogps(torch.autograd.Function):
             with torch.enable_grad():
                 rows = hidden.index_select(0, where[part]).requires_grad_()
                 logits = head.logits(rows)
-            logps[part], slope = _picked(logits.detach(), targets[part])
+            logps[part], slope = head.picked(logits.detach(), targets[part])
             slopes[part] = -torch.autograd.grad(logits, rows, slope)[0]
         ctx.save_for_backward(slopes, where)
         ctx.shape, ctx.counts = hidden.shape, counts
@@ -53,6 +54,15 @@ def _picked(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, 
     return picked[:, 0], slope
 
 
+def _kernel(device: torch.device, dtype: torch.dtype) -> Callable[..., Any] | None:
+    """The kernel that does what `_picked` does in 16 bits; None where there is no Triton, or it does not agree."""
+    if device.type != "cuda" or dtype not in (torch.bfloat16, torch.float16) or not importlib.util.find_spec("triton"):
+        return None
+    from mio_cuda.kernels.picked_logps import agrees, picked_logps
+
+    return picked_logps if agrees(device, dtype) else None
+
+
 class _Given(torch.nn.Module):
     """In the trunk's place, what the trunk answered; also where a model asks its trunk's decoder, as OPT does."""
 
@@ -76,7 +86,12 @@ class Head:
         self.trunk = model.base_model
         self.size = PART.get(device.type, PART["cpu"]) // lanes
         self.vocabulary = int(model.get_output_embeddings().weight.shape[0])
+        self.picked: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]] = _picked
         self._kind: Any = None
+
+    def switch(self, device: torch.device, *, on: bool) -> None:
+        """Take the fused kernel where the device has one, or PyTorch's operations."""
+        self.picked = (_kernel(device, self.model.dtype) if on else None) or _picked
 
     def hidden(self, **inputs: Any) -> torch.Tensor:
         """The trunk's last hidden state, (rows, L, width), final norm included."""

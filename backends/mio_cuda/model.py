@@ -95,6 +95,7 @@ class CudaModel:
         self.speed = speed.without(refused)
         self.factors.switch(on=self.speed.lean_adapter)
         self.fused.switch(on=self.speed.fused_layers)
+        self.head.switch(self.device, on=self.speed.fused_layers)
         return refused
 
     def set_adapter(self, adapter: Adapter, *, reference: bool = True) -> None:

@@ -48,6 +48,17 @@ def test_a_run_that_is_taken_up_again_gives_the_same_adapter(suite: Suite) -> No
     assert suite.ask("resume", "tiny")["off"] < 1e-4
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_the_heads_kernel_is_taken(dtype: str) -> None:
+    if not has_gpu("cuda"):
+        pytest.skip("PyTorch sees no GPU here")
+    import torch
+
+    from mio_cuda.kernels.picked_logps import agrees
+
+    assert agrees(torch.device("cuda:0"), getattr(torch, dtype))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_what_run_measures_can_be_measured_on_a_cpu(backend: str, tmp_path: Path) -> None:
