@@ -205,8 +205,7 @@ def parser(command_name: str = "") -> Parser:
 
         add_reading_flags(measure)
 
-    described = "look at preference data, or make it"
-    data = commands.add_parser("data", help=described, description=f"{described.capitalize()}.")
+    data = commands.add_parser("data", help="look at preference data, or make it", description="Look at, or make.")
     kinds = data.add_subparsers(dest="data_command", metavar="COMMAND", required=True, parser_class=Parser)
     check = kinds.add_parser("check", help="show layout, one pair as tokenised, and statistics")
     check.add_argument("source", metavar="FILE", help="a file, a folder, or a hub dataset")
@@ -224,7 +223,10 @@ def parser(command_name: str = "") -> Parser:
         add_flags(bench)
 
     command("recipes", "list the shipped recipes")
-    command("doctor", "say which backends and devices work here, and what to install")
+    doctor = command("doctor", "say which backends and devices work here, and what to install")
+    doctor.add_argument("--devices", type=int, default=1, metavar="N", help="measure N of them, and their links")
+    doctor.add_argument("--backend", default="auto", help="of --devices: mlx, cuda or auto")
+    doctor.add_argument("--device", default="auto", help="of --devices: auto, gpu or cpu")
 
     explain = command("help", "explain a command, a setting or a word; `help settings` and `help words` list them")
     explain.add_argument("subject", nargs="*", metavar="SUBJECT",
@@ -243,8 +245,7 @@ def add_eval(command: argparse.ArgumentParser) -> None:
     command.add_argument("--tasks-folder", default="", metavar="DIR", help="where YAML files of your own tasks are")
     command.add_argument("--apply-chat-template", action="store_true", help="in tasks; as the harness's flag")
     command.add_argument("--questions", default="", metavar="FILE", help="JSONL of question and answer: exact match")
-    command.add_argument("--rule", default="last-number",
-                         help="what counts: last-number, exact, boxed, letter or regex:PATTERN")  # fmt: skip
+    command.add_argument("--rule", default="last-number", help="last-number, exact, boxed, letter or regex:PATTERN")
     command.add_argument("--answer-tokens", type=int, default=0, metavar="N", help="of an answer, at most")
     command.add_argument("--forgetting", nargs="?", const="shipped", default="none", metavar="FILE",
                          help="perplexity of plain text before and after: a file, else the text that is shipped")

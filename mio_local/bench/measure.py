@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mio_local.backends import Model
@@ -20,12 +20,13 @@ WARM_UP = 2  # steps that are not counted: allocations, compilation
 @dataclass(frozen=True)
 class Measured:
     """Steps of one setting: seconds of each, pairs and tokens of each (a prompt counted twice), FLOP that each needs,
-    and the peak of device memory in bytes since the model was loaded."""
+    questions to other ranks, and the peak of device memory in bytes since the model was loaded."""
 
     seconds: list[float]
     pairs: list[int]
     tokens: list[int]
     work: list[float]
+    questions: list[int]
     peak: int
 
     def per_second(self, amounts: Sequence[float]) -> float:
@@ -35,23 +36,23 @@ class Measured:
 
 def steps(
     model: Model, speed: SpeedSettings, groups: Sequence[Sequence[Example]], pad: int, work: Sequence[float],
-    *, reference: bool, size: PassSize | None = None,
+    *, reference: bool, size: PassSize | None = None, asked: Callable[[], int] = lambda: 0,
 ) -> Iterator[Measured]:  # fmt: skip
     """Take an optimiser step over each group of pairs, and yield all that was measured so far, the first few left out.
 
     `reference` computes the reference's log-probs in every step, as a first epoch does; else they are known before.
-    `size` is of a forward pass; None takes a group in one.
+    `size` is of a forward pass; None takes a group in one. `asked`: questions to other ranks so far.
     """
     shared = speed.share_prompt
     goal = objective("mio", 0.1, "sum")
-    found = Measured([], [], [], [], 0)
+    found = Measured([], [], [], [], [], 0)
     for number, group in enumerate(groups):
         cut = passes(group, range(len(group)), size or PassSize(len(group)), shared=shared)
         known = [
             None if reference else model.logps(collate(group, pairs, pad, shared=shared), reference=True)
             for pairs in cut
         ]
-        began, tokens = time.perf_counter(), 0
+        began, tokens, before = time.perf_counter(), 0, asked()
         for pairs, ref in zip(cut, known, strict=True):
             # another object: what frozen blocks gave for the first one is not reused
             batch = collate(group, pairs, pad, shared=shared)
@@ -65,6 +66,7 @@ def steps(
             found.pairs.append(len(group))
             found.tokens.append(tokens)
             found.work.append(work[number])
+            found.questions.append(asked() - before)
         found = replace(found, peak=model.memory().peak)
         yield found
 

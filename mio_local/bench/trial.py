@@ -5,6 +5,7 @@ The process is told on its standard input what to measure, and answers in lines 
 """
 
 import json
+import statistics
 import subprocess
 import sys
 from collections.abc import Generator, Sequence
@@ -17,10 +18,12 @@ from typing import IO, Any, cast
 from mio_local.adapters.adapter import read_adapter
 from mio_local.backends import load_backend
 from mio_local.bench import measure
+from mio_local.bench.scaling import Between
 from mio_local.data.examples import Example
 from mio_local.errors import BackendError, MioError, is_out_of_memory, one_line
 from mio_local.models.shapes import known_shape
 from mio_local.process import preload
+from mio_local.ranks.leader import RankedModel
 from mio_local.recipe import Recipe
 from mio_local.training.optimizations import settle
 from mio_local.training.trainable import adapt, layers_of, load
@@ -44,7 +47,8 @@ class Trial:
 @dataclass(frozen=True)
 class Result:
     """Medians per second of pairs, of tokens (a prompt counted twice) and of the FLOP that the mathematics needs; peak
-    bytes; the levers that were used, and why others were not. 0 where it is not known."""
+    bytes; the levers that were used, and why others were not; what passed between several ranks. 0 where it is not
+    known."""
 
     pairs: float
     tokens: float
@@ -53,6 +57,7 @@ class Result:
     peak: int
     on: list[str]
     refused: dict[str, str]
+    between: Between | None = None
 
 
 def run(trial: Trial) -> Generator[tuple[int, int], None, Result | str]:
@@ -62,8 +67,9 @@ def run(trial: Trial) -> Generator[tuple[int, int], None, Result | str]:
     """
     with TemporaryFile("w+") as complaints:  # a pipe that nobody reads fills up
         answer, code = yield from _answer(trial, complaints)
-        if "result" in answer:
-            return Result(**answer["result"])
+        if given := answer.get("result"):
+            between = given.pop("between")
+            return Result(**given, between=Between(**between) if between else None)
         if "memory" in answer:
             return f"memory ran out: {answer['memory']}"
         if code < 0:  # Linux ends what takes the last memory with signal 9
@@ -141,17 +147,21 @@ def _measured(trial: Trial) -> Result:
     model = load(backend, recipe, trial.place)
     adapt(model, recipe, layers_of(model, recipe, initial), initial)
     levers = settle(model, recipe.speed, [example for group in trial.groups for example in group], trial.pad)
+    ranked = model if isinstance(model, RankedModel) else None
     work = [measure.needed(shape, lora, group) if shape else 0.0 for group in trial.groups]
     last = None
     size = recipe.train.pass_size
-    steps = measure.steps(model, levers.speed, trial.groups, trial.pad, work, reference=trial.reference, size=size)
+    steps = measure.steps(model, levers.speed, trial.groups, trial.pad, work, reference=trial.reference, size=size,
+                          asked=lambda: ranked.link.questions if ranked else 0)  # fmt: skip
     for done, found in enumerate(steps, 1):
         _say(done=done)
         last = found
     assert last is not None
+    questions = statistics.mean(last.questions)
+    between = Between(**asdict(ranked.link_speed()), questions=questions) if ranked else None
     return Result(
         last.per_second(last.pairs), last.per_second(last.tokens), last.per_second(last.work), rate, last.peak,
-        levers.on, levers.refused,
+        levers.on, levers.refused, between,
     )  # fmt: skip
 
 

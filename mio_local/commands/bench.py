@@ -12,6 +12,7 @@ from mio_local import printing
 from mio_local.adapters.adapter import inherit, read_adapter
 from mio_local.backends import resolve_backend
 from mio_local.bench.measure import WARM_UP
+from mio_local.bench.scaling import speedup
 from mio_local.bench.trial import Result, Trial, run
 from mio_local.data.examples import Example, by_length, pair_tokens
 from mio_local.data.stepping.step_order import Order
@@ -29,8 +30,9 @@ from mio_local.text import visible, visible_line
 from mio_local.training.inputs import tokenised
 from mio_local.training.optimizations import SCORED, Optimizations
 
+DEVICES = (2, 4, 8, 16, 64)  # of which it is told what they would bring
 WORTH = 1.05  # times as fast: what is less may be noise
-LATER, EARLY = "as it is", "first epoch"
+LATER, EARLY, ALONE = "as it is", "first epoch", "one device"
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def main(arguments: argparse.Namespace) -> int:
         f"the longest of the data {max(map(pair_tokens, groups[0])):,}"
     )
     show(out, rows, found)
+    tell_devices(out, found, len(groups[WARM_UP]))
     advise(out, rows, found, allowed(recipe, device.kind))
     return 0
 
@@ -118,6 +121,9 @@ def beside(recipe: Recipe, first: Result | str, pairs: int) -> list[Row]:
         rows.append(Row("no savings", recipe.model_copy(update={"speed": PLAIN}), EARLY, reference=True))
     checkpoint = not train.grad_checkpoint
     rows.append(_trained(recipe, f"grad_checkpoint {'on' if checkpoint else 'off'}", grad_checkpoint=checkpoint))
+    if recipe.backend.devices > 1:
+        alone = recipe.model_copy(update={"backend": recipe.backend.model_copy(update={"devices": 1})})
+        rows.append(Row(ALONE, alone, changes=tuple(flag_words("backend.devices", 1))))
     if tokens := train.pass_size.tokens // 2:
         rows.append(_trained(recipe, f"batch_tokens {tokens}", batch_tokens=tokens))
     elif train.batch_size % 2 == 0 and pairs > train.batch_size // 2:
@@ -168,6 +174,23 @@ def show(out: printing.Console, rows: Sequence[Row], found: dict[str, Result | s
         reasons |= {f"{lever} cannot be used: {why}" for lever, why in first.refused.items()}
     for reason in sorted(reasons):
         out.print(f"{printing.SIGNS['info']} {visible_line(reason)}")
+
+
+def tell_devices(out: printing.Console, found: dict[str, Result | str], pairs: int) -> None:
+    """What passes between several devices in a step of so many pairs, and what another number of them would bring."""
+    first, alone = found[LATER], found.get(ALONE)
+    if not isinstance(first, Result) or not (between := first.between):
+        return
+    out.print(
+        f"between the {between.ranks} devices: the sum of the adapter's {between.size / 1e6:.3g} MB takes "
+        f"{1e3 * between.sum:.2g} ms, each of {between.questions:.1f} questions {1e3 * between.question:.2g} ms: "
+        f"{between.seconds * first.pairs / pairs:.1%} of a step"
+    )
+    if isinstance(alone, Result):
+        more = [n for n in DEVICES if between.ranks < n <= pairs]
+        times = [f"{n} would have {speedup(pairs / alone.pairs, n, between.of(n)):.1f}" for n in more]
+        faster = [f"{between.ranks} devices have {first.pairs / alone.pairs:.2f} times the pairs per second of one"]
+        out.print(", ".join(faster + times) + (", by links like these" if times else ""))
 
 
 def advise(out: printing.Console, rows: Sequence[Row], found: dict[str, Result | str], free: int) -> None:

@@ -8,11 +8,15 @@ import shutil
 import sys
 
 from mio_local import __version__, printing, process
-from mio_local.backends import installed, load_backend
+from mio_local.backends import installed, load_backend, resolve_backend
 from mio_local.errors import BackendError
+from mio_local.ranks.link_speed import link_speed, matrix_rates
+from mio_local.ranks.rendezvous import lead
+from mio_local.recipe import build
 from mio_local.runs.directory import list_runs, runs_folder
 from mio_local.tracking.trackers import TRACKERS
 
+SUMMED = (2**18, 2**22, 2**25)  # numbers: the gradients of adapters of 1, 17 and 134 MB
 OPTIONAL = {"bitsandbytes": ("quantised bases on CUDA", "cuda")}  # what for, and the extra that brings it
 
 
@@ -21,6 +25,8 @@ def main(arguments: argparse.Namespace) -> int:
     out = printing.console()
     out.print(f"mio-local {__version__}, Python {platform.python_version()}, {platform.platform()}")
     out.print(f"  cores {os.cpu_count()}, memory {_memory()}")
+    if arguments.devices != 1:
+        return _ranks(arguments, out)
     works = [name for name in installed() if _backend(name, out)]
     for package, (what, extra) in OPTIONAL.items():
         if not _version(package):
@@ -40,6 +46,32 @@ def main(arguments: argparse.Namespace) -> int:
         raise BackendError(f"no backend works here; {process.installing()}, or {process.installing('cuda')}")
     begun = "mio-local runs" if there == folder and list_runs(folder) else "mio-local demo"
     printing.next_steps(out, begun, "mio-local train --model MODEL --data PAIRS.jsonl")
+    return 0
+
+
+def _ranks(arguments: argparse.Namespace, out: printing.Console) -> int:
+    """Begin a rank on each of several devices, and measure them and what passes between them."""
+    given = {"name": arguments.backend, "device": arguments.device, "devices": arguments.devices}
+    backend, recipe, device = resolve_backend(build({"backend": given}, "--devices"))
+    settings = recipe.backend
+    dtype = "float32" if device.kind == "cpu" else backend.auto_dtype(settings.device)
+    with printing.preparing(out) as report:
+        report(f"starting {settings.devices} ranks", 0, 0)
+        link, collective, _ = lead(backend, settings.device, settings.devices)
+        try:
+            report("multiplying matrices on each", 0, 0)
+            rates = matrix_rates(link, backend, settings.device, dtype)
+            speeds = [link_speed(link, collective, count) for count in SUMMED]
+        finally:
+            link.close()
+    for rank, rate in rates.items():
+        out.print(f"✓ rank {rank}: {settings.name}, {device.name}, {rate / 1e9:,.0f} GFLOP/s in {dtype}")
+    for speed in speeds:
+        out.print(f"  a sum of {speed.size / 1e6:.3g} MB over all: {1e3 * speed.sum:.3g} ms, "
+                  f"{8 * speed.rate / 1e9:.3g} Gb/s to a neighbour")  # fmt: skip
+    out.print(f"  a question of rank 0's to all: {1e3 * speeds[0].question:.2g} ms")
+    flags = f"--devices {settings.devices} --backend {settings.name} --device {settings.device}"
+    printing.next_steps(out, f"mio-local bench --model MODEL --data PAIRS.jsonl {flags}")
     return 0
 
 

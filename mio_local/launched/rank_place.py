@@ -23,3 +23,7 @@ class Collective(Protocol):
     def announce(self, words: bytes) -> bytes:
         """What rank 0 says, on every rank: ANNOUNCED bytes at most."""
         ...
+
+    def sum_seconds(self, count: int) -> float:
+        """Seconds that a sum of `count` float32 numbers over the ranks takes: the median of several."""
+        ...

@@ -39,6 +39,17 @@ class Follower:
         """What the model gives: for the same as rank 0's, or for a share of several prompts or rows."""
         return getattr(self.model, what)(*given, **more)
 
+    def sum_seconds(self, count: int) -> float:
+        """The seconds that a sum of `count` numbers over the ranks takes here."""
+        return self.collective.sum_seconds(count)
+
+    def matrix_rate(self, dtype: str) -> float:
+        """FLOP per second of products of large matrices here."""
+        return max(self.backend.matrix_rates(self.device, dtype))
+
+    def nothing(self) -> None:
+        """Answer, to tell how long a question takes."""
+
     def feed(self, part: Batch | None) -> None:
         """The part of a batch that the next calls are about."""
         self.part = part

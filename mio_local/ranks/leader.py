@@ -16,6 +16,7 @@ from mio_local.errors import BackendError
 from mio_local.launched.rank_place import Collective
 from mio_local.objectives.losses import Objective
 from mio_local.ranks.link import Link
+from mio_local.ranks.link_speed import LinkSpeed, link_speed
 from mio_local.ranks.rendezvous import lead
 from mio_local.ranks.shares import parts, spread
 from mio_local.recipe import LoraSettings, Recipe, SpeedSettings, TrainSettings
@@ -40,14 +41,14 @@ def load_on_ranks(backend: Backend, recipe: Recipe, place: Path, limit: int) -> 
         return own
 
     own = link.exchange(dict.fromkeys(link.others, asked), load)[0]
-    return RankedModel(own, link)
+    return RankedModel(own, link, collective)
 
 
 class RankedModel:
     """`mio_local.backends.Model` on several ranks, of which this process is the first."""
 
-    def __init__(self, own: Model, link: Link) -> None:
-        self.own, self.link = own, link
+    def __init__(self, own: Model, link: Link, collective: Collective) -> None:
+        self.own, self.link, self.collective = own, link, collective
         self.half = own.half
         self.ranks = len(link.others) + 1
         self._fed: tuple[Batch, list[Batch | None]] | None = None
@@ -144,6 +145,10 @@ class RankedModel:
     def memory(self) -> Memory:
         own = self.own.memory()
         return Memory(max(own.active, self._others.active), max(own.peak, self._others.peak))
+
+    def link_speed(self) -> LinkSpeed:
+        """What a sum of the adapter's gradient takes, and a question."""
+        return link_speed(self.link, self.collective, sum(value.size for value in self.get_adapter().values()))
 
     def _alike(self, what: str, *given: Any, **more: Any) -> Any:
         """The same on all ranks; what it gives here."""

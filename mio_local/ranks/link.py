@@ -53,6 +53,7 @@ class Link:
 
     def __init__(self, others: Sequence[Other]) -> None:
         self.others = {other.rank: other for other in others}
+        self.questions = 0  # asked so far
         self.lost = ""  # the first rank that is gone, and how
         self._told = threading.Event()  # that it is known where the work is done
         self._closed = threading.Event()
@@ -67,6 +68,7 @@ class Link:
         they wait for each other, `together`, they would wait for ever: then what fails here is raised at once, and is
         the run's end. Raises RankLost; MemoryError and BackendError for what another rank raised.
         """
+        self.questions += bool(asked)
         for rank, (what, *given) in asked.items():
             self._ask(rank, what, given)
         found, failures = dict[int, Any](), list[Exception]()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.numpy import load_file
 
 from mio_local import printing
 from mio_local.bench import trial
@@ -135,7 +136,33 @@ def test_a_trial_runs_in_a_process_of_its_own(backend: str, tiny_model: Path) ->
     assert found.peak > 0
 
 
-def failed(made: Trial) -> Any:
+@pytest.mark.slow
+@both
+def test_several_devices_are_measured_beside_one(backend: str, tiny_model: Path, capsys: Any) -> None:
+    """What passes between them is told, and one device is tried with the same steps."""
+    backend_of(backend)
+    made = recipe(backend)
+    made = made.model_copy(update={"backend": made.backend.model_copy(update={"devices": 2})})
+    found = ended(Trial(made, tiny_model, groups_of(PAIRS, made, times=2), 0))
+    assert isinstance(found, Result), found
+    between = found.between
+    assert between
+    assert between.ranks == 2
+    weights = load_file(tiny_model / "model.safetensors")
+    widths = [sum(array.shape) for name, array in weights.items() if "_proj" in name]
+    assert between.size == 4 * 4 * sum(widths)  # rank 4, float32
+    assert between.questions == 3  # the pairs, the gradient, the step
+    assert 0 < between.question < between.sum < 5
+    (alone,) = (row for row in beside(made, found, 4) if row.name == bench.ALONE)
+    assert (alone.recipe.backend.devices, alone.changes) == (1, ("--devices", "1"))
+    bench.tell_devices(printing.console(), {LATER: found, alone.name: replace(found, pairs=found.pairs / 1.5)}, 4)
+    told = capsys.readouterr().out
+    assert "between the 2 devices" in told
+    assert "2 devices have 1.50 times the pairs per second of one, 4 would have" in told
+
+
+def ended(made: Trial) -> Any:
+    """What a trial finds, once it is through."""
     running = trial.run(made)
     while True:
         try:
@@ -148,16 +175,16 @@ def failed(made: Trial) -> Any:
 def test_a_trial_that_cannot_be_is_one_line(tmp_path: Path, monkeypatch: Any) -> None:
     made = Trial(recipe("mlx"), tmp_path / "none", [PAIRS[:4]], 0)
     with pytest.raises(BackendError, match=str(tmp_path / "none")):
-        failed(made)
+        ended(made)
     popen = subprocess.Popen
     monkeypatch.setattr(trial.subprocess, "Popen", lambda words, **keys: popen(["sh", "-c", "kill -9 $$"], **keys))
-    assert failed(made) == "ended by signal 9, as where memory runs out"
+    assert ended(made) == "ended by signal 9, as where memory runs out"
     monkeypatch.setattr(trial.subprocess, "Popen", lambda words, **keys: popen(["sh", "-c", "echo Oh >&2"], **keys))
     with pytest.raises(BackendError, match=r"^Oh$"):
-        failed(made)
+        ended(made)
     noise = f"echo a library; echo '{trial.SAYS}{json.dumps({'memory': 'of the GPU'})}'; echo bye"
     monkeypatch.setattr(trial.subprocess, "Popen", lambda words, **keys: popen(["sh", "-c", noise], **keys))
-    assert failed(made) == "memory ran out: of the GPU"
+    assert ended(made) == "memory ran out: of the GPU"
 
 
 def test_the_command_shows_every_setting(tiny_model: Path, tiny_pairs: Path, monkeypatch: Any, capsys: Any) -> None:

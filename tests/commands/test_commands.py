@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -113,6 +115,21 @@ def test_doctor_says_what_works_and_what_to_do_next(tmp_path: Path, capsys: pyte
     shown = capsys.readouterr().out
     assert "mio-local demo" not in shown  # it was run
     assert "mio-local runs" in shown
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", installed())
+def test_doctor_measures_several_devices_and_their_links(backend: str) -> None:
+    """In a process of its own: a library's ranks come together once in one."""
+    need_library(backend)
+    words = ["doctor", "--devices", "2", "--backend", backend, "--device", "cpu"]
+    done = subprocess.run([sys.executable, "-P", "-m", "mio_local", *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "✓ rank 1" in done.stdout
+    sums = [float(ms) for ms in re.findall(r"MB over all: ([\d.]+) ms", done.stdout)]
+    assert len(sums) == 3
+    assert 0 < sums[0] < sums[-1]
+    assert f"mio-local bench --model MODEL --data PAIRS.jsonl --devices 2 --backend {backend}" in done.stdout
 
 
 def test_no_runs_offers_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,11 +1,13 @@
 """Sums over the ranks of a run by torch.distributed."""
 
+import statistics
 from collections.abc import Sequence
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 
+from mio_local.arrays import rates
 from mio_local.launched.rank_place import ANNOUNCED, Place
 from mio_local.process import threads
 
@@ -32,6 +34,16 @@ class TorchCollective:
         held = held.to(self.device)
         dist.broadcast(held, 0)
         return bytes(held.tolist()).rstrip(b"\0")
+
+    def sum_seconds(self, count: int) -> float:
+        held = torch.zeros(count, device=self.device)
+
+        def once() -> None:
+            dist.all_reduce(held)
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+
+        return 1 / statistics.median(rates(1, once))
 
     def sum(self, tensors: Sequence[torch.Tensor]) -> None:
         """Replace each tensor by its sum over the ranks: one float32 message for all of them."""
