@@ -11,6 +11,7 @@ from mio_local.learning import MakeSettings
 from mio_local.making.answered import Answered, Asked
 from mio_local.making.prompts import prompt_ids
 from mio_local.making.work_file import Ids, Work, digest_of_ids
+from mio_local.ranks.leader import RankedModel
 from mio_local.sampling import SEEDS, Draws, Told
 
 CHUNK = 4  # times the rows that are drawn at once: answers of a chunk
@@ -54,16 +55,24 @@ def draw(
     model: Model, chat: Chat, coming: Sequence[Chunk], settings: MakeSettings, seed: int, work: Work, told: Told,
     *, reference: bool = False,
 ) -> Iterator[tuple[Chunk, Ids]]:  # fmt: skip
-    """Each chunk with its answers, those that `work` has not drawn now and kept there. `told` hears how many answers of
-    the chunk are done, and of how many tokens."""
+    """Each chunk with its answers, those that `work` has not drawn now and kept there: by several ranks a chunk each.
+    `told` hears how many answers of what is drawn at once are done, and of how many tokens."""
     stop = sorted(chat.end_ids)
-    for chunk in coming:
-        known = work.answers(chunk.number, chunk.digest)
-        if known is None:
-            how = draws_of(settings, seed, chunk.number)
-            known = model.draw(chunk.prompts, how, stop, told, reference=reference)
-            work.add_answers(chunk.number, chunk.digest, known)
-        yield chunk, known
+    at_once = model.ranks if isinstance(model, RankedModel) else 1
+    for first in range(0, len(coming), at_once):
+        some = coming[first : first + at_once]
+        known = {chunk.number: work.answers(chunk.number, chunk.digest) for chunk in some}
+        fresh = [chunk for chunk in some if known[chunk.number] is None]
+        asked = [(chunk.prompts, draws_of(settings, seed, chunk.number)) for chunk in fresh]
+        if isinstance(model, RankedModel):
+            drawn = model.draw_each(asked, stop, told, reference=reference)
+        else:
+            drawn = [model.draw(prompts, how, stop, told, reference=reference) for prompts, how in asked]
+        for chunk, answers in zip(fresh, drawn, strict=True):
+            work.add_answers(chunk.number, chunk.digest, answers)
+        now = dict(zip((chunk.number for chunk in fresh), drawn, strict=True))
+        for chunk in some:
+            yield chunk, known[chunk.number] or now[chunk.number]
 
 
 def draw_now(

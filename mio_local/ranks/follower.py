@@ -12,6 +12,7 @@ from mio_local.data.collate import Batch
 from mio_local.launched.rank_place import Collective
 from mio_local.objectives.losses import Objective
 from mio_local.recipe import ModelSettings
+from mio_local.sampling import Draws
 from mio_local.storage.writing import PRIVATE, write_atomically
 
 
@@ -49,6 +50,12 @@ class Follower:
 
     def nothing(self) -> None:
         """Answer, to tell how long a question takes."""
+
+    def draw(
+        self, prompts: Sequence[Sequence[int]], draws: Draws, stop: Sequence[int], reference: bool
+    ) -> list[list[list[int]]]:  # fmt: skip
+        """As the model's, of which nothing is told."""
+        return self._model.draw(prompts, draws, stop, lambda *_: None, reference=reference)
 
     def feed(self, part: Batch | None) -> None:
         """The part of a batch that the next calls are about."""

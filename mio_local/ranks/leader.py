@@ -120,6 +120,21 @@ class RankedModel:
     ) -> list[list[list[int]]]:
         return self.own.draw(prompts, draws, stop, told, reference=reference)
 
+    def draw_each(
+        self, asked: Sequence[tuple[Sequence[Sequence[int]], Draws]], stop: Sequence[int], told: Told,
+        *, reference: bool,
+    ) -> list[list[list[list[int]]]]:  # fmt: skip
+        """What `draw` gives for each of some prompts with their draws, of which there are no more than ranks: what is
+        drawn goes by the rows that are drawn together, so that each rank draws as one process would."""
+        if not asked:
+            return []
+        others = {rank: ("draw", *given, stop, reference) for rank, given in enumerate(asked) if rank}
+        given = self.link.exchange(others, lambda: self.own.draw(*asked[0], stop, told, reference=reference))
+        found = list(given.values())
+        every = [answer for prompts in found for answers in prompts for answer in answers]
+        told(len(every), sum(map(len, every)))
+        return found
+
     def score(self, rows: Sequence[Row], *, reference: bool) -> list[Score]:
         return self._shared("score", rows, (), {"reference": reference})
 
