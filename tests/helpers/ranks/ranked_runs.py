@@ -12,6 +12,7 @@ import numpy as np
 from mio_local.recipe import build
 from mio_local.runs.directory import Run
 from tests.helpers.fakes import read_events
+from tests.helpers.ranks.rank_processes import check_gone, session_of
 
 LOSS = {"rtol": 0, "atol": 1e-6}
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}  # sums of hundreds of nats in float32, and their differences
@@ -50,22 +51,30 @@ def command(*words: object) -> list[str]:
     return [sys.executable, "-P", "-m", "mio_local", *map(str, words)]
 
 
-def begun(folder: Path, name: str, recipe: dict[str, Any], *words: object, launcher: tuple[str, ...] = ()) -> Any:
+def begun(
+    folder: Path, name: str, recipe: dict[str, Any], *words: object, launcher: tuple[str, ...] = ()
+) -> "subprocess.Popen[str]":  # fmt: skip
     """The process that trains a run by this recipe."""
     file = folder / f"{name}.toml"
     file.write_text(build(recipe, "test").dump(), encoding="utf-8")
     line = command("train", file, "--runs", folder / "runs", "--name", name, *words)
+    return opened([*launcher, *(line[2:] if launcher else line)], folder)
+
+
+def opened(line: list[str], folder: Path) -> "subprocess.Popen[str]":
+    """A process in a session of its own, as in a terminal of its own; what it keeps for later runs is in the folder."""
     return subprocess.Popen(
-        [*launcher, *(line[2:] if launcher else line)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env=os.environ | {"MIO_LOCAL_CACHE": str(folder / "cache")},
     )  # fmt: skip
 
 
 def trained(folder: Path, name: str, recipe: dict[str, Any], *words: object, launcher: tuple[str, ...] = ()) -> Run:
-    """The run, once that process is through."""
+    """The run, once that process is through, and no other of it is left."""
     process = begun(folder, name, recipe, *words, launcher=launcher)
     said = process.communicate(timeout=300)
     assert process.returncode == 0, said
+    check_gone(session_of(process))
     return Run(folder / "runs" / name)
 
 
@@ -76,15 +85,15 @@ def resumed(run: Run, *words: object) -> None:
     assert done.returncode == 0, done
 
 
-def check_same_curve(run: Run, other: Run) -> None:
-    """The same events, and figures that are equal to rounding."""
+def check_same_curve(run: Run, other: Run, near: dict[str, float] = LOSS) -> None:
+    """The same events, and figures that are equal to rounding; losses by `near`."""
     found = [read_events(each.events) for each in (run, other)]
     events, others = ([event for event in each if event["type"] != "control"] for each in found)
     assert [event["type"] for event in events] == [event["type"] for event in others]
     for event, same in zip(events, others, strict=True):
         for key, value in event.items():
             if isinstance(value, float) and not key.startswith(("time", "perf/", *OF_TIES)):
-                near = LOSS if key == "loss" else CLOSE
-                np.testing.assert_allclose(same[key], value, **near, err_msg=f"{event['step']} {key}")
+                by = near if key == "loss" else CLOSE
+                np.testing.assert_allclose(same[key], value, **by, err_msg=f"{event['step']} {key}")
             elif key in ("text", "answer", "num_tokens", "pairs"):
                 assert same[key] == value
