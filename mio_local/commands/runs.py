@@ -9,7 +9,7 @@ from mio_local.process import as_typed
 from mio_local.runs import directory
 from mio_local.runs.directory import LIVE, RESUMABLE, Run, runs_folder
 from mio_local.runs.events import is_number
-from mio_local.runs.fields import adapted, listed, number, other_host, text
+from mio_local.runs.fields import adapted, device_of, listed, number, other_host, text
 from mio_local.runs.index import Index
 from mio_local.runs.queue import place_of
 from mio_local.runs.remarks import read_remarks
@@ -92,7 +92,7 @@ def show(arguments: argparse.Namespace) -> int:
         ("training", f"batch {recipe.train.batch_size} x {recipe.train.accumulate}{recipe.train.cutting}, "
          f"learning rate {recipe.train.learning_rate:g} {recipe.train.schedule}{recipe.train.stepping}, "
          f"seed {recipe.train.seed}"),
-        ("backend", f"{recipe.backend.name}, {recipe.backend.device}"),
+        ("backend", f"{recipe.backend.name}, {device_of(info, recipe.backend.device)}"),
         ("started", _day(number(info, "created"))
          + (f", resumed {sessions - 1} times" if (sessions := len(listed(info.get("sessions")))) > 1 else "")),
         *(("machine", f"{host}, another than this") for host in [other_host(info)] if host),

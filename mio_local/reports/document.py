@@ -125,7 +125,7 @@ def _part(run: Run, label: str) -> Part:
     history = read(run)
     status, info, troubles = _files(run)
     started = history.last("started")
-    facts = {**table(info.get("facts")), **started}
+    facts = {**started, **table(info.get("facts"))}  # which know the device that it went on with
     total = next((int(n) for n in (status.get("total_steps"), facts.get("total_steps")) if is_number(n)), None)
     step = max(history.last(kind).get("step", 0) for kind in ("step", "eval"))
     if history.bad:

@@ -46,6 +46,11 @@ def other_host(info: dict[str, Any]) -> str:
     return "" if host == gethostname() else host
 
 
+def device_of(info: dict[str, Any], otherwise: str) -> str:
+    """What a run was trained on last, in words, by its run.json; `otherwise` where that does not say."""
+    return text(table(info.get("facts")).get("device")) or otherwise
+
+
 def text(value: object) -> str:
     """A setting or a fact in words: yes and no, lists with commas, nothing for nothing."""
     if isinstance(value, bool):

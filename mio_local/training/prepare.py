@@ -132,13 +132,13 @@ def _prepared(
         "adapted_layers": names,
         "reference": reference,
         "init_adapter": adapter_digest(initial) if initial else "",
-        "facts": _facts(recipe, backend, _called(device, recipe), tokens, trainable, savings),
+        "facts": _facts(recipe, backend, in_words(device, recipe), tokens, trainable, savings),
         "sessions": [session(backend, 0)],
     }
     return Job(run, recipe, model, tokens, info, savings, rehearsal, prompts=prompts, told=told)
 
 
-def _called(device: Device, recipe: Recipe) -> str:
+def in_words(device: Device, recipe: Recipe) -> str:
     """What it is trained on, in words: of several devices the first one's name."""
     count = recipe.backend.devices
     return f"{count} x {device.name}" if count > 1 else device.name

@@ -21,7 +21,7 @@ from mio_local.training import checkpoint
 from mio_local.training.inputs import tokenised
 from mio_local.training.integrity import check_base, check_data, check_info, check_links, check_recipe, check_start
 from mio_local.training.job import Job, session
-from mio_local.training.prepare import begin
+from mio_local.training.prepare import begin, in_words
 from mio_local.training.trainable import adapt, load, try_out
 
 DEVICES = "devices"  # in run.json: how many it was trained on last
@@ -78,6 +78,7 @@ def reopen(
     if saved:
         job.progress = checkpoint.load(saved[-1], model)
     info[DEVICES] = recipe.backend.devices
+    info["facts"] = {**info["facts"], "device": in_words(device, recipe)}
     info["sessions"] = [*info.get("sessions", []), session(backend, job.progress.step)]
     run.write_info(info)
     return job

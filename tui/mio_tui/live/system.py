@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from rich.text import Text
 
+from mio_local.runs.fields import device_of, text
 from mio_local.runs.history import History, is_number
 from mio_tui import formatting as words
 from mio_tui.formatting import NONE, count, number
@@ -57,7 +58,7 @@ def machine(history: History, told: dict[str, Any], checkpoint: int) -> Machine:
         skipped=count(started.get("skipped")),
         train_pairs=count(started.get("pairs")),
         trainable=count(started.get("trainable")),
-        device=" · ".join(str(started[key]) for key in ("device", "backend") if started.get(key)),
+        device=" · ".join(filter(None, (device_of(told, text(started.get("device"))), text(started.get("backend"))))),
         checkpoint=checkpoint,
     )
 
