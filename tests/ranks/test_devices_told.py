@@ -11,6 +11,8 @@ from mio_local.runs.history import read
 from mio_local.training.loop import train
 from mio_local.training.prepare import start
 from mio_local.training.reopen import reopen
+from mio_tui.live import header
+from mio_tui.live.reading import Reading
 from mio_tui.live.system import machine
 from tests.helpers.ranks.ranked_runs import tables
 from tests.helpers.ranks.thread_ranks import thread_ranks
@@ -32,7 +34,10 @@ def test_the_devices_it_goes_on_with_are_told(tmp_path, tiny_model, pairs, monke
         list(train(job))
     run = job.run
     assert read(run).last("started")["device"] == "2 x CPU"
-    assert machine(read(run), run.read_info(), 0).device == "3 x CPU · cuda"
+    shown = machine(read(run), run.read_info(), 0)
+    assert shown.device == "3 x CPU · cuda"
+    line = header.state_line(run, run.read_status(), Reading(machine=shown), read(run), "", 140).plain
+    assert line.endswith("LoRA r4 · 3 devices")
     assert dict(collect([run]).parts[0].facts)["backend"] == "cuda, 3 x CPU"
     monkeypatch.setattr(sys, "argv", ["mio-local", "show", "moved", "--runs", str(tmp_path)])
     with pytest.raises(SystemExit):

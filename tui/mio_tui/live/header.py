@@ -22,13 +22,16 @@ WEEK = 7 * 86400.0  # seconds
 LEVELS = {"good": ("✓", "success"), "warning": ("!", "warning"), "bad": ("✗", "error"), "unknown": ("·", "")}
 
 
-def state_line(run: Run, status: dict[str, Any], history: History | None, color: str, width: int) -> Text:
+def state_line(
+    run: Run, status: dict[str, Any], reading: Reading, history: History | None, color: str, width: int
+) -> Text:  # fmt: skip
     """Sign, state, name, and what is trained how; `color` is the state's."""
     state = str(status.get("state", ""))
     sign = STATES.get(state, ("?", ""))[0]
     text = Text.assemble((f" {sign} ", color), line(state.upper(), 20, f"bold {color}"), "  ")
     text.append(line(run.name, style="bold"))
-    for fact in _facts(status, history):
+    devices = [f"{reading.machine.devices} devices"] if reading.machine.devices > 1 else []
+    for fact in (*_facts(status, history), *devices):
         text.append(" · ").append(line(fact, 60))
     return _cut(text, width)
 

@@ -37,6 +37,7 @@ class Machine:
     train_pairs: int = 0
     trainable: int = 0
     device: str = ""
+    devices: int = 1
     checkpoint: int = 0
 
 
@@ -59,6 +60,7 @@ def machine(history: History, told: dict[str, Any], checkpoint: int) -> Machine:
         train_pairs=count(started.get("pairs")),
         trainable=count(started.get("trainable")),
         device=" · ".join(filter(None, (device_of(told, text(started.get("device"))), text(started.get("backend"))))),
+        devices=count(told.get("devices"), history.recipe.backend.devices),  # the last session's
         checkpoint=checkpoint,
     )
 

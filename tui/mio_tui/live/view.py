@@ -182,7 +182,7 @@ class LiveView(ChartKeys):
         colors, history = self.palette, self.watched.history
         state_color = paint(self.app, STATES.get(self.state, ("", ""))[1])
         lines = {
-            "state": header.state_line(self.watched.run, status, history, state_color, width),
+            "state": header.state_line(self.watched.run, status, reading, history, state_color, width),
             "progress": header.progress_line(status, reading, now, self._since, colors["primary"], width),
             "figures": header.figures_line(reading, self.view, colors, width),
             "verdict": header.verdict_line(reading.verdict, colors, width),
