@@ -7,6 +7,7 @@ one small object per backend. All of them accumulate in the type they are given;
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -20,6 +21,14 @@ MATRIX, MATRIX_TIMES = 1536, 8  # rows of the matrices that tell a CPU's rate, a
 LANES = 4  # parts of a batch worked on at a time on a CPU, at most: one for each core, with its activations
 
 Array = Any  # numpy.ndarray, mlx.core.array or torch.Tensor
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One forward pass: the summed loss of its groups, and log pi of its answers, (A * n,) float32, chosen first."""
+
+    loss: float
+    logps: np.ndarray
 
 
 class ArrayNamespace(Protocol):

@@ -16,6 +16,7 @@ import numpy as np
 
 from mio_local.adapters.adapter import Adapter, Slot
 from mio_local.adapters.merge import ExpertPlace
+from mio_local.arrays import Scored
 from mio_local.data.collate import Batch
 from mio_local.data.loglikelihood import Row, Score
 from mio_local.errors import BackendError, nearest, one_line
@@ -45,14 +46,6 @@ class Memory:
 
     active: int
     peak: int
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One forward pass: the summed loss of its groups, and log pi of its answers, (A * n,) float32, chosen first."""
-
-    loss: float
-    logps: np.ndarray
 
 
 class Model(Protocol):
@@ -186,8 +179,12 @@ class Backend(Protocol):
         """Keep to `size` bytes of a GPU's memory, as far as the library can."""
         ...
 
-    def load(self, folder: Path, settings: ModelSettings, device: str, *, grad_checkpoint: bool, seed: int) -> Model:
-        """Load the model in `folder` onto `device`. Raises ModelError."""
+    def load(
+        self, folder: Path, settings: ModelSettings, device: str, *, grad_checkpoint: bool, seed: int,
+        shard: Any = None,
+    ) -> Model:  # fmt: skip
+        """Load the model in `folder` onto `device`. With `shard`, the backend's own collective, each of its ranks keeps
+        a share of the frozen base, and all of them make each call of the model. Raises ModelError, BackendError."""
         ...
 
     def join(self, place: Place, device: str) -> tuple[Collective, str]:

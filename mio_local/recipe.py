@@ -87,6 +87,9 @@ class BackendSettings(Section):
     devices: int = setting(
         1, "devices of this machine to train on, a process each; they share each step's pairs", "--devices", ge=1
     )
+    shard: bool = setting(
+        False, "spread the frozen base over the devices (PyTorch's FSDP2), where one cannot hold it", "--shard"
+    )
     memory_limit: str = setting(
         "auto", "memory the run may use: 12GB or 800MB, none, or auto: what is free", "--memory-limit"
     )

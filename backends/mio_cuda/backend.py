@@ -3,12 +3,10 @@
 PEFT takes seconds to import: it comes with the first model, so that a mistake in the data is told before.
 """
 
-import contextlib
-import functools
 import importlib.util
 import math
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +20,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
 )
 
+from mio_cuda.loading.late_compile import compiling_later
 from mio_cuda.optimizer import available
 from mio_local.adapters.merge import ExpertPlace
 from mio_local.arrays import MATRIX, rates
@@ -96,15 +95,17 @@ class CudaBackend:
             torch.cuda.set_per_process_memory_fraction(min(1.0, size / self.probe(device).memory), place)
 
     def load(
-        self, folder: Path, settings: ModelSettings, device: str, *, grad_checkpoint: bool, seed: int
-    ) -> "CudaModel":
-        """Load the model in `folder`, in `settings.dtype`, quantised by bitsandbytes where asked."""
+        self, folder: Path, settings: ModelSettings, device: str, *, grad_checkpoint: bool, seed: int,
+        shard: "TorchCollective | None" = None,
+    ) -> "CudaModel":  # fmt: skip
+        """Load the model in `folder`, in `settings.dtype`, quantised by bitsandbytes where asked. What is to be spread
+        over ranks is loaded on the CPU, where its files are mapped, as no GPU may hold it."""
         check_address_space(folder)
         with importing(self.name), uncollected(), compiling_later():
             from mio_cuda.model import CudaModel
 
         self.probe(device)
-        place = _place(device)
+        place = _place("cpu" if shard else device)
         auto = "float32" if place.type == "cpu" else self.auto_dtype(device)
         dtype = DTYPES[auto if settings.dtype == "auto" else settings.dtype]
         if place.type == "cuda":
@@ -138,6 +139,10 @@ class CudaBackend:
             if hasattr(module, "support_avx512bf16_for_cpu"):
                 # else bitsandbytes rounds the scales to bfloat16 in evaluation: policy would not equal reference
                 module.support_avx512bf16_for_cpu = False
+        if shard:
+            from mio_cuda.ranks.sharded_model import ShardedModel
+
+            return ShardedModel(model, shard, grad_checkpoint=grad_checkpoint)
         return CudaModel(model, place, grad_checkpoint=grad_checkpoint)
 
     def reward_model(self, folder: Path) -> "SequenceRewards":
@@ -202,30 +207,6 @@ class CudaBackend:
         for file in folder.glob("*.safetensors*"):
             file.unlink()
         model.save_pretrained(str(folder), safe_serialization=True)
-
-
-@contextlib.contextmanager
-def compiling_later() -> Generator[None]:
-    """Let torch.compile wait for the first call of what it is given meanwhile. bitsandbytes, which PEFT imports, hands
-    it functions of its CPU path, and importing PyTorch's compiler takes longer than all the rest of PEFT."""
-    compile_now = torch.compile
-
-    def later(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-        if function is None:
-            return compile_now(**options)
-        compiled = functools.cache(lambda: compile_now(function, **options))
-
-        @functools.wraps(function)
-        def call(*given: Any, **named: Any) -> Any:
-            return compiled()(*given, **named)
-
-        return call
-
-    torch.compile = later
-    try:
-        yield
-    finally:
-        torch.compile = compile_now
 
 
 def _place(device: str) -> torch.device:

@@ -1,7 +1,8 @@
 """The blocks under the lowest adapted one, which give the same for policy and reference: run once for both."""
 
+from collections import OrderedDict
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from mio_cuda.cpu_microbatches import Here
@@ -44,14 +45,24 @@ class Below:
         if self._batch is not batch:
             yield
             return
-        for block in self.blocks:
-            block.forward = lambda *_, **__: self._results[self.part.get()]
-        try:
-            yield
-        finally:
+        with ExitStack() as stack:
             for block in self.blocks:
-                del block.forward
+                block.forward = lambda *_, **__: self._results[self.part.get()]
+                stack.callback(block.__dict__.pop, "forward")
+                stack.enter_context(_without_hooks(block))
+            yield
 
     def forget(self) -> None:
         """Let go of what was kept."""
         self._batch, self._results = None, {}
+
+
+@contextmanager
+def _without_hooks(block: Any) -> Generator[None]:
+    """Call a block without what is to happen before and after: the weights of a sharded one need not be gathered."""
+    before, after = block._forward_pre_hooks, block._forward_hooks
+    block._forward_pre_hooks, block._forward_hooks = OrderedDict(), OrderedDict()
+    try:
+        yield
+    finally:
+        block._forward_pre_hooks, block._forward_hooks = before, after

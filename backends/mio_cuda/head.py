@@ -87,6 +87,7 @@ class Head:
         self.size = PART.get(device.type, PART["cpu"]) // lanes
         self.vocabulary = int(model.get_output_embeddings().weight.shape[0])
         self.picked: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]] = _picked
+        self.most: Callable[[int], int] = int  # ranks that share a head have as many parts as the one with most tokens
         self._kind: Any = None
 
     def switch(self, device: torch.device, *, on: bool) -> None:
@@ -109,9 +110,9 @@ class Head:
         return shell(input_ids=ids, use_cache=False).logits[0]
 
     def parts(self, count: int) -> list[slice]:
-        """`count` tokens in parts of bounded logits."""
+        """`count` tokens in parts of bounded logits; empty ones behind them where another rank has more."""
         size = max(1, self.size // self.vocabulary)
-        return [slice(first, min(first + size, count)) for first in range(0, count, size)]
+        return [slice(first, min(first + size, count)) for first in range(0, self.most(count), size)]
 
     def answer_logps(
         self, hidden: torch.Tensor, where: torch.Tensor, targets: torch.Tensor, counts: Sequence[int]

@@ -5,7 +5,8 @@ two more passes over the output. Here the factors are in the model's type instea
 only x and x A^T are kept.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -109,3 +110,18 @@ class Factors:
             of = [one for one in self._parameters if id(one) in self._copies]
             with torch.no_grad():
                 copy_all([self._copies[id(one)] for one in of], of)
+
+    @contextmanager
+    def holding(self, values: Sequence[torch.Tensor] | None) -> Generator[None]:
+        """The parameters with these values, in their order, for a moment; None for their own."""
+        own = [parameter.data for parameter in self._parameters]
+        try:
+            for parameter, value in zip(self._parameters, values or own, strict=True):
+                parameter.data = value
+            self.renew()
+            yield
+        finally:
+            if values:
+                for parameter, value in zip(self._parameters, own, strict=True):
+                    parameter.data = value
+                self.renew()

@@ -1,7 +1,7 @@
 """One transformers model with a PEFT adapter: score, differentiate, step, generate, save and restore."""
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ from mio_cuda.ranks.collective import TorchCollective
 from mio_cuda.shared_prompt import ROWS, SharedPrompt
 from mio_cuda.xp import XP
 from mio_local.adapters.adapter import Adapter, Slot
-from mio_local.arrays import ALL, CPU_TOKENS, sequence_logps, token_logps
-from mio_local.backends import Memory, Scored
+from mio_local.arrays import ALL, CPU_TOKENS, Scored, sequence_logps, token_logps
+from mio_local.backends import Memory
 from mio_local.data.collate import Batch, joined
 from mio_local.data.loglikelihood import Row, Score, scores
 from mio_local.objectives.losses import Objective, pair_logps
@@ -37,6 +37,8 @@ OPTIMIZER = "optimizer."  # before the names of what it keeps, in a checkpoint
 
 class CudaModel:
     """`mio_local.backends.Model` over transformers and PEFT."""
+
+    collected = False  # whether each pass waits for the other ranks', so that none goes beside another
 
     def __init__(self, model: Any, device: torch.device, *, grad_checkpoint: bool) -> None:
         self.model = model
@@ -73,17 +75,21 @@ class CudaModel:
         self.drops = key_dropouts(self.model)
         self.parameters = lora.trainable(self.model)
         self.int8 = [module for module in self.model.modules() if hasattr(module, "init_8bit_state")]
-        self.optimizer = Updates(train, self.parameters)
         base = self.model.get_base_model()
         # side by side, the activations of several parts would be alive, and with dropout their masks
         single = self.device.type != "cpu" or settings.dropout > 0 or self.grad_checkpoint
-        self.lanes = Lanes(single=single or changing(base))
+        self.lanes = Lanes(single=single or self.collected or changing(base))
         self.head, self.fused = Head(base, self.device, self.lanes.count), FusedLayers(base)
         self.sharing, self.below = SharedPrompt(base), Below(base, names)
+        self._spread(base)
+        self.optimizer = Updates(train, self.parameters)
         self.lean = lora_forward.lean_layers(self.model)
         self.factors = Factors(self.lean, self.parameters, self.dtype)
         self.modules = [module for module in self.model.modules() if module not in self.int8]
         return lora.slots(self.model, names)
+
+    def _spread(self, base: Any) -> None:
+        """Where ranks have the base in common, leave each its share; before anything is kept beside the parameters."""
 
     def use(self, speed: SpeedSettings) -> dict[str, str]:
         refused = speed.refused({
@@ -109,8 +115,10 @@ class CudaModel:
     def save_adapter(self, folder: Path) -> None:
         lora.save_adapter(self.model, self.patterns, folder)
 
-    def _parts(self, batch: Batch) -> list[Batch]:
-        return batch.split(self.most // self.lanes.count)
+    def _parts(self, batch: Batch) -> tuple[list[Batch], int]:
+        """Parts of a batch to go through the model; those from that number on are there for other ranks' sake."""
+        parts = batch.split(self.most // self.lanes.count)
+        return parts, len(parts)
 
     @contextmanager
     def _at(self, number: int, placed: Placed, seeds: Sequence[tuple[int, int]] = ()) -> Generator[None]:
@@ -136,15 +144,15 @@ class CudaModel:
         return sequence_logps(found, placed.mask)
 
     def accumulate(self, batch: Batch, reference: np.ndarray, objective: Objective, scale: float) -> Scored:
-        parts = self._parts(batch)
-        first = np.cumsum([0, *(part.size for part in parts)])
+        parts, count = self._parts(batch)
+        first = np.cumsum([0, *(part.size for part in parts[:count])])
         references = reference.reshape(batch.answers, -1)
         self.factors.renew()
         leaves = self.factors.leaves
 
         def work(number: int) -> tuple[torch.Tensor, Sequence[torch.Tensor | None]]:
-            part, n = parts[number], parts[number].size
-            placed = place(part, references[:, first[number] : first[number] + n].flatten(), self.device)
+            part, n, start = parts[number], parts[number].size, first[min(number, count - 1)]
+            placed = place(part, references[:, start : start + n].flatten(), self.device)
             with self._at(number, placed, part.seeds(self.seed, self.steps) if self.drops else []):
                 logps = self._score(part, placed)
                 pairs = pair_logps(logps, placed.reference, placed.tokens, n, placed.rewards)
@@ -152,11 +160,12 @@ class CudaModel:
                 slopes = torch.autograd.grad(loss * scale, leaves, allow_unused=True)
             return torch.cat([loss.detach().reshape(1), logps.detach()]), slopes
 
-        told = [torch.empty(0)] * len(parts)
+        told = [torch.empty(0)] * count
         with self._training(), self._scoring(batch), self.below.replaying(batch):
             for number, (figures, slopes) in self.lanes.each(parts, work):
-                told[number] = figures
-                self.optimizer.add(slopes)
+                if number < count:
+                    told[number] = figures
+                    self.optimizer.add(slopes)
         # read once, as each time the host waits for the GPU
         read = np.split(torch.cat(told).cpu().numpy(), np.cumsum([len(one) for one in told])[:-1])
         return Scored(float(sum(float(one[0]) for one in read)), joined([one[1:] for one in read], batch.answers))
@@ -200,11 +209,11 @@ class CudaModel:
     @torch.no_grad()
     def logps(self, batch: Batch, *, reference: bool) -> np.ndarray:
         with ExitStack() as contexts:
-            contexts.enter_context(self._adapter(reference))
+            contexts.enter_context(self._adapter(reference, alike=False))
             if reference and self.speed.frozen_once:
                 contexts.enter_context(self.below.recording(batch))
             contexts.enter_context(self._scoring(batch))
-            parts = self._parts(batch)
+            parts, count = self._parts(batch)
 
             def work(number: int) -> np.ndarray:
                 placed = place(parts[number], None, self.device)
@@ -212,7 +221,7 @@ class CudaModel:
                     return self._score(parts[number], placed).cpu().numpy()
 
             found = dict(self.lanes.each(parts, work))
-            return joined([found[number] for number in range(len(parts))], batch.answers)
+            return joined([found[number] for number in range(count)], batch.answers)
 
     @torch.no_grad()
     def generate(
@@ -245,7 +254,8 @@ class CudaModel:
 
     @torch.no_grad()
     def logits(self, ids: Sequence[int]) -> np.ndarray:
-        return self.model(input_ids=torch.tensor([list(ids)], device=self.device)).logits[0].float().cpu().numpy()
+        with self._adapter(reference=False):
+            return self.model(input_ids=torch.tensor([list(ids)], device=self.device)).logits[0].float().cpu().numpy()
 
     def release(self) -> None:
         if self.device.type == "cuda":
@@ -281,20 +291,7 @@ class CudaModel:
             return Memory(torch.mps.current_allocated_memory(), torch.mps.driver_allocated_memory())
         return Memory(*[most_resident()] * 2)
 
-    @contextmanager
-    def _adapter(self, reference: bool) -> Generator[None]:
-        """With `reference`, the adapter as it was first set stands in for the trained one."""
-        if not reference:
-            self.factors.renew()
-            yield
-            return
-        policy = {name: parameter.data for name, parameter in self.parameters.items()}
-        try:
-            for name, parameter in self.parameters.items():
-                parameter.data = self.reference[name]
-            self.factors.renew()
-            yield
-        finally:
-            for name, parameter in self.parameters.items():
-                parameter.data = policy[name]
-            self.factors.renew()
+    def _adapter(self, reference: bool, *, alike: bool = True) -> AbstractContextManager[None]:
+        """With `reference`, the adapter as it was first set stands in for the trained one. `alike`: where ranks have
+        the base in common, each asks for the same meanwhile."""
+        return self.factors.holding(list(self.reference.values()) if reference else None)

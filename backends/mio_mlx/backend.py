@@ -76,9 +76,12 @@ class MlxBackend:
         mx.set_memory_limit(size)  # what is cached for reuse counts too, and is given back first
 
     def load(
-        self, folder: Path, settings: ModelSettings, device: str, *, grad_checkpoint: bool, seed: int
-    ) -> "MlxModel":
-        """Load, cast and, where asked, quantise the model in `folder`."""
+        self, folder: Path, settings: ModelSettings, device: str, *, grad_checkpoint: bool, seed: int,
+        shard: Any = None,
+    ) -> "MlxModel":  # fmt: skip
+        """Load, cast and, where asked, quantise the model in `folder`. Raises BackendError for `shard`."""
+        if shard:
+            raise BackendError("mlx has no way to spread a base over several devices")
         check_address_space(folder)
         with importing(self.name):
             from mlx_lm.utils import maybe_set_recommended_wired_limit

@@ -11,8 +11,8 @@ import numpy as np
 from mlx.utils import tree_map, tree_unflatten
 
 from mio_local.adapters.adapter import Adapter, Slot
-from mio_local.arrays import ALL, CPU_TOKENS, sequence_logps, token_logps
-from mio_local.backends import Memory, Scored
+from mio_local.arrays import ALL, CPU_TOKENS, Scored, sequence_logps, token_logps
+from mio_local.backends import Memory
 from mio_local.data.collate import Batch, joined
 from mio_local.data.loglikelihood import Row, Score, scores
 from mio_local.errors import ModelError

@@ -85,7 +85,8 @@ class Plan:
     @property
     def lanes(self) -> int:
         """Parts of a batch side by side."""
-        single = self.recipe.train.grad_checkpoint or (self.backend == "cuda" and self.recipe.lora.dropout)
+        alone = self.recipe.lora.dropout or self.recipe.backend.shard
+        single = self.recipe.train.grad_checkpoint or (self.backend == "cuda" and alone)
         return 1 if single or self.kind != "cpu" else min(LANES, threads() if self.backend == "cuda" else cores())
 
     @property

@@ -17,6 +17,7 @@ from mio_local.models.shapes import Shape
 from mio_local.objectives.optimizers import OPTIMIZERS
 from mio_local.recipe import PLAIN, Recipe
 
+GATHERED = 2  # whole blocks of a base that lies on several devices: the one in use, and the next
 ADAPTER_COPIES = 3  # weights, gradient, the reference: float32 all
 
 # Logits of the answers' tokens alone, part by part: numbers in one part, as in the backends' heads, and float32 buffers
@@ -99,7 +100,15 @@ def estimate(
 
 
 def weights(plan: Plan) -> float:
-    """Bytes of the frozen base."""
+    """Bytes of the frozen base on one device: where it is spread over several, its share, and what is gathered."""
+    given, shape = plan.recipe.backend, plan.shape
+    if not given.shard:
+        return base(plan)
+    return base(plan) / given.devices + GATHERED * (shape.parameters - shape.embedding) / shape.blocks * plan.activation
+
+
+def base(plan: Plan) -> float:
+    """Bytes of the whole frozen base."""
     shape, size, bits = plan.shape, plan.activation, plan.recipe.model.quantize
     if shape.bits:
         return shape.stored_bytes
@@ -196,9 +205,10 @@ def matrices(plan: Plan) -> float:
 
 
 def loading(plan: Plan) -> float:
-    """PyTorch maps the files into memory, and on a CPU holds both while it changes the weights' type."""
+    """PyTorch maps the files into memory, and on a CPU holds both while it changes the weights' type, all of them
+    before they are spread over ranks."""
     casts = plan.backend == "cuda" and plan.kind == "cpu" and plan.dtype != plan.shape.stored_dtype
-    return plan.shape.stored_bytes if casts else 0
+    return plan.shape.stored_bytes + base(plan) - weights(plan) if casts else 0
 
 
 def unreturned(plan: Plan) -> float:

@@ -7,13 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from mio_local.backends import Backend, Memory, Model, Scored
+from mio_local.arrays import Scored
+from mio_local.backends import Backend, Memory, Model
 from mio_local.data.collate import Batch
 from mio_local.launched.rank_place import Collective
 from mio_local.objectives.losses import Objective
 from mio_local.recipe import ModelSettings
-from mio_local.sampling import Draws
 from mio_local.storage.writing import PRIVATE, write_atomically
+
+
+def loaded(
+    backend: Backend, folder: Path, settings: ModelSettings, device: str, collective: Collective,
+    grad_checkpoint: bool, seed: int, *, shard: bool,
+) -> Model:  # fmt: skip
+    """A rank's model; with `shard` it keeps a share of the frozen base."""
+    more: dict[str, Any] = {"shard": collective} if shard else {}
+    model = backend.load(folder, settings, device, grad_checkpoint=grad_checkpoint, seed=seed, **more)
+    model.share(collective)
+    return model
 
 
 class Follower:
@@ -28,13 +39,16 @@ class Follower:
         """The result of one of the methods below."""
         return getattr(self, what)(*given)
 
-    def load(self, folder: Path, settings: ModelSettings, grad_checkpoint: bool, seed: int, limit: int) -> None:
-        """Load the base; one that was there before goes."""
+    def load(
+        self, folder: Path, settings: ModelSettings, grad_checkpoint: bool, seed: int, limit: int, shard: bool
+    ) -> None:  # fmt: skip
+        """Load the base, with `shard` for a share of it; one that was there before goes."""
         self.model = self.part = None
         if limit:
             self.backend.limit_memory(self.device, limit)
-        self.model = self.backend.load(folder, settings, self.device, grad_checkpoint=grad_checkpoint, seed=seed)
-        self.model.share(self.collective)
+        self.model = loaded(
+            self.backend, folder, settings, self.device, self.collective, grad_checkpoint, seed, shard=shard
+        )
 
     def call(self, what: str, given: Sequence[Any], more: Mapping[str, Any]) -> Any:
         """What the model gives: for the same as rank 0's, or for a share of several prompts or rows."""
@@ -50,12 +64,6 @@ class Follower:
 
     def nothing(self) -> None:
         """Answer, to tell how long a question takes."""
-
-    def draw(
-        self, prompts: Sequence[Sequence[int]], draws: Draws, stop: Sequence[int], reference: bool
-    ) -> list[list[list[int]]]:  # fmt: skip
-        """As the model's, of which nothing is told."""
-        return self._model.draw(prompts, draws, stop, lambda *_: None, reference=reference)
 
     def feed(self, part: Batch | None) -> None:
         """The part of a batch that the next calls are about."""

@@ -2,19 +2,21 @@
 gradients are summed over the ranks before their norm is taken, and every rank takes the same step."""
 
 import atexit
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mio_local.adapters.adapter import Adapter, Slot
-from mio_local.backends import Backend, Memory, Model, Scored
+from mio_local.arrays import Scored
+from mio_local.backends import Backend, Memory, Model
 from mio_local.data.collate import Batch, joined
 from mio_local.data.loglikelihood import Row, Score
 from mio_local.errors import BackendError
 from mio_local.launched.rank_place import Collective
 from mio_local.objectives.losses import Objective
+from mio_local.ranks.follower import loaded
 from mio_local.ranks.link import Link
 from mio_local.ranks.link_speed import LinkSpeed, link_speed
 from mio_local.ranks.rendezvous import lead
@@ -33,22 +35,22 @@ def load_on_ranks(backend: Backend, recipe: Recipe, place: Path, limit: int) -> 
         _led[key] = lead(backend, settings.device, settings.devices)
         atexit.register(_led[key][0].close)
     link, collective, device = _led[key]
-    asked = ("load", place, recipe.model, train.grad_checkpoint, train.seed, limit)
+    shard, checkpoint, seed = settings.shard, train.grad_checkpoint, train.seed
+    asked = ("load", place, recipe.model, checkpoint, seed, limit, shard)
 
     def load() -> Model:
-        own = backend.load(place, recipe.model, device, grad_checkpoint=train.grad_checkpoint, seed=train.seed)
-        own.share(collective)
-        return own
+        return loaded(backend, place, recipe.model, device, collective, checkpoint, seed, shard=shard)
 
     own = link.exchange(dict.fromkeys(link.others, asked), load)[0]
-    return RankedModel(own, link, collective)
+    return RankedModel(own, link, collective, shard=shard)
 
 
 class RankedModel:
-    """`mio_local.backends.Model` on several ranks, of which this process is the first."""
+    """`mio_local.backends.Model` on several ranks, of which this process is the first. With `shard` each has a share of
+    the base, and they wait for each other in every pass: all make each call, whatever there is to do for them."""
 
-    def __init__(self, own: Model, link: Link, collective: Collective) -> None:
-        self.own, self.link, self.collective = own, link, collective
+    def __init__(self, own: Model, link: Link, collective: Collective, *, shard: bool = False) -> None:
+        self.own, self.link, self.collective, self.shard = own, link, collective, shard
         self.half = own.half
         self.ranks = len(link.others) + 1
         self._fed: tuple[Batch, list[Batch | None]] | None = None
@@ -82,7 +84,10 @@ class RankedModel:
         given = self._feed(batch)
         ends = np.cumsum([part.size if part else 0 for part in given])[:-1]
         references = [rows.ravel() for rows in np.split(reference.reshape(batch.answers, -1), ends, axis=1)]
-        asked = [("accumulate", own, objective, scale) for own in references]
+        asked = [
+            ("accumulate", own, objective, scale) if part else ("accumulate", references[0], objective, 0.0)
+            for part, own in zip(given, references, strict=True)
+        ]
         return _summed(batch, self._parts(given, asked, lambda own: self.own.accumulate(
             own, references[0], objective, scale
         )))  # fmt: skip
@@ -111,6 +116,8 @@ class RankedModel:
         temperature: float = 0.0, seed: int = 0, ends: bool = False,
     ) -> list[list[int]]:  # fmt: skip
         more: dict[str, Any] = {"reference": reference, "temperature": temperature, "seed": seed, "ends": ends}
+        if self.shard:
+            return self._alike("generate", prompts, max_tokens, stop, **more)
         if temperature:  # what is drawn goes by the rows that are drawn together
             return self.own.generate(prompts, max_tokens, stop, **more)
         return self._shared("generate", prompts, (max_tokens, stop), more)
@@ -118,7 +125,13 @@ class RankedModel:
     def draw(
         self, prompts: Sequence[Sequence[int]], draws: Draws, stop: Sequence[int], told: Told, *, reference: bool
     ) -> list[list[list[int]]]:
-        return self.own.draw(prompts, draws, stop, told, reference=reference)
+        if not self.shard:
+            return self.own.draw(prompts, draws, stop, told, reference=reference)
+        asked = ("call", "draw", (prompts, draws, stop, untold), {"reference": reference})
+        return self._exchange(
+            dict.fromkeys(self.link.others, asked),
+            lambda: self.own.draw(prompts, draws, stop, told, reference=reference),
+        )[0]
 
     def draw_each(
         self, asked: Sequence[tuple[Sequence[Sequence[int]], Draws]], stop: Sequence[int], told: Told,
@@ -126,9 +139,10 @@ class RankedModel:
     ) -> list[list[list[list[int]]]]:  # fmt: skip
         """What `draw` gives for each of some prompts with their draws, of which there are no more than ranks: what is
         drawn goes by the rows that are drawn together, so that each rank draws as one process would."""
-        if not asked:
-            return []
-        others = {rank: ("draw", *given, stop, reference) for rank, given in enumerate(asked) if rank}
+        if not asked or self.shard:
+            return [self.draw(*given, stop, told, reference=reference) for given in asked]
+        more = {"reference": reference}
+        others = {rank: ("call", "draw", (*given, stop, untold), more) for rank, given in enumerate(asked) if rank}
         given = self.link.exchange(others, lambda: self.own.draw(*asked[0], stop, told, reference=reference))
         found = list(given.values())
         every = [answer for prompts in found for answers in prompts for answer in answers]
@@ -136,6 +150,8 @@ class RankedModel:
         return found
 
     def score(self, rows: Sequence[Row], *, reference: bool) -> list[Score]:
+        if self.shard:
+            return self._alike("score", rows, reference=reference)
         return self._shared("score", rows, (), {"reference": reference})
 
     def stream(
@@ -145,7 +161,7 @@ class RankedModel:
         self.own.stream(prompt, sampling, stop, told, reference=reference)
 
     def logits(self, ids: Sequence[int]) -> np.ndarray:
-        return self.own.logits(ids)
+        return self._alike("logits", ids) if self.shard else self.own.logits(ids)
 
     def release(self) -> None:
         self._alike("release")
@@ -168,7 +184,7 @@ class RankedModel:
     def _alike(self, what: str, *given: Any, **more: Any) -> Any:
         """The same on all ranks; what it gives here."""
         asked = dict.fromkeys(self.link.others, ("call", what, given, more))
-        return self.link.exchange(asked, lambda: getattr(self.own, what)(*given, **more))[0]
+        return self._exchange(asked, lambda: getattr(self.own, what)(*given, **more))[0]
 
     def _shared(self, what: str, items: Sequence[Any], given: Sequence[Any], more: dict[str, Any]) -> list[Any]:
         """Each rank's results for its share of the items, in their order."""
@@ -179,10 +195,12 @@ class RankedModel:
 
     def _feed(self, batch: Batch) -> list[Batch | None]:
         """Each rank's part of the batch, which each has from here on: the policy's pass over what the reference just
-        scored is over the very same parts."""
+        scored is over the very same parts. Of a shared base, a rank without one computes the first's too."""
         if self._fed is None or self._fed[0] is not batch:
-            self._fed = batch, parts(batch, self.ranks)
-            self.link.exchange({rank: ("feed", self._fed[1][rank]) for rank in self.link.others})
+            given = parts(batch, self.ranks)
+            self._fed = batch, given
+            spare = given[0] if self.shard else None
+            self.link.exchange({rank: ("feed", given[rank] or spare) for rank in self.link.others})
         return self._fed[1]
 
     def _parts(
@@ -190,9 +208,19 @@ class RankedModel:
     ) -> list[Any]:  # fmt: skip
         """What the ranks that have a part found for it, in order: the others as `asked`, this one by `work`."""
         own = given[0]
-        others = {rank: asked[rank] for rank, part in enumerate(given) if rank and part}
-        return list(self.link.exchange(others, None if own is None else lambda: work(own)).values())
+        others = {rank: asked[rank] for rank, part in enumerate(given) if rank and (part or self.shard)}
+        found = self._exchange(others, None if own is None else lambda: work(own))
+        return [one for rank, one in found.items() if given[rank]]
+
+    def _exchange(
+        self, asked: Mapping[int, Sequence[Any]], own: Callable[[], Any] | None = None
+    ) -> dict[int, Any]:  # fmt: skip
+        return self.link.exchange(asked, own, together=self.shard)
 
 
 def _summed(batch: Batch, found: Sequence[Scored]) -> Scored:
     return Scored(sum(one.loss for one in found), joined([one.logps for one in found], batch.answers))
+
+
+def untold(_done: int, _tokens: int) -> None:
+    """For the other ranks, of whose answers nobody hears."""

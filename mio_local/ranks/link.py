@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import AuthenticationError
@@ -24,6 +24,7 @@ BEAT = 2.0  # seconds between two signs of life
 SILENT = 20.0  # seconds without one after which a rank is given up
 LEFT = 5.0  # seconds that a rank has to end by itself once another one is gone
 ASKS, BEATS = "asks", "beats"
+ALIVE, WORDS = b".", 500  # a sign of life; characters of a failure that is told by one, at most
 
 
 class RankLost(BackendError):
@@ -41,6 +42,15 @@ class Other:
     beats: Connection
     process: subprocess.Popen[bytes] | None = None  # where this process began it
     heard: float = field(default_factory=time.monotonic)
+    asked: int = 0  # how often
+    failed: tuple[int, float, str] = (0, 0.0, "")  # at which question, when that was heard, and why
+
+    def hear(self, said: bytes) -> None:
+        """A sign of life, which may say what failed."""
+        self.heard = time.monotonic()
+        if said != ALIVE:
+            number, _, words = said.decode("utf-8", "replace").partition(" ")
+            self.failed = int(number), self.heard, words
 
     @property
     def words(self) -> str:
@@ -55,6 +65,7 @@ class Link:
         self.others = {other.rank: other for other in others}
         self.questions = 0  # asked so far
         self.lost = ""  # the first rank that is gone, and how
+        self._together = False  # whether the work done here now may wait for another rank's
         self._told = threading.Event()  # that it is known where the work is done
         self._closed = threading.Event()
         threading.Thread(target=self._watch, name="ranks", daemon=True).start()
@@ -65,8 +76,9 @@ class Link:
         """Let ranks do what they are asked, as (what, *given), and this one `own` meanwhile; by rank, what it gave.
 
         All are heard before a failure is raised, so that none answers a later question with an earlier one's. Where
-        they wait for each other, `together`, they would wait for ever: then what fails here is raised at once, and is
-        the run's end. Raises RankLost; MemoryError and BackendError for what another rank raised.
+        they wait for each other, `together`, what fails on one alone would keep the others waiting for ever: they have
+        LEFT seconds to fail alike, and else that is the run's end. Raises RankLost; MemoryError and BackendError for
+        what another rank raised.
         """
         self.questions += bool(asked)
         for rank, (what, *given) in asked.items():
@@ -74,17 +86,26 @@ class Link:
         found, failures = dict[int, Any](), list[Exception]()
         works = {0: lambda: self._guarded(own)} if own else {}
         for rank, work in (works | {rank: partial(self._answer, rank) for rank in asked}).items():
+            self._together = together and not rank
             try:
                 found[rank] = work()
             except Exception as error:
-                if isinstance(error, RankLost) or (together and not rank):
+                if isinstance(error, RankLost) or (together and not rank and not self._answered(asked)):
                     raise
                 failures.append(error)
+            finally:
+                self._together = False
         if failures:
             raise failures[0]
         return found
 
+    def _answered(self, ranks: Iterable[int]) -> bool:
+        """Whether these answer within LEFT seconds, or are gone."""
+        end = time.monotonic() + LEFT
+        return all(self.others[rank].asks.poll(max(0.0, end - time.monotonic())) for rank in ranks)
+
     def _ask(self, rank: int, what: str, given: Sequence[Any]) -> None:
+        self.others[rank].asked += 1
         try:
             self.others[rank].asks.send((what, given))
         except OSError as error:
@@ -140,10 +161,9 @@ class Link:
 
     def _gone(self, other: Other) -> str:
         try:
-            other.beats.send_bytes(b".")
+            other.beats.send_bytes(ALIVE)
             while other.beats.poll():
-                other.beats.recv_bytes()
-                other.heard = time.monotonic()
+                other.hear(other.beats.recv_bytes())
         except (OSError, EOFError):
             code = None
             if other.process:
@@ -153,6 +173,9 @@ class Link:
                     code = None
             return f"was ended by {signal.Signals(-code).name}" if code and code < 0 else "is gone"
         silent = time.monotonic() - other.heard
+        number, when, words = other.failed
+        if self._together and number == other.asked and time.monotonic() - when > LEFT:
+            return f"failed: {words}"
         return f"gave no sign of life for {silent:.0f} s" if silent > SILENT else ""
 
     def _give_up(self, words: str) -> None:
@@ -172,17 +195,22 @@ def answering(
 ) -> None:  # fmt: skip
     """The other ranks' side: do what rank 0 asks by `done`, until it is through."""
     asks, beats = (_calling(address, key, kind, rank) for kind in (ASKS, BEATS))
-    threading.Thread(target=_beating, args=(beats, rank), name="ranks", daemon=True).start()
+    turn, number = threading.Lock(), 0
+    threading.Thread(target=_beating, args=(beats, turn, rank), name="ranks", daemon=True).start()
     while True:
         try:
             what, given = asks.recv()
         except (OSError, EOFError):
             return
+        number += 1
         try:
             reply = (done(what, given), "", False)
         except Exception as error:  # whatever it is, rank 0 tells it
             reply = (None, one_line(error) or type(error).__name__, lacks_memory(error))
         try:
+            if reply[1]:  # rank 0 may wait for this one's part of a pass, and not for its answer
+                with turn:
+                    beats.send_bytes(f"{number} {reply[1][:WORDS]}".encode())
             asks.send(reply)
         except OSError:
             return
@@ -194,12 +222,13 @@ def _calling(address: tuple[str, int], key: bytes, kind: str, rank: int) -> Conn
     return connection
 
 
-def _beating(beats: Connection, rank: int) -> None:
+def _beating(beats: Connection, turn: threading.Lock, rank: int) -> None:
     """Give signs of life, and end this process where rank 0 gives none."""
     heard = time.monotonic()
     while time.monotonic() - heard < SILENT:
         try:
-            beats.send_bytes(b".")
+            with turn:
+                beats.send_bytes(ALIVE)
             if beats.poll(BEAT):
                 beats.recv_bytes()
                 heard = time.monotonic()

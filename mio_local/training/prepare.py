@@ -18,6 +18,7 @@ from mio_local.models.locate import pinned, weights_sizes
 from mio_local.process import without
 from mio_local.progress import Report, silent
 from mio_local.ranks.joining import with_ranks
+from mio_local.ranks.sharding import check_shard
 from mio_local.recipe import Recipe, build, read_toml
 from mio_local.runs import directory
 from mio_local.runs.directory import Run
@@ -55,6 +56,7 @@ def check(recipe: Recipe, report: Report = silent) -> None:
     Raises MioError."""
     report("finding the device", 0, 0)
     backend, recipe, _ = resolve_backend(recipe.absolute())
+    check_shard(recipe)
     if judge := judge_for(recipe):
         judge.close()
     without(*backend.unused)
@@ -82,6 +84,7 @@ def prepare(recipe: Recipe, choose: Callable[[Recipe], Run], report: Report, cre
     check_tracker(recipe.train.track)
     report("finding the device", 0, 0)
     backend, recipe, device = resolve_backend(recipe.absolute())
+    check_shard(recipe)
     judge = judge_for(recipe)
     try:
         job = _prepared(recipe, backend, device, choose, report, created)

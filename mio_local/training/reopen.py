@@ -13,6 +13,7 @@ from mio_local.models.locate import model_folder
 from mio_local.process import without
 from mio_local.progress import Report, silent
 from mio_local.ranks.joining import with_ranks
+from mio_local.ranks.sharding import check_shard, whole_on_one
 from mio_local.recipe import Recipe, build, read_toml
 from mio_local.runs.directory import Run
 from mio_local.runs.naming import in_places, missing, write_places
@@ -48,7 +49,7 @@ def reopen(
     must be. With `devices` it goes on with as many, from here on; 0 is as before.
     """
     recipe, info = settled(run, forced=forced)
-    recipe = with_ranks(recipe, devices or info.get(DEVICES, 0))
+    recipe = whole_on_one(with_ranks(recipe, devices or info.get(DEVICES, 0)))
     if info.get("waiting"):
         job = begin(run, report, recipe.backend.devices)
         job.forced = forced
@@ -58,7 +59,8 @@ def reopen(
     checkpoint.choose(run, start, forced=forced)
     saved = run.saved()
     report("loading the backend", 0, 0)
-    backend, _, device = resolve_backend(recipe)
+    backend, resolved, device = resolve_backend(recipe)
+    check_shard(resolved)
     without(*backend.unused)
     tokens, place, prompts = tokenised(recipe, info.get("created", time.time()), report)
     # not checked against the estimate: the run's settings cannot be changed any more

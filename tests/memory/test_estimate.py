@@ -257,6 +257,10 @@ def test_a_cpu_holds_both_types_while_it_casts():
     assert found["loading"] == 2 * LLAMA_PARAMETERS
     assert found["weights"] == 4 * LLAMA_PARAMETERS
     assert "loading" not in parts("cuda", "cpu", 17, model__dtype="bfloat16", **small)
+    spread = parts("cuda", "cpu", 17, backend__devices=2, backend__shard=True, **small)
+    assert spread["loading"] + spread["weights"] == 6 * LLAMA_PARAMETERS  # whole, till its type is changed
+    blocks = LLAMA_PARAMETERS - 128256 * 2048
+    assert spread["weights"] == round(4 * (LLAMA_PARAMETERS / 2 + 2 * blocks / 16))
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 """What rank 0 asks the others: all are heard before a failure is raised."""
 
 import threading
+import time
 from collections.abc import Iterator
 from multiprocessing import Pipe
 
 import pytest
 
 from mio_local.errors import BackendError
-from mio_local.ranks.link import Link, Other
+from mio_local.ranks.link import Link, Other, RankLost
 
 
 @pytest.fixture
@@ -48,3 +49,28 @@ def test_what_fails_elsewhere_says_where(link, what, kind):
     with pytest.raises(kind, match=r"^rank 1 \(process 1 on there\): too much$"):
         link.exchange({1: (what, "too much")}, lambda: "own")
     assert link.exchange({1: ("give", 2)}) == {1: 2}
+
+
+def test_what_fails_while_this_one_waits_for_it_is_the_runs_end(monkeypatch):
+    """The other rank's answer comes after its failure was told with its signs of life: nobody reads it."""
+    monkeypatch.setattr("mio_local.ranks.link.LEFT", 0.2)
+    monkeypatch.setattr("mio_local.ranks.link.BEAT", 0.02)
+    (here, there), (beats, far) = Pipe(), Pipe()
+    link = Link([Other(1, "there", 1, here, beats)])
+
+    def waits() -> None:  # as in a library, whose other end fails once that process is gone
+        there.recv()
+        far.send_bytes(b"1 too much")
+        while not link.lost:
+            time.sleep(0.01)
+        raise RuntimeError("connection closed")
+
+    with pytest.raises(RankLost, match=r"^rank 1 \(process 1 on there\) failed: too much$"):
+        link.exchange({1: ("give", 1)}, waits, together=True)
+
+
+def test_what_fails_alike_on_all_that_wait_for_each_other_is_no_end(link, monkeypatch):
+    monkeypatch.setattr("mio_local.ranks.link.LEFT", 0.5)
+    with pytest.raises(ZeroDivisionError):
+        link.exchange({1: ("other", "of its own")}, fails, together=True)
+    assert link.exchange({1: ("give", 2)}, lambda: 1, together=True) == {0: 1, 1: 2}

@@ -18,7 +18,7 @@ class TorchCollective:
     """`mio_local.launched.rank_place.Collective` by NCCL or gloo, found by the variables that torchrun sets."""
 
     def __init__(self, place: Place, device: torch.device) -> None:
-        self.device = device
+        self.device, self.rank, self.size = device, place.rank, place.size
         if device.type == "cuda":
             torch.cuda.set_device(device)
         else:
@@ -44,6 +44,41 @@ class TorchCollective:
                 torch.cuda.synchronize(self.device)
 
         return 1 / statistics.median(rates(1, once))
+
+    def most(self, count: int) -> int:
+        """The largest of the ranks' numbers."""
+        held = torch.tensor(count, device=self.device)
+        dist.all_reduce(held, dist.ReduceOp.MAX)
+        return int(held)
+
+    def gathered(self, own: torch.Tensor) -> torch.Tensor:
+        """Each rank's tensor (n, ...), one behind the other: (size * n, ...)."""
+        found = own.new_empty(self.size * len(own), *own.shape[1:])
+        if len(own):
+            dist.all_gather(list(found.chunk(self.size)), own.contiguous())
+        return found
+
+    def exchanged(self, given: torch.Tensor) -> torch.Tensor:
+        """Of (size * n, ...), a part for each rank, what each rank had for this one, one behind the other."""
+        found = torch.empty_like(given)
+        if len(given):
+            dist.all_to_all_single(found, given.contiguous())
+        return found
+
+    def summed(self, given: torch.Tensor) -> torch.Tensor:
+        """The sum over the ranks, on each; of the same shape, in the tensor's own type."""
+        dist.all_reduce(given)
+        return given
+
+    def of_first(self, given: torch.Tensor) -> torch.Tensor:
+        """Rank 0's tensor, on each."""
+        found = given.contiguous()
+        dist.broadcast(found, 0)
+        return found
+
+    def summed_shares(self, given: torch.Tensor) -> torch.Tensor:
+        """Of (size * n, ...), a part for each rank, the sum over all ranks of this one's part: (n, ...)."""
+        return self.exchanged(given).unflatten(0, (self.size, -1)).sum(0)
 
     def sum(self, tensors: Sequence[torch.Tensor]) -> None:
         """Replace each tensor by its sum over the ranks: one float32 message for all of them."""

@@ -1,0 +1,1 @@
+"""What a model's loading needs beside the model."""
