@@ -115,9 +115,12 @@ class CudaModel:
     def save_adapter(self, folder: Path) -> None:
         lora.save_adapter(self.model, self.patterns, folder)
 
-    def _parts(self, batch: Batch) -> tuple[list[Batch], int]:
+    def _parts(self, batch: Batch) -> list[Batch]:
+        return batch.split(self.most // self.lanes.count)
+
+    def _turns(self, batch: Batch) -> tuple[list[Batch], int]:
         """Parts of a batch to go through the model; those from that number on are there for other ranks' sake."""
-        parts = batch.split(self.most // self.lanes.count)
+        parts = self._parts(batch)
         return parts, len(parts)
 
     @contextmanager
@@ -144,7 +147,7 @@ class CudaModel:
         return sequence_logps(found, placed.mask)
 
     def accumulate(self, batch: Batch, reference: np.ndarray, objective: Objective, scale: float) -> Scored:
-        parts, count = self._parts(batch)
+        parts, count = self._turns(batch)
         first = np.cumsum([0, *(part.size for part in parts[:count])])
         references = reference.reshape(batch.answers, -1)
         self.factors.renew()
@@ -213,7 +216,7 @@ class CudaModel:
             if reference and self.speed.frozen_once:
                 contexts.enter_context(self.below.recording(batch))
             contexts.enter_context(self._scoring(batch))
-            parts, count = self._parts(batch)
+            parts, count = self._turns(batch)
 
             def work(number: int) -> np.ndarray:
                 placed = place(parts[number], None, self.device)

@@ -26,8 +26,8 @@ class ShardedModel(CudaModel):
         self.base = ShardedBase(base, self.ranks, list(self.parameters.values()))
         self.head.most = self.ranks.most
 
-    def _parts(self, batch: Batch) -> tuple[list[Batch], int]:
-        parts, count = super()._parts(batch)
+    def _turns(self, batch: Batch) -> tuple[list[Batch], int]:
+        parts, count = super()._turns(batch)
         return [*parts, *parts[-1:] * (self.ranks.most(count) - count)], count
 
     @contextmanager
