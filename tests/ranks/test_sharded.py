@@ -1,8 +1,6 @@
 """A base that lies on several ranks: the figures of one process, and about a rank's share of its memory."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +15,9 @@ from mio_local.recipe import PLAIN, build
 from mio_local.runs.directory import Run
 from tests.helpers.backends import need_library
 from tests.helpers.fakes import read_events
+from tests.helpers.ranks.rank_processes import ranks_of, wait_for
 from tests.helpers.ranks.ranked_runs import begun, check_same_curve, mixed_pairs, resumed, tables, trained
 from tests.helpers.tiny_model import write_tiny_model
-from tests.ranks.test_lost_ranks import ranks_of, wait_for
 
 NEAR = {"losses": 1e-5, "norms": 1e-5, "logits": 2e-5, "scores": 2e-5}  # nats, or of an adapter's gradient
 CHANGES = [
@@ -99,7 +97,7 @@ def test_a_rank_that_dies_while_another_waits_for_its_share(tmp_path, tiny_model
     process = begun(tmp_path, "killed", recipe, "--devices", 2, "--shard")
     run = Run(tmp_path / "runs" / "killed")
     wait_for(process, run, 5)
-    os.kill(ranks_of(process)[1], signal.SIGKILL)
+    ranks_of(process)[1].kill()
     said = process.communicate(timeout=30)[1]
     assert process.returncode == 2
     told = [line for line in said.splitlines() if line.startswith("mio-local: ")]

@@ -1,7 +1,7 @@
 """Two ranks with one core each against one with one core, and what links of given speeds would leave of more devices.
 
-    python tests/bench/devices/several.py ranks [ROUNDS] [BATCH]    # 27m, GSM8K pairs; Linux, needs ../shared
-    python tests/bench/devices/several.py links                     # 8B, rank 16: counted, nothing is trained
+    python tests/bench/devices/several.py ranks BACKEND [ROUNDS] [BATCH]    # 27m, random pairs; Linux
+    python tests/bench/devices/several.py links                             # 8B, rank 16: counted, nothing is trained
 
 `ranks` lets the two take turns and prints each round. `links` counts what passes in a step: the adapter's gradient by a
 ring, and rank 0's questions with each rank's part of the batch, one rank after the other. Each device has PAIRS pairs a
@@ -29,6 +29,8 @@ from mio_local.recipe import build  # noqa: E402
 from tests.bench.speed import make_model, pairs  # noqa: E402
 from tests.gpu.random_model import SHAPES  # noqa: E402
 
+TIMES = 5  # steps that are counted
+LENGTHS = {"prompt": 100, "answer": 100}  # tokens of random pairs
 PAIRS, PROMPT, ANSWER = 8, 180, 300  # of a device in a step, and their tokens
 RATE = 200e12  # FLOP per second: about half of what a data-centre GPU does in bfloat16
 LINKS = {1: 1e-4, 10: 3e-5, 100: 5e-6}  # Gb/s, and the seconds that a message takes at least
@@ -45,34 +47,33 @@ def ended(running: Generator[tuple[int, int], None, Result | str]) -> Result:
             return end.value
 
 
-def ranks(rounds: int, batch: int) -> None:
+def ranks(backend: str, rounds: int = 3, batch: int = 4) -> None:
     """Pairs per second, the reference known."""
     cores = sorted(os.sched_getaffinity(0))
 
-    def measured(backend: str, folder: Path, devices: int) -> Result:
+    def measured(folder: Path, devices: int) -> Result:
         tables = {"backend": {"name": backend, "device": "cpu", "devices": devices}, "train": {"batch_size": batch},
                   "lora": {"rank": 8}, "model": {"name": "M"}, "data": {"source": "D"}}  # fmt: skip
         recipe = build(tables, "bench")
-        trial = Trial(recipe, folder, groups_of(pairs(folder, 32000, 12 * batch, {}), recipe, 10), 0)
+        trial = Trial(recipe, folder, groups_of(pairs(folder, 32000, (TIMES + 2) * batch, LENGTHS), recipe, TIMES), 0)
         os.sched_setaffinity(0, cores[:devices])
         try:
             return ended(run(trial))
         finally:
             os.sched_setaffinity(0, cores)
 
-    print("backend  round  one, pairs/s    two  two/one  between, ms a step  of a step  sum, ms  question, ms")
+    print("round  one, pairs/s    two  two/one  between, ms a step  of a step  sum, ms  question, ms")
     with tempfile.TemporaryDirectory() as place:
         folder = make_model("27m", Path(place))
-        for backend in ("mlx", "cuda"):
-            found: list[float] = []
-            for number in range(rounds):
-                one, two = (measured(backend, folder, devices) for devices in (1, 2))
-                between = two.between or Between(2, 0, 0, 0, 0)
-                found.append(two.pairs / one.pairs)
-                print(f"{backend:7} {number + 1:6} {one.pairs:13.2f} {two.pairs:6.2f} {found[-1]:8.2f} "
-                      f"{1e3 * between.seconds:19.2f} {between.seconds * two.pairs / batch:10.2%} "
-                      f"{1e3 * between.sum:8.2f} {1e3 * between.question:13.3f}", flush=True)  # fmt: skip
-            print(f"{backend:7} median {statistics.median(found):.2f}", flush=True)
+        found: list[float] = []
+        for number in range(rounds):
+            one, two = (measured(folder, devices) for devices in (1, 2))
+            between = two.between or Between(2, 0, 0, 0, 0)
+            found.append(two.pairs / one.pairs)
+            print(f"{number + 1:5} {one.pairs:13.2f} {two.pairs:6.2f} {found[-1]:8.2f} "
+                  f"{1e3 * between.seconds:19.2f} {between.seconds * two.pairs / batch:10.2%} "
+                  f"{1e3 * between.sum:8.2f} {1e3 * between.question:13.3f}", flush=True)  # fmt: skip
+        print(f"median {statistics.median(found):.2f}")
 
 
 def links() -> None:
@@ -101,7 +102,6 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["links"]:
         links()
     elif sys.argv[1:2] == ["ranks"]:
-        given = [int(word) for word in sys.argv[2:4]]
-        ranks(*given, *(3, 8)[len(given) :])
+        ranks(sys.argv[2], *map(int, sys.argv[3:5]))
     else:
         sys.exit(__doc__)
