@@ -121,18 +121,17 @@ class Run:
         """recipe.toml. Raises OSError, and ValueError where it is no text."""
         return read_plain(self.recipe).decode("utf-8")
 
-    def read_status(self) -> dict[str, Any]:
+    def read_status(self, *, again: bool = True) -> dict[str, Any]:
         """status.json, with what the lock tells: `state` is `lost` where a live state has no living trainer behind it;
         `waits`, of a queued one, is whether a process waits with it; `away`, of a live one, is the other machine whose
         trainer wrote this a moment ago, as no lock here tells of that."""
-        status = _read_json(self.status, {"state": "starting", "step": 0})
-        state = status.setdefault("state", "starting")
-        status["waits"] = state == "queued" and self.is_locked()
-        status["away"] = ""
-        if state in LIVE and not self.is_locked():
-            status["away"] = _elsewhere(status)
-            status["state"] = state if status["away"] else "lost"
-        return status
+        status = {"state": "starting"} | _read_json(self.status, {"step": 0})
+        free = status["state"] in LIVE and not self.is_locked()
+        if free and again:  # a trainer that ended in between said so before it let the lock go
+            return self.read_status(again=False)
+        status["waits"] = status["state"] == "queued" and self.is_locked()
+        status["away"] = _elsewhere(status) if free else ""
+        return status | ({"state": "lost"} if free and not status["away"] else {})
 
     def unfinished(self, *, forced: bool = False) -> dict[str, Any]:
         """The status of a run that can go on. Raises RunError where it is done, or may train on another machine unless
