@@ -21,6 +21,7 @@ class Command:
     writes: bool = True
     cold: bool = False  # without the cache
     trains: bool = False
+    library: bool = True  # whether it is another thing with another backend
     again: str = ""  # instead of itself, where it got so far as to make its run
 
     def words(self, text: str, base: Path, backend: str) -> list[str]:
@@ -84,12 +85,12 @@ COMMANDS = {
         Command("data-check", "data check {base}/pairs.jsonl --model {base}/model", nothing, cold=True),
         Command("download", "data check {base}/pairs.jsonl --model org/tiny", files_of("hub/hub/models*/snapshots/*"),
                 cold=True),
-        Command("report", "report whole", whole("runs/whole/report.html", b"</html>"), "whole"),
-        Command("plot", "plot whole", whole("runs/whole/curves.png", b"IEND\xaeB`\x82"), "whole"),
+        Command("report", "report whole", whole("runs/whole/report.html", b"</html>"), "whole", library=False),
+        Command("plot", "plot whole", whole("runs/whole/curves.png", b"IEND\xaeB`\x82"), "whole", library=False),
         Command("chat", "chat whole --max-tokens 4 --device cpu", nothing, writes=False),
         Command("generate", "generate whole --prompt Hi --max-tokens 4 --device cpu", nothing, writes=False),
-        Command("check", "check whole", nothing, writes=False),
-        Command("show", "show whole", nothing, writes=False),
-        Command("runs", "runs", nothing, writes=False),
+        Command("check", "check whole", nothing, writes=False, library=False),
+        Command("show", "show whole", nothing, writes=False, library=False),
+        Command("runs", "runs", nothing, writes=False, library=False),
     )
 }  # fmt: skip

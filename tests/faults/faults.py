@@ -5,6 +5,7 @@ import signal
 from dataclasses import dataclass, field
 from typing import Any
 
+from mio_local.backends import installed
 from tests.faults.commands import COMMANDS, Command
 
 
@@ -59,4 +60,11 @@ def faults_of(command: Command) -> list[Fault]:
     return [fault for fault in found if not command.few or fault.name in FEW]
 
 
-CASES = [(command.name, fault) for command in COMMANDS.values() for fault in faults_of(command)]
+BACKENDS = installed()
+CASES = [
+    (backend, command.name, fault)
+    for backend in BACKENDS
+    for command in COMMANDS.values()
+    if command.library or backend == BACKENDS[0]
+    for fault in faults_of(command)
+]

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from mio_local.backends import installed
 from tests.faults.commands import COMMANDS, Command, Made
 from tests.faults.faults import CASES, Fault
 from tests.faults.fork_server import Asked, Ended
@@ -84,7 +83,7 @@ def size_of(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-@pytest.fixture(scope="module", params=installed())
+@pytest.fixture(scope="module")
 def bench(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_pairs: Path
 ) -> Iterator[Bench]:
@@ -117,7 +116,10 @@ def bench(
         yield made
 
 
-@pytest.mark.parametrize(("name", "fault"), CASES, ids=[f"{name}-{fault.name}" for name, fault in CASES])
+@pytest.mark.parametrize(
+    ("bench", "name", "fault"), CASES, indirect=["bench"],
+    ids=[f"{backend}-{name}-{fault.name}" for backend, name, fault in CASES],
+)  # fmt: skip
 def test_a_fault_is_one_line_and_nothing_is_lost(
     bench: Bench, name: str, fault: Fault, request: pytest.FixtureRequest
 ) -> None:

@@ -5,17 +5,16 @@ import signal
 
 import pytest
 
-from mio_local.backends import installed
 from mio_local.runs.directory import Run
 from tests.helpers.backends import need_library
 from tests.helpers.fakes import read_events
 from tests.helpers.ranks.rank_processes import check_gone, session_of, wait_for
-from tests.helpers.ranks.ranked_runs import begun, resumed, tables, trained
+from tests.helpers.ranks.ranked_runs import begun, quickest, resumed, tables, trained
 from tests.training.test_resume import files
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", installed())
+@pytest.mark.parametrize("backend", quickest())
 def test_an_early_end(tmp_path, tiny_model, pairs, backend):
     """A terminal gives the signal to all ranks at once."""
     need_library(backend)

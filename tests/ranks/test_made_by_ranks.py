@@ -7,19 +7,17 @@ from typing import Any
 
 import pytest
 
-from mio_local.backends import installed
 from tests.helpers.backends import need_library
-from tests.helpers.ranks.ranked_runs import command
-from tests.helpers.some import fast
+from tests.helpers.ranks.ranked_runs import command, quickest
 
 DEMO = Path(__file__).resolve().parents[2] / "recipes" / "demo"
-CASES = list(zip(sorted(installed()), (3, 2), strict=True))
+RANKS = 3
 
 
-@pytest.mark.parametrize("case", fast(CASES, []), ids=lambda case: f"{case[0]}-{case[1]}")
-def test_several_ranks_draw_the_answers_that_one_draws(tmp_path: Path, case: tuple[str, int]) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", quickest())
+def test_several_ranks_draw_the_answers_that_one_draws(tmp_path: Path, backend: str) -> None:
     """Four chunks, the last one shorter: the same tokens, where one process goes on with it as well."""
-    backend, ranks = case
     need_library(backend)
 
     def made(name: str, *words: object) -> tuple[dict[int, Any], list[bytes]]:
@@ -36,7 +34,7 @@ def test_several_ranks_draw_the_answers_that_one_draws(tmp_path: Path, case: tup
 
     alone, _ = made("alone.jsonl")
     assert [len(alone[number]) for number in sorted(alone)] == [4, 4, 4, 2]
-    shared, kept = made("shared.jsonl", "--devices", ranks)
+    shared, kept = made("shared.jsonl", "--devices", RANKS)
     assert shared == alone
     (tmp_path / "shared.jsonl").unlink()
     (tmp_path / "shared.jsonl.work").write_bytes(b"".join(kept[:2]))  # as killed after the first chunk

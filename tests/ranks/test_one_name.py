@@ -5,11 +5,10 @@ import time
 
 import pytest
 
-from mio_local.backends import installed
 from mio_local.runs.directory import Run
 from tests.helpers.backends import need_library
 from tests.helpers.ranks.rank_processes import check_gone, session_of, steps_of, wait_for
-from tests.helpers.ranks.ranked_runs import begun, command, opened, tables
+from tests.helpers.ranks.ranked_runs import begun, command, opened, quickest, tables
 
 ENDLESS = 100_000
 
@@ -35,7 +34,7 @@ def goes_on_and_ends(process, run):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", installed())
+@pytest.mark.parametrize("backend", quickest())
 def test_a_name_that_trains_already(tmp_path, tiny_model, pairs, backend):
     need_library(backend)
     recipe = tables(tiny_model, pairs, backend, steps=ENDLESS)
@@ -48,7 +47,7 @@ def test_a_name_that_trains_already(tmp_path, tiny_model, pairs, backend):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", installed())
+@pytest.mark.parametrize("backend", quickest())
 def test_two_at_the_same_moment(tmp_path, tiny_model, pairs, backend):
     """Both have their ranks before either has the name."""
     need_library(backend)

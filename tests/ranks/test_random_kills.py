@@ -19,7 +19,7 @@ from tests.helpers.ranks.rank_processes import check_gone, ranks_of, wait_for_ev
 from tests.helpers.ranks.ranked_runs import begun, check_same_curve, resumed, tables, trained
 from tests.training.test_resume import files, repeatable
 
-KILLS = int(os.environ.get("MIO_LOCAL_TEST_KILLS", "3"))  # more of them by hand
+KILLS = int(os.environ.get("MIO_LOCAL_TEST_KILLS", "2"))  # more of them by hand
 RESUMED = (2, 3, 2, 1)  # ranks that the runs go on with, in turn
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mio_local.backends import installed
 from mio_local.recipe import build
 from mio_local.runs.directory import Run
 from tests.helpers.fakes import read_events
@@ -17,6 +18,12 @@ from tests.helpers.ranks.rank_processes import check_gone, session_of
 LOSS = {"rtol": 0, "atol": 1e-6}
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}  # sums of hundreds of nats in float32, and their differences
 OF_TIES = ("rewards/accuracies", "length/")  # shares of pairs above 0, where policy and reference are equal to rounding
+
+
+def quickest() -> list[str]:
+    """The backend that begins soonest, for what does not depend on the library: a rank imports it, and so does the
+    next."""
+    return [name for name in ("mlx", "cuda") if name in installed()][:1]
 
 
 def tables(model: Path, pairs: Path, backend: str, **train: Any) -> dict[str, Any]:
