@@ -205,7 +205,8 @@ def parser(command_name: str = "") -> Parser:
 
         add_reading_flags(measure)
 
-    data = commands.add_parser("data", help="look at preference data, or make it", description="Look at, or make.")
+    described = "look at preference data, or make it"
+    data = commands.add_parser("data", help=described, description=f"{described.capitalize()}.")
     kinds = data.add_subparsers(dest="data_command", metavar="COMMAND", required=True, parser_class=Parser)
     check = kinds.add_parser("check", help="show layout, one pair as tokenised, and statistics")
     check.add_argument("source", metavar="FILE", help="a file, a folder, or a hub dataset")
@@ -245,7 +246,8 @@ def add_eval(command: argparse.ArgumentParser) -> None:
     command.add_argument("--tasks-folder", default="", metavar="DIR", help="where YAML files of your own tasks are")
     command.add_argument("--apply-chat-template", action="store_true", help="in tasks; as the harness's flag")
     command.add_argument("--questions", default="", metavar="FILE", help="JSONL of question and answer: exact match")
-    command.add_argument("--rule", default="last-number", help="last-number, exact, boxed, letter or regex:PATTERN")
+    command.add_argument("--rule", default="last-number",
+                         help="what counts: last-number, exact, boxed, letter or regex:PATTERN")  # fmt: skip
     command.add_argument("--answer-tokens", type=int, default=0, metavar="N", help="of an answer, at most")
     command.add_argument("--forgetting", nargs="?", const="shipped", default="none", metavar="FILE",
                          help="perplexity of plain text before and after: a file, else the text that is shipped")
@@ -288,13 +290,3 @@ def add_sampling_flags(command: argparse.ArgumentParser) -> None:
     from mio_local.sampling import Sampling
 
     add_section_flags(command, Sampling)
-
-
-def command_of(argv: Sequence[str]) -> str:
-    """The command's name: the first argument that is neither a flag nor the value of --runs. Empty without one."""
-    before = ""
-    for word in argv:
-        if before != "--runs" and not word.startswith("-"):
-            return word
-        before = word
-    return ""

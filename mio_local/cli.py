@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from mio_local.arguments import command_of, parser
+from mio_local.arguments import parser
 from mio_local.errors import MioError, RecipeError, of_the_machine
 from mio_local.process import PROGRAM, as_typed, claim, on_gpu, preload
 from mio_local.progress import opening
@@ -43,6 +43,16 @@ def run(argv: Sequence[str]) -> int:
         name = f"{command} {arguments.data_command}" if command == "data" else command
         module = importlib.import_module(f"mio_local.commands.{MODULES.get(name, name)}")
         return module.main(arguments)
+
+
+def command_of(argv: Sequence[str]) -> str:
+    """The command's name: the first argument that is neither a flag nor the value of --runs. Empty without one."""
+    before = ""
+    for word in argv:
+        if before != "--runs" and not word.startswith("-"):
+            return word
+        before = word
+    return ""
 
 
 def value_of(words: Sequence[str], flag: str) -> str:

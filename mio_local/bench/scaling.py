@@ -2,16 +2,13 @@
 
 from dataclasses import dataclass
 
+from mio_local.ranks.link_speed import LinkSpeed
+
 
 @dataclass(frozen=True)
-class Between:
-    """Of a step of `ranks` devices: seconds of the sum of the gradient's `size` bytes over all, seconds of a question
-    to all, and how many questions a step has."""
+class Between(LinkSpeed):
+    """What passes in a step: the sum of the gradient over all devices, and so many questions."""
 
-    ranks: int
-    size: int
-    sum: float
-    question: float
     questions: float
 
     @property
@@ -20,10 +17,10 @@ class Between:
         return self.sum + self.questions * self.question
 
     def of(self, ranks: int) -> float:
-        """These seconds for another number of devices at links like these: a ring's sum passes on 2 (n - 1) / n of the
-        bytes, and rank 0 asks one after the other."""
-        passed = (ranks - 1) / ranks / ((self.ranks - 1) / self.ranks)
-        return passed * self.sum + (ranks - 1) / (self.ranks - 1) * self.questions * self.question
+        """These seconds for another number of devices at links like these, whose sum a ring does; rank 0 asks one after
+        the other."""
+        asked = (ranks - 1) / (self.ranks - 1) * self.questions * self.question
+        return ring_seconds(self.size, ranks, self.rate, 0.0) + asked
 
 
 def ring_seconds(size: float, ranks: int, rate: float, latency: float) -> float:
