@@ -114,6 +114,7 @@ def main() -> None:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # the libraries' warnings are for us, and hide the one line
     claim()
+    spare = bytearray(1 << 20)  # room to say that there is none
     try:
         code = run(sys.argv[1:])
     except MioError as error:
@@ -124,6 +125,7 @@ def main() -> None:
         sys.stderr.close()
         code = 141
     except Exception as error:
+        del spare
         told = of_the_machine(error)
         if not told:
             raise

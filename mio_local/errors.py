@@ -25,6 +25,7 @@ NO_MEMORY_WORDS = (
     "out of memory", "outofmemory", "insufficient memory", "unable to allocate", "allocate memory",
     "attempting to allocate", "can't start new thread", "status_alloc_failed",
     "cublas_status_not_initialized when calling `cublascreate",  # its workspace found no room
+    "without exception set", "without setting an exception",  # CPython found no room for a frame, nor to say so
 )  # fmt: skip
 
 

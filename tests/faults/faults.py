@@ -5,7 +5,8 @@ import signal
 from dataclasses import dataclass, field
 from typing import Any
 
-from mio_local.backends import installed
+import pytest
+
 from tests.faults.commands import COMMANDS, Command
 
 
@@ -60,11 +61,8 @@ def faults_of(command: Command) -> list[Fault]:
     return [fault for fault in found if not command.few or fault.name in FEW]
 
 
-BACKENDS = installed()
-CASES = [
-    (backend, command.name, fault)
-    for backend in BACKENDS
-    for command in COMMANDS.values()
-    if command.library or backend == BACKENDS[0]
-    for fault in faults_of(command)
-]
+def cases(library: bool) -> Any:
+    """Each fault of the commands that are another thing with another backend, or of the others."""
+    found = [(command.name, fault) for command in COMMANDS.values() if command.library == library
+             for fault in faults_of(command)]  # fmt: skip
+    return pytest.mark.parametrize(("name", "fault"), found, ids=[f"{name}-{fault.name}" for name, fault in found])

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from mio_local.backends import installed
 from tests.faults.commands import COMMANDS, Command, Made
-from tests.faults.faults import CASES, Fault
+from tests.faults.faults import Fault, cases
 from tests.faults.fork_server import Asked, Ended
 from tests.helpers.backends import need_library
 from tests.helpers.hub_server import HubStand
@@ -83,7 +84,7 @@ def size_of(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=installed())
 def bench(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_pairs: Path
 ) -> Iterator[Bench]:
@@ -116,13 +117,23 @@ def bench(
         yield made
 
 
-@pytest.mark.parametrize(
-    ("bench", "name", "fault"), CASES, indirect=["bench"],
-    ids=[f"{backend}-{name}-{fault.name}" for backend, name, fault in CASES],
-)  # fmt: skip
+@cases(library=True)
 def test_a_fault_is_one_line_and_nothing_is_lost(
     bench: Bench, name: str, fault: Fault, request: pytest.FixtureRequest
 ) -> None:
+    one_line_and_nothing_lost(bench, name, fault, request)
+
+
+@pytest.mark.parametrize("bench", installed()[:1], indirect=True)
+@cases(library=False)
+def test_so_is_one_of_a_command_without_a_backend(
+    bench: Bench, name: str, fault: Fault, request: pytest.FixtureRequest
+) -> None:
+    one_line_and_nothing_lost(bench, name, fault, request)
+
+
+def one_line_and_nothing_lost(bench: Bench, name: str, fault: Fault, request: pytest.FixtureRequest) -> None:
+    """Try a command under a fault, undo the fault, and go on with the command."""
     command = COMMANDS[name]
     usual = bench.undisturbed(command)
     place = bench.case()
