@@ -32,7 +32,18 @@ class Answered:
     cut: tuple[bool, ...]
 
 
+FIRST = " (the first: "  # between a reason and its first message
 Rewards = tuple[float | None, ...]  # one for each answer, the higher the better; None where the judge gave none
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a judge said of a chunk's prompts. `unjudged` is how many of their answers got no reward, `dropped` how many
+    comparisons of them decided nothing, both by the reason."""
+
+    rewards: list[Rewards]
+    unjudged: dict[str, int] = field(default_factory=dict[str, int])
+    dropped: dict[str, int] = field(default_factory=dict[str, int])
 
 
 class Judge(Protocol):
@@ -45,8 +56,8 @@ class Judge(Protocol):
     name: str
     threshold: float | None
     kind: str
-    unjudged: dict[str, int]  # how many answers got no reward, by the reason
-    dropped: Counter[str]  # how many comparisons of answers decided nothing, by the reason
+    unjudged: dict[str, int]  # as in `Judged`, since it was cleared
+    dropped: Counter[str]
 
     def judge(self, answered: Sequence[Answered]) -> list[Rewards]:
         """The rewards of each prompt's answers."""

@@ -8,7 +8,7 @@ or not.
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ from mio_local.backends import Model
 from mio_local.data.messages import Answer, shown_text
 from mio_local.data.template import Chat
 from mio_local.learning import MakeSettings
-from mio_local.making.answered import Answered, Asked, Judge, Rewards
+from mio_local.making.answered import FIRST, Answered, Asked, Judge, Judged, Rewards
 from mio_local.making.drawing import Chunk, answered_of, chunks, draw
 from mio_local.making.pair_choice import Candidate, Filters, choose
 from mio_local.making.prompts import prompt_ids
@@ -103,7 +103,7 @@ class Maker:
             spent = time.perf_counter() - began
             report(Progress(before + done, known, total, tokens + drawn, spent, judging))
 
-        judging: deque[tuple[Chunk, Ids, Future[list[Rewards]]]] = deque()
+        judging: deque[tuple[Chunk, Ids, Future[Judged]]] = deque()
         pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="judge")  # while others are drawn
         try:
             coming = draw(
@@ -113,8 +113,8 @@ class Maker:
                 before, tokens, partly = before + partly[0], tokens + partly[1], (0, 0)
                 if self._is_hard and self.work.logps(chunk.number, ids) is None:
                     self.work.add_logps(chunk.number, ids, self._logps(chunk, ids))
-                if self.work.rewards(self.key, chunk.number, ids) is None:
-                    judging.append((chunk, ids, pool.submit(self.judge.judge, self._answered(chunk, ids))))
+                if self.work.judged(self.key, chunk.number, ids) is None:
+                    judging.append((chunk, ids, pool.submit(self._judged, self._answered(chunk, ids))))
                 while judging and judging[0][2].done():
                     self._keep(*judging.popleft())
                 yield Progress(before, known, total, tokens, time.perf_counter() - began)
@@ -132,13 +132,14 @@ class Maker:
 
     def making(self) -> Making:
         """The pairs of the prompts that are answered and judged."""
-        left, whole = Filters(), []
+        left, whole, said = Filters(), [], list[Judged]()
         for chunk in self.chunks:
             ids = self._ids(chunk)
-            rewards = None if ids is None else self.work.rewards(self.key, chunk.number, ids)
-            if ids is not None and rewards is not None:
+            judged = None if ids is None else self.work.judged(self.key, chunk.number, ids)
+            if ids is not None and judged is not None:
                 logps = self.work.logps(chunk.number, ids) or [None] * len(ids)
-                whole += list(zip(self._answered(chunk, ids), ids, rewards, logps, strict=True))
+                whole += list(zip(self._answered(chunk, ids), ids, judged.rewards, logps, strict=True))
+                said.append(judged)
         given = [None] * len(whole)
         if self.judge.kind == "pairs":
             given = self.judge.pairs([one[0] for one in whole], [one[2] for one in whole])
@@ -146,7 +147,8 @@ class Maker:
             Made(answered, ids, rewards, choose(answered, rewards, self.settings, self._length, left, logps, pairs))
             for (answered, ids, rewards, logps), pairs in zip(whole, given, strict=True)
         ]
-        return Making(made, left, len(self.asked), Counter(self.judge.unjudged), Counter(self.judge.dropped))
+        unjudged, dropped = (together([getattr(each, name) for each in said]) for name in ("unjudged", "dropped"))
+        return Making(made, left, len(self.asked), unjudged, dropped)
 
     @property
     def _is_hard(self) -> bool:
@@ -169,11 +171,28 @@ class Maker:
         count = self.settings.answers
         return [found[first : first + count] for first in range(0, len(found), count)]
 
-    def _keep(self, chunk: Chunk, ids: Ids, rewards: Future[list[Rewards]]) -> None:
-        self.work.add_rewards(self.key, chunk.number, ids, rewards.result())
+    def _judged(self, answered: Sequence[Answered]) -> Judged:
+        """What the judge says of a chunk: it is asked for one at a time."""
+        self.judge.unjudged.clear()
+        self.judge.dropped.clear()
+        rewards = self.judge.judge(answered)
+        return Judged(rewards, dict(self.judge.unjudged), dict(self.judge.dropped))
+
+    def _keep(self, chunk: Chunk, ids: Ids, judged: Future[Judged]) -> None:
+        self.work.add_judged(self.key, chunk.number, ids, judged.result())
 
     def _length(self, answer: Answer) -> int:
         return len(self.chat.tokenizer(shown_text(answer), add_special_tokens=False, verbose=False)["input_ids"])
+
+
+def together(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
+    """The sums by reason; of a reason's messages the first stays."""
+    shown: dict[str, str] = {}
+    sums = Counter[str]()
+    for each in counts:
+        for text, count in each.items():
+            sums[shown.setdefault(text.partition(FIRST)[0], text)] += count
+    return sums
 
 
 def make(

@@ -12,12 +12,13 @@ import os
 import re
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
 from mio_local.errors import RunError
-from mio_local.making.answered import Rewards
+from mio_local.making.answered import Judged
 from mio_local.storage.json_files import parse
 from mio_local.storage.writing import append, write_whole
 
@@ -41,7 +42,7 @@ class Work:
         self.created, self.damaged = time.time(), 0
         self.wrote = ""  # the digest of the last file that was made of it
         self._answers: dict[int, tuple[str, Ids]] = {}
-        self._rewards: dict[tuple[str, int], tuple[str, list[Rewards]]] = {}
+        self._judged: dict[tuple[str, int], tuple[str, Judged]] = {}
         self._logps: dict[int, tuple[str, list[list[float]]]] = {}
         self._opened = -1
         if file:
@@ -73,14 +74,14 @@ class Work:
         """Keep what was drawn."""
         self._write({"chunk": chunk, "prompts": prompts, "answers": ids})
 
-    def rewards(self, judge: str, chunk: int, ids: Ids) -> list[Rewards] | None:
-        """Those of a chunk's answers by a judge."""
-        known, rewards = self._rewards.get((judge, chunk), ("", []))
-        return rewards if known == digest_of_ids(ids) else None
+    def judged(self, judge: str, chunk: int, ids: Ids) -> Judged | None:
+        """What a judge said of a chunk's answers."""
+        known, judged = self._judged.get((judge, chunk), ("", None))
+        return judged if known == digest_of_ids(ids) else None
 
-    def add_rewards(self, judge: str, chunk: int, ids: Ids, rewards: Sequence[Rewards]) -> None:
+    def add_judged(self, judge: str, chunk: int, ids: Ids, judged: Judged) -> None:
         """Keep what a judge said."""
-        self._write({"chunk": chunk, "of": digest_of_ids(ids), "judge": judge, "rewards": [list(r) for r in rewards]})
+        self._write({"chunk": chunk, "of": digest_of_ids(ids), "judge": judge, **asdict(judged)})
 
     def logps(self, chunk: int, ids: Ids) -> list[list[float]] | None:
         """Log-probs of a chunk's answers, nats."""
@@ -145,7 +146,8 @@ class Work:
             self._answers[chunk] = record["prompts"], record["answers"]
         elif "rewards" in record:
             rewards = [tuple(each) for each in record["rewards"]]
-            self._rewards[record["judge"], chunk] = record["of"], rewards
+            judged = Judged(rewards, record.get("unjudged", {}), record.get("dropped", {}))
+            self._judged[record["judge"], chunk] = record["of"], judged
         elif "logps" in record:
             self._logps[chunk] = record["of"], record["logps"]
         self.wrote = record.get("wrote", self.wrote)

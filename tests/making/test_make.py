@@ -9,25 +9,25 @@ import pytest
 from mio_local.data.tokenise import chat_of
 from mio_local.learning import MakeSettings
 from mio_local.making.answered import Asked
+from mio_local.making.judging.plain_judge import PlainJudge
 from mio_local.making.made_figures import figures, words
 from mio_local.making.make import Maker, make
 from mio_local.making.pair_lines import pair_lines
 from mio_local.making.work_file import Work
 from mio_local.recipe import DataSettings, ModelSettings
+from mio_local.text import visible_line
 from tests.helpers.backends import mlx_and_slow_cuda, start
 
 SETTINGS = MakeSettings(answers=4, rows=2, answer_tokens=12, temperature=[1.0, 1.3], pairs="all", negatives="hardest")
 ASKED = [Asked(f"What is {n}?", str(n), f"line {n}") for n in range(7)]  # four chunks of two prompts
 
 
-class Length:
-    """Rewards an answer by its length; fails in the judging that `fails` counts down to."""
-
-    name, threshold, kind = "length", 10.0, "answers"
+class Length(PlainJudge):
+    """Rewards an answer by its length, one of seven letters not at all; fails in the judging that `fails` counts down
+    to."""
 
     def __init__(self, fails=-1):
-        self.unjudged: dict[str, int] = {}
-        self.dropped: dict[str, int] = {}
+        super().__init__("length", 10.0)
         self.fails, self.judged = fails, []
 
     def judge(self, answered):
@@ -35,13 +35,14 @@ class Length:
         self.fails -= 1
         if self.fails == 0:
             raise KeyboardInterrupt
-        return [tuple(float(len(answer)) for answer in one.answers) for one in answered]
+        return [tuple(map(self.reward, one.answers)) for one in answered]
 
-    def pairs(self, answered, rewards):
-        raise AssertionError
-
-    def close(self):
-        pass
+    def reward(self, answer):
+        if len(answer) != 7:
+            return float(len(answer))
+        self.dropped["a tie"] += 2
+        self.skip("seven letters", answer)
+        return None
 
 
 class Drawing:
@@ -88,7 +89,8 @@ def test_it_goes_on_from_any_interrupt_with_the_same_pairs_and_draws_nothing_twi
             assert len(done.made) <= 2 * fails
             assert lines(whole).startswith(lines(done))
         with Work(file) as work:
-            assert lines(make(second, chat, ASKED, SETTINGS, Length(), 0, work)) == lines(whole)
+            made = make(second, chat, ASKED, SETTINGS, Length(), 0, work)
+        assert (made, lines(made)) == (whole, lines(whole))  # with the reasons of what was judged before
         assert (len(first.drawn), len(second.drawn)) == (fails, 4 - fails)
 
 
@@ -150,11 +152,13 @@ def test_an_interrupt_ends_what_the_judge_is_at(chat):
     assert closed.is_set()
 
 
-def test_what_a_judge_did_not_decide_is_told(chat):
+def test_what_a_judge_did_not_decide_is_told_of_each_making_alone(chat):
     judge = Length()
-    judge.unjudged, judge.dropped = {"too long": 2}, {"a tie": 3, "the judge gave no verdict": 1}
     settings = SETTINGS.model_copy(update={"negatives": "worst"})
-    making = make(Drawing(), chat, ASKED, settings, judge, 0)
-    told = words(figures(making, judge.threshold, 4, []), making, judge.name)
-    assert "  comparisons that decided nothing: 3 a tie, 1 the judge gave no verdict" in told
-    assert "  answers without a reward: 2 too long" in told
+    for _ in range(2):
+        making = make(Drawing(), chat, ASKED, settings, judge, 0)
+        told = words(figures(making, judge.threshold, 4, []), making, judge.name)
+        seven = [text for each in making.made for text in each.answered.answers if len(text) == 7]
+        assert len(seven) > 1
+        assert f"  comparisons that decided nothing: {2 * len(seven)} a tie" in told
+        assert f"  answers without a reward: {len(seven)} seven letters (the first: {visible_line(seven[0])})" in told

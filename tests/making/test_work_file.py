@@ -3,16 +3,18 @@
 import pytest
 
 from mio_local.errors import RunError
+from mio_local.making.answered import Judged
 from mio_local.making.work_file import Work
 
 IDS = [[[1, 2], [3]], [[4], [5, 6]]]
+JUDGED = Judged([(1.0, None), (0.0, 0.5)], {"it was too long": 1}, {"a tie": 2})
 DEPENDS = {"model": "m", "temperature": [1.0]}
 
 
 def written(file):
     with Work(file, DEPENDS) as work:
         work.add_answers(0, "prompts", IDS)
-        work.add_rewards("judge", 0, IDS, [(1.0, None), (0.0, 0.5)])
+        work.add_judged("judge", 0, IDS, JUDGED)
         work.add_logps(0, IDS, [[-1.0, -2.0], [-3.0, -4.0]])
         work.add_wrote("digest")
         return work.created
@@ -22,7 +24,7 @@ def test_it_is_read_as_it_was_written(tmp_path):
     created = written(tmp_path / "work")
     with Work(tmp_path / "work", DEPENDS) as work:
         assert work.answers(0, "prompts") == IDS
-        assert work.rewards("judge", 0, IDS) == [(1.0, None), (0.0, 0.5)]
+        assert work.judged("judge", 0, IDS) == JUDGED
         assert work.logps(0, IDS) == [[-1.0, -2.0], [-3.0, -4.0]]
         assert (work.wrote, work.created, work.damaged) == ("digest", created, 0)
 
@@ -32,8 +34,8 @@ def test_other_prompts_answers_and_judges_have_nothing_there(tmp_path):
     with Work(tmp_path / "work", DEPENDS) as work:
         assert work.answers(0, "others") is None
         assert work.answers(1, "prompts") is None
-        assert work.rewards("another", 0, IDS) is None
-        assert work.rewards("judge", 0, IDS[::-1]) is None
+        assert work.judged("another", 0, IDS) is None
+        assert work.judged("judge", 0, IDS[::-1]) is None
         assert work.logps(0, IDS[::-1]) is None
 
 
@@ -46,7 +48,7 @@ def test_a_line_that_is_torn_anywhere_is_gone_and_the_next_one_stands(tmp_path):
         file.write_bytes(content[:cut])
         with Work(file, DEPENDS) as work:
             assert (work.answers(0, "prompts") is None) == (cut < ends[1]), cut
-            assert (work.rewards("judge", 0, IDS), work.damaged) == (None, 0)
+            assert (work.judged("judge", 0, IDS), work.damaged) == (None, 0)
             work.add_answers(0, "prompts", IDS)
         with Work(file, DEPENDS) as work:
             assert (work.answers(0, "prompts"), work.damaged) == (IDS, 0)
@@ -59,7 +61,7 @@ def test_a_flipped_bit_costs_its_line_alone(tmp_path):
     (tmp_path / "work").write_bytes(content)
     with Work(tmp_path / "work", DEPENDS) as work:
         assert (work.answers(0, "prompts"), work.damaged) == (None, 1)
-        assert work.rewards("judge", 0, IDS) is not None
+        assert work.judged("judge", 0, IDS) is not None
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,8 @@ OUT_OF_MEMORY = [
     RuntimeError("[METAL] Command buffer execution failed: Insufficient Memory (00000008:kIOGPUCommandBuffer"),
     RuntimeError("[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate memory: you tried to"),
     MemoryError(),
+    SystemError("error return without exception set"),  # both as seen on CPython 3.11, imports under RLIMIT_AS
+    SystemError("<function _find_and_load at 0x7f7003f4fce0> returned NULL without setting an exception"),
 ]
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from mio_local.data.messages import Answer
 from mio_local.errors import MioError
-from mio_local.making.answered import Answered, Rewards
+from mio_local.making.answered import FIRST, Answered, Rewards
 from mio_local.text import visible_line
 
 T = TypeVar("T")
@@ -25,9 +25,14 @@ class Unjudged(dict[str, int]):
 
     def add(self, reason: str, first: str = "", count: int = 1) -> None:
         """Count a reason; of its messages the first alone is kept."""
-        shown = f"{reason} (the first: {visible_line(first, LONGEST_REASON)})" if first else reason
+        shown = f"{reason}{FIRST}{visible_line(first, LONGEST_REASON)})" if first else reason
         key = self._keys.setdefault(reason, shown)
         self[key] = self.get(key, 0) + count
+
+    def clear(self) -> None:
+        """Begin anew, the messages too."""
+        super().clear()
+        self._keys.clear()
 
 
 class Closable:

@@ -47,7 +47,7 @@ def tables(model: Path, prompts: Path, backend: str, **loss: Any) -> dict[str, A
 
 
 class ByLetter:
-    """A judge whose reward is a number for every text: rewards that tie are rare."""
+    """A judge whose reward is a number for every text: rewards that tie are rare. All are counted as without one."""
 
     name, kind, threshold = "letter", "answers", None
 
@@ -56,6 +56,7 @@ class ByLetter:
         self.dropped: Counter[str] = Counter()
 
     def judge(self, answered: Any) -> list[tuple[float, ...]]:
+        self.unjudged["of no judge"] += sum(len(one.answers) for one in answered)
         return [tuple(sum(map(ord, text)) % 97 / 97 for text in one.answers) for one in answered]
 
     def pairs(self, answered: Any, rewards: Any) -> list[list[Any]]:
@@ -86,7 +87,8 @@ def test_a_run_of_rounds_that_dies_anywhere_goes_on_to_the_bit(
     given = tables(tiny_model, prompts, backend, **loss)
     straight = run_through(tmp_path, "straight", given)
     kinds = Counter(event["type"] for event in repeatable(straight))
-    assert kinds["round"] == 3
+    rounds = [event for event in repeatable(straight) if event["type"] == "round"]
+    assert [event["unjudged"] for event in rounds] == [event["answers"] for event in rounds] == [12] * 3
     assert kinds["step"] >= 3
     assert repeatable(straight)[-1]["state"] == "done"
     job = start(build(given, "test"), tmp_path, "broken")
