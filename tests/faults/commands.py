@@ -21,7 +21,7 @@ class Command:
     writes: bool = True
     cold: bool = False  # without the cache
     trains: bool = False
-    library: bool = True  # whether it is another thing with another backend
+    on_each_backend: bool = True  # else on one: it needs none, or others do the same with it
     again: str = ""  # instead of itself, where it got so far as to make its run
 
     def words(self, text: str, base: Path, backend: str) -> list[str]:
@@ -81,16 +81,18 @@ COMMANDS = {
         Command("eval", "eval whole --samples 2 --answer-tokens 4 --device cpu",
                 measured, "whole"),
         Command("demo", "demo --steps 2 --backend {backend} --device cpu",
-                files_of(f"runs/demo-*/{WEIGHTS}"), "demo-mio", few=True, cold=True),
+                files_of(f"runs/demo-*/{WEIGHTS}"), "demo-mio", few=True, cold=True,
+                on_each_backend=False),
         Command("data-check", "data check {base}/pairs.jsonl --model {base}/model", nothing, cold=True),
         Command("download", "data check {base}/pairs.jsonl --model org/tiny", files_of("hub/hub/models*/snapshots/*"),
                 cold=True),
-        Command("report", "report whole", whole("runs/whole/report.html", b"</html>"), "whole", library=False),
-        Command("plot", "plot whole", whole("runs/whole/curves.png", b"IEND\xaeB`\x82"), "whole", library=False),
+        Command("report", "report whole", whole("runs/whole/report.html", b"</html>"), "whole", on_each_backend=False),
+        Command("plot", "plot whole", whole("runs/whole/curves.png", b"IEND\xaeB`\x82"), "whole",
+                on_each_backend=False),
         Command("chat", "chat whole --max-tokens 4 --device cpu", nothing, writes=False),
         Command("generate", "generate whole --prompt Hi --max-tokens 4 --device cpu", nothing, writes=False),
-        Command("check", "check whole", nothing, writes=False, library=False),
-        Command("show", "show whole", nothing, writes=False, library=False),
-        Command("runs", "runs", nothing, writes=False, library=False),
+        Command("check", "check whole", nothing, writes=False, on_each_backend=False),
+        Command("show", "show whole", nothing, writes=False, on_each_backend=False),
+        Command("runs", "runs", nothing, writes=False, on_each_backend=False),
     )
 }  # fmt: skip

@@ -25,7 +25,8 @@ def signals(number: signal.Signals, *moments: float) -> list[Fault]:
     return [Fault(f"{number.name}@{at}", at, {"signal": int(number)}) for at in moments]
 
 
-KILLS = (0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+KILLS = (0.1, 0.3, 0.5, 0.6, 0.9)
+MORE_KILLS = (0.02, 0.2, 0.4, 0.7, 0.8, 1.0)  # of what trains
 ANY = [
     Fault("no-handles", asked={"files": 10}),
     Fault("few-handles", asked={"files": 24}),
@@ -58,11 +59,12 @@ FEW = ("SIGKILL@0.6", "SIGTERM@0.8", "full@0.6", "moved@0.7")
 
 def faults_of(command: Command) -> list[Fault]:
     found = [*ANY, *(WRITING if command.writes else READING), *(OF_RUNS if command.run else [])]
+    found += signals(signal.SIGKILL, *MORE_KILLS) if command.trains else []
     return [fault for fault in found if not command.few or fault.name in FEW]
 
 
-def cases(library: bool) -> Any:
-    """Each fault of the commands that are another thing with another backend, or of the others."""
-    found = [(command.name, fault) for command in COMMANDS.values() if command.library == library
+def cases(on_each_backend: bool) -> Any:
+    """Each fault of the commands that are tried on each backend, or of the others."""
+    found = [(command.name, fault) for command in COMMANDS.values() if command.on_each_backend == on_each_backend
              for fault in faults_of(command)]  # fmt: skip
     return pytest.mark.parametrize(("name", "fault"), found, ids=[f"{name}-{fault.name}" for name, fault in found])

@@ -46,7 +46,7 @@ class Asked:
     before: list[str] = field(default_factory=list)  # functions of `broken`
     files: int = 0  # most file descriptors
     memory: int = 0  # bytes, beside what the process has already
-    seconds: float = 60.0  # it is killed after
+    seconds: float = 600.0  # it is killed after
 
 
 @dataclass

@@ -117,7 +117,7 @@ def bench(
         yield made
 
 
-@cases(library=True)
+@cases(on_each_backend=True)
 def test_a_fault_is_one_line_and_nothing_is_lost(
     bench: Bench, name: str, fault: Fault, request: pytest.FixtureRequest
 ) -> None:
@@ -125,8 +125,8 @@ def test_a_fault_is_one_line_and_nothing_is_lost(
 
 
 @pytest.mark.parametrize("bench", installed()[:1], indirect=True)
-@cases(library=False)
-def test_so_is_one_of_a_command_without_a_backend(
+@cases(on_each_backend=False)
+def test_so_it_is_with_a_command_that_one_backend_stands_for(
     bench: Bench, name: str, fault: Fault, request: pytest.FixtureRequest
 ) -> None:
     one_line_and_nothing_lost(bench, name, fault, request)
