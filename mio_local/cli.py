@@ -124,7 +124,7 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         code = 141
-    except Exception as error:
+    except BaseException as error:  # a panic of Rust is no Exception
         del spare
         told = of_the_machine(error)
         if not told:

@@ -23,7 +23,8 @@ NO_HANDLES = (errno.EMFILE, errno.ENFILE)
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
 NO_MEMORY_WORDS = (
     "out of memory", "outofmemory", "insufficient memory", "unable to allocate", "allocate memory",
-    "attempting to allocate", "can't start new thread", "status_alloc_failed",
+    "attempting to allocate", "can't start new thread", "threadpoolbuilderror", "status_alloc_failed",
+    "failed to map segment",  # of a library that is imported
     "cublas_status_not_initialized when calling `cublascreate",  # its workspace found no room
     "without exception set", "without setting an exception",  # CPython found no room for a frame, nor to say so
 )  # fmt: skip

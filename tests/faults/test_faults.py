@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from tests.helpers.hub_server import HubStand
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc and tmpfs")]
+RUST = "memory allocation of"  # its own line: tokenizers' Rust ends the process where it gets none
 HALF = re.compile(r"\.\d+$|building|\.old$|\.incomplete$")  # what is written beside its place
 
 
@@ -170,6 +172,9 @@ def one_line_and_nothing_lost(bench: Bench, name: str, fault: Fault, request: py
 def check_words(ended: Ended, said: str, fault: Fault) -> None:
     """How a command may end: as it should, in one line, or by the signal."""
     number = fault.asked.get("signal", 0)
+    if "memory" in fault.asked and RUST in said:
+        assert ended.code == -signal.SIGABRT, (ended, said)
+        return
     assert ended.code in (0, 2, *([-number, 128 + number] if number else [])), (ended, said)
     assert "Traceback" not in said, said
     if ended.code == 2:

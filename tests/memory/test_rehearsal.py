@@ -139,6 +139,7 @@ OUT_OF_MEMORY = [
     RuntimeError("[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate memory: you tried to"),
     MemoryError(),
     SystemError("error return without exception set"),  # both as seen on CPython 3.11, imports under RLIMIT_AS
+    ImportError("_pydantic_core.cpython-311-x86_64-linux-gnu.so: failed to map segment from shared object"),
     SystemError("<function _find_and_load at 0x7f7003f4fce0> returned NULL without setting an exception"),
 ]
 
