@@ -149,8 +149,8 @@ def see_through(child: int, asked: Asked) -> int:
 
 
 def left_of(session: int) -> int:
-    """Processes of a session that still run three seconds after its leader ended."""
-    for _ in range(60):
+    """Processes of a session that still run thirty seconds after its leader ended."""
+    for _ in range(600):
         found = 0
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:

@@ -166,7 +166,13 @@ def one_line_and_nothing_lost(bench: Bench, name: str, fault: Fault, request: py
         assert again.code == 0, (said, bench.said())
     missing = set(usual.made.values()) - set(command.made(place).values())  # a second demo gives its runs other names
     assert not missing, f"other than undisturbed; {said}"
-    assert not [file for file in place.rglob(".*") if file not in before and HALF.search(file.name)]
+    half = [file for file in place.rglob(".*") if file not in before and HALF.search(file.name)]
+    assert not [file for file in half if not again_of(file.parent).exists()]  # no one went on with these runs
+
+
+def again_of(run: Path) -> Path:
+    """The run that a second demo makes beside one of a killed demo."""
+    return run.with_name(f"{run.name}-2")
 
 
 def check_words(ended: Ended, said: str, fault: Fault) -> None:
