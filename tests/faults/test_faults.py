@@ -178,10 +178,9 @@ def again_of(run: Path) -> Path:
 def check_words(ended: Ended, said: str, fault: Fault) -> None:
     """How a command may end: as it should, in one line, or by the signal."""
     number = fault.asked.get("signal", 0)
-    if "memory" in fault.asked and RUST in said:
-        assert ended.code == -signal.SIGABRT, (ended, said)
-        return
-    assert ended.code in (0, 2, *([-number, 128 + number] if number else [])), (ended, said)
+    aborted = "memory" in fault.asked and RUST in said
+    allowed = [-signal.SIGABRT] if aborted else [0, 2, *([-number, 128 + number] if number else [])]
+    assert ended.code in allowed, (ended, said)
     assert "Traceback" not in said, said
     if ended.code == 2:
         assert len(re.findall("^mio-local: ", said, re.MULTILINE)) == 1, said
